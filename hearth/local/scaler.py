@@ -117,7 +117,7 @@ def held_floor(state: ScalerState, config: ScalerConfig, now: float) -> int:
 
 
 def override(state: ScalerState, replicas: int, now: float, duration: float) -> ScalerState:
-    """`hearth scale`: keep at least `replicas` for `duration` seconds; 0 lifts the floor and skips the cooldown once."""
+    """`hearth scale`: keep at least `replicas` for `duration` s; 0 lifts the floor and skips the cooldown once."""
     if replicas <= 0:
         return replace(state, floor=0, floor_until=-math.inf, skip_cooldown=True, recommendations=())
     return replace(state, floor=replicas, floor_until=now + duration, skip_cooldown=False)
