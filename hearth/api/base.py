@@ -1,0 +1,63 @@
+"""What every model of a manifest has in common."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, model_validator
+from pydantic.alias_generators import to_camel
+
+from hearth.api.rejection import rejected
+
+GROUP: Final = "serving.hearth.dev"
+API_VERSION: Final = "serving.hearth.dev/v1alpha1"
+
+Item = TypeVar("Item")
+
+Items = Annotated[tuple[Item, ...], Strict(strict=False)]
+"""A list on the wire, a tuple in Python."""
+
+ALPHA: Final[dict[str, JsonValue]] = {"x-hearth-alpha": True}
+"""Marks (as `json_schema_extra`) a field that the first release of the API does not have and that may still change."""
+
+
+class Model(BaseModel):
+    """A frozen mapping of a manifest: camelCase on the wire, snake_case in Python, no unknown fields, no coercion."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        strict=True,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        """A null field counts as absent, as the Kubernetes API server has it (`scaling:` with nothing under it)."""
+        if isinstance(data, dict) and None in data.values():
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+    def to_wire(self, *, defaults: bool = True) -> dict[str, Any]:
+        """The mapping as a manifest has it; `defaults=False` leaves out what the defaults already say."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=not defaults)
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise rejected("it is empty", "write a value or leave the field out")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_not_blank), Field(min_length=1)]
+"""A string with something in it."""
+
+LARGEST: Final = 2**31 - 1
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+"""A whole number that fits Kubernetes' int32, 0 or more."""
+
+PositiveCount = Annotated[int, Field(ge=1, le=LARGEST)]
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
