@@ -1,0 +1,54 @@
+"""Log files of bounded size: what a replica prints goes to one file, which is set aside once when it is full."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+MAX_BYTES = 16 * 1024 * 1024
+"""Largest log file; together with the one set aside, a replica's logs take at most twice that."""
+_TAIL = 4096
+
+
+class LogFile:
+    """An append-only file that is renamed to `NAME.1` when it reaches `max_bytes`; the one before that is dropped."""
+
+    def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
+        self.path = path
+        self._max_bytes = max_bytes
+        self._tail = b""
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._file: BinaryIO = path.open("ab", buffering=0)
+        self._size = self._file.tell()
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises OSError when the disk is full."""
+        if self._size + len(data) > self._max_bytes and self._size:
+            self._file.close()
+            self.path.replace(set_aside(self.path))
+            self._file = self.path.open("ab", buffering=0)
+            self._size = 0
+        self._tail = (self._tail + data)[-_TAIL:]
+        self._file.write(data)
+        self._size += len(data)
+
+    def last_line(self) -> str:
+        """The last line with text in it that was written through this object; empty when there is none."""
+        lines = [line.strip() for line in self._tail.decode("utf-8", "replace").splitlines()]
+        return next((line for line in reversed(lines) if line), "")
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def set_aside(path: Path) -> Path:
+    """Where a full log file goes."""
+    return path.with_name(path.name + ".1")
+
+
+def read_log(path: Path) -> Iterator[bytes]:
+    """What was printed and is still kept, oldest first, in blocks."""
+    for part in (set_aside(path), path):
+        if part.exists():
+            with part.open("rb") as file:
+                while block := file.read(65536):
+                    yield block
