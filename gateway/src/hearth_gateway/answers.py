@@ -1,0 +1,94 @@
+"""What the gateway answers itself: model list, health, metrics, the queue. None of it touches a backend."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from .failure import Failure
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+    from .service import Service
+
+Answer = tuple[bytes, bytes, bytes]  # status line without version, content type, body
+_JSON = b"application/json"
+_TEXT = b"text/plain; charset=utf-8"
+
+
+def answer(gateway: Gateway, path: bytes, service: Service | None, target: bytes) -> Answer:
+    """The answer to a local route. ``service``: the one that host or path prefix pins."""
+    if path == b"/v1/models":
+        services = [service] if service is not None else list(gateway.services.values())
+        cards = [card for each in services for card in _cards(gateway, each)]
+        return _json({"object": "list", "data": cards})
+    if path == b"/v1/models/":
+        return _model(gateway, service, target)
+    if path == b"/hearth/queue":
+        return _json(_queue(gateway, service))
+    if path == b"/metrics":
+        from . import metrics
+
+        return b"200 OK", metrics.CONTENT_TYPE, metrics.render(gateway)
+    if path == b"/readyz" and not gateway.ready:
+        return (
+            b"503 Service Unavailable",
+            _TEXT,
+            b"draining\n" if gateway.draining else b"no services file was read yet\n",
+        )
+    return b"200 OK", _TEXT, b"ok\n"
+
+
+def _json(document: Any) -> Answer:
+    return b"200 OK", _JSON, json.dumps(document, ensure_ascii=False).encode()
+
+
+def _cards(gateway: Gateway, service: Service) -> list[dict[str, Any]]:
+    """Model cards in vLLM's form; an alias is a card whose ``root`` is the service."""
+    config = service.config
+    return [
+        {
+            "id": name,
+            "object": "model",
+            "created": gateway.started_at,
+            "owned_by": "hearth",
+            "root": config.name,
+            "parent": None,
+        }
+        for name in (config.name, *config.aliases)
+    ]
+
+
+def _model(gateway: Gateway, service: Service | None, target: bytes) -> Answer:
+    name = target.partition(b"?")[0].partition(b"/v1/models/")[2].decode(errors="replace")
+    found = gateway.by_model.get(name)
+    if found is None or (service is not None and found is not service):
+        failure = Failure(404, "model_not_found", f"The model `{name[:200]}` does not exist.", param="model")
+        return b"404 Not Found", _JSON, failure.body()
+    return _json(next(card for card in _cards(gateway, found) if card["id"] == name))
+
+
+def _queue(gateway: Gateway, service: Service | None) -> dict[str, Any]:
+    """``pending`` is the number KEDA's metrics-api scaler reads: the demand, floor included."""
+    if service is not None:
+        return _one(service)
+    services = {name: _one(each) for name, each in gateway.services.items()}
+    return {"pending": sum(entry["pending"] for entry in services.values()), "services": services}
+
+
+def _one(service: Service) -> dict[str, Any]:
+    stats = service.stats()
+    document: dict[str, Any] = {
+        "pending": stats.demand,
+        "held": stats.held,
+        "heldBytes": stats.held_bytes,
+        "inFlight": stats.in_flight,
+        "backends": len(service.backends),
+        "usable": stats.usable,
+        "activating": stats.activating,
+    }
+    if stats.activation_seconds is not None:
+        document["activatingSeconds"] = round(stats.activation_seconds, 3)
+    if stats.notice:
+        document["notice"] = stats.notice
+    return document

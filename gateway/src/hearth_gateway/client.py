@@ -1,0 +1,823 @@
+"""The wire to a client: HTTP/1.1 in, policy in the middle, answers out.
+
+One instance a connection; it is the policy's ``Request`` while a request is on the way, so that a warm request costs no further
+object. The head is found in the read buffer, checked by httptools (llhttp, strict), and passed on as it came unless
+something in it concerns this hop. Bodies are read to their end before anything is decided: that is what makes a replay
+possible, and what keeps a slow sender from occupying a backend.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Final, cast
+
+import httptools
+
+from . import sse
+from .body import BadBody, read_form, read_json, rename_form_model, rename_model
+from .failure import Failure
+from .routes import Kind, Route
+
+if TYPE_CHECKING:
+    from .endpoint import Backend
+    from .gateway import Gateway
+    from .service import Service
+    from .upstream import Upstream
+
+# States of a connection, in the order of a request's life.
+IDLE, HEAD, BODY, HELD, SENT, ANSWERING, RESUMING, CLOSED = range(8)
+
+_SPECIAL: Final = re.compile(
+    rb"\n(content-length|host|connection|transfer-encoding|expect|upgrade|http2-settings|keep-alive|te|trailer"
+    rb"|proxy-connection|proxy-authorization|proxy-authenticate|content-type):[ \t]*([^\r]*)"
+)
+_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authorization",
+        b"proxy-authenticate",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+        b"http2-settings",
+        b"expect",
+        b"content-length",
+    )
+)
+
+
+class _Validator:
+    """httptools asks its protocol object for callbacks; we need only its verdict."""
+
+
+class _BodyCollector:
+    """Callbacks for the body of a request whose head was rebuilt; it may be chunked."""
+
+    def __init__(self, limit: int) -> None:
+        self.parts: list[bytes] = []
+        self.size = 0
+        self.limit = limit
+        self.complete = False
+        self.surplus = False  # bytes of another message followed
+
+    def on_message_begin(self) -> None:
+        self.surplus = self.complete
+
+    def on_body(self, part: bytes) -> None:
+        if self.complete:
+            return
+        self.size += len(part)
+        if self.size <= self.limit:
+            self.parts.append(part)
+
+    def on_message_complete(self) -> None:
+        self.complete = True
+
+
+class Client(asyncio.Protocol):
+    """One client connection."""
+
+    __slots__ = (
+        "_buffer",
+        "_chunked",
+        "_close",
+        "_collector",
+        "_head",
+        "_host",
+        "_parser",
+        "_parts",
+        "_pending",
+        "_read_paused",
+        "_reserved",
+        "_total",
+        "_type",
+        "_writing_paused",
+        "admitted",
+        "backend",
+        "bodiless",
+        "committed",
+        "fresh",
+        "gateway",
+        "model",
+        "old_http",
+        "payload",
+        "plain",
+        "released",
+        "replayed",
+        "route",
+        "seen",
+        "serial",
+        "service",
+        "since",
+        "size",
+        "state",
+        "stream",
+        "torn",
+        "transport",
+        "upstream",
+    )
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.state = IDLE
+        self.since = gateway.now()
+        self.serial = 0  # of the request on this connection
+        self.transport: asyncio.Transport
+        self.service: Service | None = None
+        self.route: Route | None = None
+        self.backend: Backend | None = None
+        self.upstream: Upstream | None = None
+        self.payload = b""  # the request as the backend gets it, kept until its answer begins
+        self.size = 0
+        self.model = ""
+        self.stream = False  # the client asked for a stream of events
+        self.admitted = 0.0
+        self.released = 0.0
+        self.replayed = False
+        self.fresh = False  # must not use a pooled connection: it is a replay
+        self.plain = True  # the answer may be passed on as it is
+        self.bodiless = False  # HEAD
+        self.committed = False  # 200 and heartbeats were sent before a backend answered
+        self.torn = False  # part of an event was passed on
+        self.old_http = False  # HTTP/1.0
+        self.seen = b""  # the piece of the stream that the sweep saw last
+        self._close = False
+        self._chunked = False  # the answer is written in chunks
+        self._parser: httptools.HttpRequestParser | None = None
+        self._buffer = b""  # an incomplete head
+        self._head = b""  # a rebuilt head that waits for its body
+        self._host: bytes | None = None
+        self._type = b""  # the request's content type
+        self._total = 0  # bytes of head and body together
+        self._parts: list[bytes] = []  # of an incomplete request
+        self._collector: _BodyCollector | None = None
+        self._pending = b""  # pipelined bytes
+        self._reserved = 0  # bytes taken from the gateway's budget for bodies
+        self._read_paused = False
+        self._writing_paused = False
+
+    # ---------------------------------------------------------------- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        self.gateway.joined(self)
+
+    def data_received(self, data: bytes) -> None:
+        state = self.state
+        if state == IDLE:
+            self._start(data)
+        elif state == HEAD:
+            self._start(self._buffer + data)
+        elif state == BODY:
+            self._more_body(data)
+        elif state != CLOSED:
+            self._pipeline(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        state, self.state = self.state, CLOSED
+        self._return_budget()
+        self.gateway.left(self)
+        service, backend, upstream = self.service, self.backend, self.upstream
+        self.upstream = None
+        if state == HELD:
+            assert service is not None
+            service.abandon(self)
+            self.gateway.count(service, 499)
+        elif state in (SENT, ANSWERING):
+            if upstream is not None:
+                upstream.abort()  # the engine notices and stops generating
+            assert service is not None
+            assert backend is not None
+            service.done(backend)
+            self.gateway.count(service, 499)
+        self.service = self.backend = None
+        self.payload = self._head = self._pending = b""
+        self._parts = []
+        self._parser = None
+        self._collector = None
+
+    def pause_writing(self) -> None:
+        self._writing_paused = True
+        if self.upstream is not None and not self.upstream.closed:
+            self.upstream.paused = True
+            self.upstream.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._writing_paused = False
+        upstream = self.upstream
+        if upstream is not None and upstream.paused and not upstream.closed:
+            upstream.paused = False
+            upstream.transport.resume_reading()
+
+    # ---------------------------------------------------------------- reading a request
+
+    def _start(self, data: bytes) -> None:
+        end = data.find(b"\r\n\r\n")
+        limits = self.gateway.limits
+        if end < 0 or end > limits.max_head_bytes:
+            self._incomplete_head(data)
+            return
+        self._buffer = b""
+        lower = data[:end].lower()
+        length = 0
+        host: bytes | None = None
+        special = False
+        content_type = b""
+        for name, value in _SPECIAL.findall(lower):
+            if name == b"content-length":
+                length = int(value) if len(value) < 16 and value.isdigit() else 0  # the parser judges the rest
+            elif name == b"host":
+                if host is not None:
+                    self._bad_request("it has two Host headers")
+                    return
+                host = value
+            elif name == b"content-type":
+                content_type = value
+            else:
+                special = True
+        self.serial += 1
+        self._host = host
+        self._type = content_type
+        if special:
+            self._start_special(data, end, length)
+            return
+        total = end + 4 + length
+        size = len(data)
+        parser = self._parser
+        if parser is None:
+            parser = self._parser = httptools.HttpRequestParser(_Validator())
+        if size == total:
+            try:
+                parser.feed_data(data)
+            except httptools.HttpParserError as error:
+                self._bad_request(str(error))
+                return
+            self._dispatch(data)
+            return
+        if length > limits.max_request_bytes:
+            self._too_large(length)
+            return
+        try:
+            parser.feed_data(data[:total] if size > total else data)
+        except httptools.HttpParserError as error:
+            self._bad_request(str(error))
+            return
+        if size > total:
+            self._pending = data[total:]
+            self._dispatch(data[:total])
+            return
+        self._total = total
+        self._parts = [data]
+        self.size = size
+        if self._take_budget(size):
+            self._since_now(BODY)
+
+    def _incomplete_head(self, data: bytes) -> None:
+        limits = self.gateway.limits
+        if len(data) > limits.max_head_bytes:
+            message = f"The request's headers are larger than {limits.max_head_bytes} bytes."
+            self._fail_and_close(Failure(431, "headers_too_large", message))
+            return
+        if data[:1] == b"\x16":
+            self._bad_request("it is TLS; this port speaks plain HTTP, so use http:// instead of https://")
+            return
+        if data[:14] == b"PRI * HTTP/2.0":
+            self._bad_request("it is HTTP/2; this port speaks HTTP/1.1")
+            return
+        stripped = data.lstrip(b"\r\n")  # stray line ends before a request are allowed
+        if not stripped:
+            return
+        self._buffer = stripped
+        if self.state == IDLE:
+            self._since_now(HEAD)
+
+    def _start_special(self, data: bytes, end: int, length: int) -> None:
+        """A head with something for this hop: check it as it is, then build what goes on."""
+        limits = self.gateway.limits
+        lines = data[:end].split(b"\r\n")
+        headers = [line.partition(b":") for line in lines[1:]]
+        values = {name.lower(): value.strip().lower() for name, _, value in headers}
+        connection = {token.strip() for token in values.get(b"connection", b"").split(b",")}
+        chunked = b"transfer-encoding" in values
+        # An upgrade is not taken (RFC 9110 7.8 allows that); the parser would stop at it, so it is shown the rest.
+        checked = [line for line in lines[1:] if line.partition(b":")[0].lower() not in (b"upgrade", b"http2-settings")]
+        head = b"\r\n".join([lines[0], *checked]) + b"\r\n\r\n"
+        collector = _BodyCollector(limits.max_request_bytes)
+        parser = httptools.HttpRequestParser(collector)
+        try:
+            parser.feed_data(head)
+        except httptools.HttpParserError as error:
+            self._bad_request(str(error))
+            return
+        if length > limits.max_request_bytes:
+            self._too_large(length)
+            return
+        if b"close" in connection:
+            self._close = True
+            self.plain = False
+        dropped = _HOP | connection
+        kept = [line for line in lines[1:] if line.partition(b":")[0].lower() not in dropped]
+        self._head = b"\r\n".join([lines[0], *kept]) + b"\r\n"
+        rest = data[end + 4 :]
+        if not chunked and len(rest) >= length:
+            self._pending = rest[length:]
+            self._dispatch_rebuilt(rest[:length])
+            return
+        if values.get(b"expect") == b"100-continue" and not rest:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._parser = parser
+        self._collector = collector
+        self.size = 0
+        self._since_now(BODY)
+        if rest:
+            self._collect(collector, rest)
+
+    def _more_body(self, data: bytes) -> None:
+        collector = self._collector
+        if collector is not None:
+            self._collect(collector, data)
+            return
+        surplus = self.size + len(data) - self._total
+        piece = data[: len(data) - surplus] if surplus > 0 else data
+        self._parts.append(piece)
+        self.size += len(piece)
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserError as error:
+            self._bad_request(str(error))
+            return
+        if surplus < 0:
+            self._take_budget(len(piece))
+            return
+        parts, self._parts = self._parts, []
+        self._pending = data[len(piece) :]
+        self._dispatch(b"".join(parts))
+
+    def _collect(self, collector: _BodyCollector, data: bytes) -> None:
+        """The body of a head that was rebuilt; it may be chunked."""
+        assert self._parser is not None
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:  # in a pipelined request, which is not looked at here
+            collector.surplus = True
+        except httptools.HttpParserError as error:
+            if not collector.complete:
+                self._bad_request(str(error))
+                return
+            collector.surplus = True
+        if collector.size > collector.limit:
+            self._too_large(collector.size)
+            return
+        if not collector.complete:
+            fresh = collector.size - self.size
+            self.size = collector.size
+            self._take_budget(fresh)
+            return
+        if collector.surplus:
+            # Where the next request starts is lost in the parser: this connection ends after its answer.
+            self._close = True
+            self.plain = False
+        self._parser = None
+        self._collector = None
+        self._dispatch_rebuilt(b"".join(collector.parts))
+
+    def _pipeline(self, data: bytes) -> None:
+        self._pending += data
+        if len(self._pending) > self.gateway.limits.max_head_bytes and not self._read_paused:
+            self._read_paused = True
+            self.transport.pause_reading()
+
+    def _take_budget(self, size: int) -> bool:
+        """Bodies that are being read share one budget."""
+        if not self.gateway.take_budget(size):
+            message = "The gateway holds as many request bodies as it has memory for. Retry later."
+            self._fail_and_close(Failure(503, "no_capacity", message, retry_after=1))
+            return False
+        self._reserved += size
+        return True
+
+    def _return_budget(self) -> None:
+        if self._reserved:
+            self.gateway.take_budget(-self._reserved)
+            self._reserved = 0
+
+    # ---------------------------------------------------------------- deciding
+
+    def _dispatch_rebuilt(self, body: bytes) -> None:
+        head, self._head = self._head, b""
+        self._dispatch(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+
+    def _dispatch(self, message: bytes) -> None:
+        """A whole request is here, in the form that a backend may see: route it."""
+        if self._reserved:
+            self._return_budget()
+        line = message[: message.find(b"\r\n")]
+        method, target, version = line.split(b" ", 2)
+        if version != b"HTTP/1.1":
+            if version != b"HTTP/1.0":
+                self._bad_request(f"its version is {version.decode(errors='replace')}; this port speaks HTTP/1.1")
+                return
+            self.old_http = self._close = True
+            self.plain = False
+        gateway = self.gateway
+        if gateway.draining:
+            self._close = True
+            self.plain = False
+        route, service, rewritten = gateway.resolve(target)
+        if route is None:
+            shown = target.decode(errors="replace")[:200]
+            self.refuse(
+                Failure(404, "unknown_path", f"There is no {shown} here. Inference is under /v1/ or /MODEL/v1/.")
+            )
+            return
+        if method not in route.methods:
+            allowed = b", ".join(route.methods).decode()
+            message_text = f"{method.decode()} is not a method of {route.path.decode()}; use {allowed}."
+            self.refuse(Failure(405, "method_not_allowed", message_text, allow=allowed))
+            return
+        if self._host is not None:
+            pinned = gateway.pinned(self._host)
+            if pinned is not None:
+                if service is not None and service is not pinned:
+                    text = f"The host is the model `{pinned.config.name}`, the path is `{service.config.name}`; use one of them."
+                    self.refuse(Failure(404, "model_mismatch", text))
+                    return
+                service = pinned
+        if route.kind is Kind.LOCAL:
+            self._answer_locally(route, service, rewritten or target, head_only=method == b"HEAD")
+            return
+        self.route = route
+        self.bodiless = method == b"HEAD"
+        if self.bodiless:
+            self.plain = False
+        payload = message
+        if rewritten is not None or self.old_http:
+            payload = b"%b %b HTTP/1.1%b" % (method, rewritten or target, message[len(line) :])
+        if route.kind is Kind.PASS:
+            self._pass(service, payload)
+        else:
+            self._infer(service, route, payload)
+
+    def _infer(self, service: Service | None, route: Route, payload: bytes) -> None:
+        body = payload[payload.find(b"\r\n\r\n") + 4 :]
+        form = route.form and self._type.startswith(b"multipart/")
+        try:
+            fields = read_form(body) if form else read_json(body)
+        except BadBody as error:
+            self.refuse(Failure(400, "bad_body", f"The request body is not a JSON object: {error}.", param="body"))
+            return
+        model = fields.model
+        if service is None:
+            service = self.gateway.by_model.get(model) if model.__class__ is str else None
+            if service is None:
+                service = self._only_service(model)
+                if service is None:
+                    return
+        config = service.config
+        if model.__class__ is str and model != config.name and model in config.aliases:
+            body = rename_form_model(body, config.name) if form else rename_model(body, config.name)
+            payload = _with_body(payload, body)
+        if len(body) > config.limits.max_request_bytes:
+            self._too_large(len(body), config.limits.max_request_bytes)
+            return
+        self.service = service
+        self.stream = fields.stream is True and route.streams
+        self.payload = payload
+        self.size = len(payload)
+        service.admit(self)
+
+    def _only_service(self, model: object) -> Service | None:
+        """The service of a body that names none; refuses the request when that is not clear."""
+        services = self.gateway.by_model
+        if not isinstance(model, str) or not model:
+            if len(self.gateway.services) == 1:
+                return next(iter(self.gateway.services.values()))
+            text = "The request names no model, and there are several here. Set `model` to one of: "
+            self.refuse(Failure(400, "no_model", text + ", ".join(sorted(services)) + ".", param="model"))
+            return None
+        names = ", ".join(sorted(services)) or "none"
+        text = f"The model `{model[:200]}` does not exist. Valid names: {names}."
+        self.refuse(Failure(404, "model_not_found", text, param="model"))
+        return None
+
+    def _pass(self, service: Service | None, payload: bytes) -> None:
+        """A request for an engine that is not inference: served by a ready backend, never a reason to wake one."""
+        if service is None:
+            service = self._only_service(None)
+            if service is None:
+                return
+        if not service.usable:
+            text = f"The model `{service.config.name}` sleeps, and this path does not wake it. Send it an inference request first."
+            self.refuse(Failure(503, "cold_no_wake", text))
+            return
+        self.service = service
+        self.payload = payload
+        self.size = len(payload)
+        service.admit(self)
+
+    def _answer_locally(self, route: Route, service: Service | None, path: bytes, *, head_only: bool) -> None:
+        status, content_type, body = self.gateway.answer(route.path, service, path)
+        head = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n" % (status, content_type, len(body))
+        if self._close:
+            head += b"Connection: close\r\n"
+        self.transport.write(head + b"\r\n" + (b"" if head_only else body))
+        self._next()
+
+    # ---------------------------------------------------------------- policy's view (service.Request)
+
+    def hold(self, heartbeat: bytes) -> None:
+        self._since_now(HELD)
+        self.plain = False
+        if self.stream and not self.committed and not self.old_http:
+            self.committed = True
+            self._chunked = True
+            self.transport.write(
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
+                b"X-Accel-Buffering: no\r\nX-Hearth-Cold-Start: true\r\nTransfer-Encoding: chunked\r\n"
+                + (b"Connection: close\r\n" if self._close else b"")
+                + b"\r\n"
+                + heartbeat
+            )
+
+    def heartbeat(self, frame: bytes) -> None:
+        # A client that does not read gets no further heartbeats into its buffer.
+        if self.committed and not self._writing_paused:
+            self.transport.write(frame)
+
+    def forward(self, backend: Backend) -> None:
+        self.backend = backend
+        self.state = SENT
+        service = self.service
+        assert service is not None
+        self.since = service.last_request or 0.0
+        pool = backend.pool
+        if pool and not self.fresh:
+            upstream = self.upstream = pool.pop()
+            upstream.send(self, self.payload)
+        else:
+            self.gateway.connect(self, backend)
+
+    def refuse(self, failure: Failure) -> None:
+        service = self.service
+        if service is not None:
+            self.gateway.count(service, failure.status)
+        if self.committed:
+            flavor = self.route.flavor if self.route is not None else "openai"
+            self.transport.write(sse.chunk(sse.error_event(failure, flavor)) + sse.LAST_CHUNK)
+        else:
+            self.transport.write(failure.response(close=self._close))
+        self.plain = False
+        self._next()
+
+    # ---------------------------------------------------------------- the backend's view
+
+    def waits_for(self, backend: Backend, serial: int) -> bool:
+        """Whether a connection to ``backend`` is still wanted for the request with that number."""
+        return self.state == SENT and self.backend is backend and self.serial == serial and self.upstream is None
+
+    def connected(self, upstream: Upstream) -> None:
+        """A new connection for this request."""
+        self.upstream = upstream
+        if self._writing_paused:
+            upstream.paused = True
+            upstream.transport.pause_reading()
+        upstream.send(self, self.payload)
+
+    def connect_failed(self, backend: Backend, why: str, *, exhausted: bool) -> None:
+        """Nothing was sent, so nothing is lost: another backend, or back into the queue."""
+        service = self.service
+        assert service is not None
+        if exhausted:
+            service.done(backend)
+            self._report(Failure(503, "no_capacity", f"The gateway cannot open connections: {why}.", retry_after=1))
+            return
+        service.mark_suspect(backend)
+        self._again(service, backend, why)
+
+    def upstream_lost(self, upstream: Upstream, why: str) -> None:
+        """The connection ended before the answer did."""
+        service, backend = self.service, upstream.backend
+        assert service is not None
+        self.upstream = None
+        if self.state == SENT and not self.replayed:
+            self.replayed = self.fresh = True
+            self._again(service, backend, why)
+            return
+        service.done(backend)
+        again = ", also on the second attempt" if self.replayed and self.state == SENT else ""
+        text = f"The backend of `{service.config.name}` broke off{again}: {why}."
+        self._report(Failure(502, "backend_failed", text))
+
+    def upstream_broken(self, upstream: Upstream, why: str) -> None:
+        """The backend does not speak HTTP."""
+        service = self.service
+        assert service is not None
+        self.upstream = None
+        service.done(upstream.backend)
+        self._report(
+            Failure(502, "backend_failed", f"The backend of `{service.config.name}` cannot be understood: {why}.")
+        )
+
+    def _again(self, service: Service, backend: Backend, why: str) -> None:
+        assert self.route is not None
+        if self.route.kind is Kind.PASS and not service.usable:
+            service.done(backend)
+            text = f"The backend of `{service.config.name}` is gone ({why}), and this path does not wake another."
+            self._report(Failure(503, "cold_no_wake", text))
+            return
+        self.backend = None
+        self.upstream = None
+        service.retry(self, backend)
+
+    def timed_out(self, seconds: float) -> None:
+        """The backend was silent for too long."""
+        service, backend = self.service, self.backend
+        assert service is not None
+        assert backend is not None
+        if self.upstream is not None:
+            self.upstream.abort()
+            self.upstream = None
+        service.done(backend)
+        text = f"The backend of `{service.config.name}` sent nothing for {seconds:g} s."
+        self._report(Failure(504, "backend_timeout", text))
+
+    def _report(self, failure: Failure) -> None:
+        """A failure after the request was sent, in whatever form the client can still understand."""
+        if self.state == SENT:
+            self.refuse(failure)
+            return
+        service = self.service
+        assert service is not None
+        self.gateway.count(service, failure.status)
+        streaming = self.route is not None and self.stream and not self.torn
+        if streaming and (self._chunked or self.old_http):
+            assert self.route is not None
+            event = sse.error_event(failure, self.route.flavor)
+            self.transport.write(sse.chunk(event) + sse.LAST_CHUNK if self._chunked else event)
+            self._next()
+        else:
+            # The status is sent and no event can follow: an answer that stays incomplete is the only error left.
+            self.transport.abort()
+
+    def begin(self, lines: list[bytes], length: int | None, *, sse: bool) -> None:
+        """The head of an answer: write it, unless heartbeats were the head."""
+        self.state = ANSWERING
+        self.payload = b""
+        if self.committed:
+            return
+        self.stream = sse
+        head = [line for line in lines if line[:13].lower() != b"cache-control"] if sse else lines
+        if sse:
+            head += [b"Cache-Control: no-cache", b"X-Accel-Buffering: no"]
+        if self.released:
+            waited = self.released - self.admitted
+            head += [b"X-Hearth-Cold-Start: true", b"Server-Timing: hearth-wait;dur=%d" % round(waited * 1000)]
+        self._chunked = length is None and not self.bodiless and not self.old_http
+        if length is not None:
+            head.append(b"Content-Length: %d" % length)
+        elif self._chunked:
+            head.append(b"Transfer-Encoding: chunked")
+        if self._close:
+            head.append(b"Connection: close")
+        self.transport.write(b"\r\n".join(head) + b"\r\n\r\n")
+
+    def relay(self, body: bytes) -> None:
+        """A piece of the answer's body."""
+        self.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
+
+    def relay_end(self, upstream: Upstream, status: int, *, done: bool) -> None:
+        """The answer's body is complete."""
+        assert self.route is not None
+        if not done and self.route.done:
+            assert self.service is not None
+            text = f"The backend of `{self.service.config.name}` ended the stream without [DONE]."
+            event = sse.error_event(Failure(502, "backend_failed", text), self.route.flavor)
+            self.transport.write(sse.chunk(event) if self._chunked else event)
+        if self._chunked:
+            self.transport.write(sse.LAST_CHUNK)
+        self.finished(upstream, status)
+
+    def late_error(self, upstream: Upstream, status: int, body: bytes) -> None:
+        """The backend's answer to a held stream is an error: its 200 is out, so it becomes an event."""
+        assert self.route is not None
+        event = sse.error_event_from(sse.late_error(status, body), self.route.flavor)
+        self.transport.write(sse.chunk(event) + sse.LAST_CHUNK)
+        self.finished(upstream, status)
+
+    def finished(self, upstream: Upstream, status: int) -> None:
+        """The request is answered; connection and backend are free for the next."""
+        self.upstream = None
+        backend = upstream.backend
+        service = self.service
+        assert service is not None
+        if upstream.paused and not upstream.closed:
+            upstream.paused = False
+            upstream.transport.resume_reading()
+        if upstream.reusable and not backend.removed:
+            upstream.idle_since = self.gateway.now()
+            backend.pool.append(upstream)
+        else:
+            upstream.abort()
+        codes = service.counters.codes
+        codes[status] = codes.get(status, 0) + 1
+        service.done(backend)
+        self._next()
+
+    # ---------------------------------------------------------------- ends
+
+    def _next(self) -> None:
+        """Ready for the connection's next request."""
+        if self.state == CLOSED:
+            return
+        self.state = IDLE
+        self.service = self.backend = None
+        self.payload = b""
+        if self._close or self.gateway.draining:
+            self._shut()
+            return
+        if not self.plain or self.replayed or self.admitted:
+            self._forget()
+        if self._pending:
+            # Not from here: a long row of pipelined requests must not become a deep stack.
+            self.state = RESUMING
+            self.gateway.soon(self._resume)
+
+    def _resume(self) -> None:
+        if self.state != RESUMING:
+            return
+        self.state = IDLE
+        pending, self._pending = self._pending, b""
+        if self._read_paused:
+            self._read_paused = False
+            self.transport.resume_reading()
+        self._start(pending)
+
+    def _forget(self) -> None:
+        """Drop what only a held, replayed or unusual request leaves behind."""
+        self.plain = True
+        self.committed = self.torn = self.replayed = self.fresh = self.bodiless = False
+        self.old_http = self._chunked = self.stream = False
+        self.admitted = self.released = 0.0
+        self.route = None
+
+    def _shut(self) -> None:
+        self.state = CLOSED
+        self.gateway.left(self)
+        if not self.transport.is_closing():
+            self.transport.close()
+
+    def _bad_request(self, why: str) -> None:
+        self._fail_and_close(Failure(400, "bad_request", f"The request is not valid HTTP/1.1: {why}."))
+
+    def _too_large(self, size: int, limit: int | None = None) -> None:
+        limit = limit or self.gateway.limits.max_request_bytes
+        text = f"The request is {size} bytes or more, and the limit is {limit}. Send less, or raise limits.maxRequestBytes."
+        self._fail_and_close(Failure(413, "request_too_large", text))
+
+    def _fail_and_close(self, failure: Failure) -> None:
+        """For requests after which the connection's framing cannot be trusted or is not worth reading."""
+        self._return_budget()
+        self.gateway.count_unrouted(failure)
+        self.transport.write(failure.response(close=True))
+        self.state = CLOSED
+        self._buffer = self._head = self._pending = b""
+        self._parts = []
+        self._collector = None
+        # Closing at once would reset the connection under a client that is still sending, and it would never see the answer.
+        self.gateway.linger(self)
+
+    def turn_away(self, failure: Failure) -> None:
+        """Say why before a request was read, and close."""
+        self._fail_and_close(failure)
+
+    def read_timed_out(self, seconds: float) -> None:
+        """The request did not arrive in time."""
+        part = "headers" if self.state == HEAD else "body"
+        text = f"The request's {part} did not arrive within {seconds:g} s."
+        self._fail_and_close(Failure(408, "request_timeout", text))
+
+    def read_seconds_allowed(self) -> float:
+        """How long the request may take to arrive: a while for its head, and for a body at least 1 KiB/s."""
+        limits = self.gateway.limits
+        if self.state == HEAD:
+            return limits.head_timeout_seconds
+        return limits.body_timeout_seconds + self.size / 1024
+
+    def _since_now(self, state: int) -> None:
+        self.state = state
+        self.since = self.gateway.now()
+
+
+def _with_body(payload: bytes, body: bytes) -> bytes:
+    """The same head with another body."""
+    end = payload.find(b"\r\n\r\n")
+    lines = [line for line in payload[:end].split(b"\r\n") if not line.lower().startswith(b"content-length:")]
+    return b"\r\n".join(lines) + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+__all__ = ["ANSWERING", "BODY", "CLOSED", "HEAD", "HELD", "IDLE", "SENT", "Client"]

@@ -1,0 +1,164 @@
+"""The services format: which models the gateway serves, under which names and limits.
+
+One format for every place: the stand-alone program reads it from a file, local mode and the cluster hand over the same
+entries. Durations are seconds, sizes are bytes.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import yaml
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+
+
+class ConfigError(Exception):
+    """The services document cannot be used; the message names the place, the value and the remedy."""
+
+
+class ColdStart(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What happens to a request that finds no ready backend."""
+
+    mode: Literal["keepalive", "reject"] = "keepalive"
+    heartbeat_interval_seconds: float = 10.0
+
+
+class Limits(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Bounds per service. Held requests and requests in flight on a warm backend are bounded apart."""
+
+    max_held: int = 100
+    max_held_bytes: int = 64 * 1024 * 1024
+    max_in_flight: int = 1024
+    max_request_bytes: int = 32 * 1024 * 1024
+
+
+class Probe(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """How the gateway asks a backend, while requests are held, whether it answers yet."""
+
+    path: str = "/health"
+    interval_seconds: float = 0.1
+    timeout_seconds: float = 1.0
+
+
+class Timeouts(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """How long a backend may stay silent, in seconds. Clients of OpenAI's libraries give up after 600 s by default."""
+
+    first_byte_seconds: float = 600.0
+    idle_seconds: float = 600.0
+
+
+class StaticEndpoint(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A backend address in the file of the stand-alone program."""
+
+    address: str
+    port: int
+
+
+class ServiceConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """One served model. ``name`` is what clients send as ``model`` and what the backend calls itself."""
+
+    name: str
+    namespace: str = "default"
+    aliases: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    cold_start: ColdStart = ColdStart()
+    activation_timeout_seconds: float = 300.0
+    limits: Limits = Limits()
+    probe: Probe = Probe()
+    timeouts: Timeouts = Timeouts()
+    endpoints: tuple[StaticEndpoint, ...] = ()
+
+
+class _Document(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    services: tuple[ServiceConfig, ...] = ()
+
+
+def parse_services(document: Mapping[str, Any]) -> tuple[ServiceConfig, ...]:
+    """Check a whole services document, ``{"services": [...]}``.
+
+    Raises ConfigError for unknown fields, wrong types, values out of range and names that collide.
+    """
+    try:
+        services = msgspec.convert(document, _Document).services
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{str(error).replace('`', chr(39)).replace('$.', '')}") from error
+    for index, service in enumerate(services):
+        _check(f"services[{index}]", service)
+    _check_names(services)
+    return services
+
+
+def parse_service(entry: Mapping[str, Any]) -> ServiceConfig:
+    """Check one entry of the services list. Raises ConfigError."""
+    return parse_services({"services": [entry]})[0]
+
+
+def load_services(path: Path) -> tuple[ServiceConfig, ...]:
+    """Read a services file (YAML or JSON). Raises ConfigError, whose message names the file."""
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_FILE_BYTES} bytes; split the services over several gateways")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}; give the path of a services file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: expected a mapping with the key 'services', found {type(document).__name__}")
+    try:
+        return parse_services(document)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _check(where: str, service: ServiceConfig) -> None:
+    if not service.name or not set(service.name) <= _NAME_CHARACTERS:
+        raise ConfigError(f"{where}.name: {service.name!r} is not a model name; use letters, digits and - . _ :")
+    positive = {
+        "coldStart.heartbeatIntervalSeconds": service.cold_start.heartbeat_interval_seconds,
+        "activationTimeoutSeconds": service.activation_timeout_seconds,
+        "limits.maxInFlight": service.limits.max_in_flight,
+        "limits.maxRequestBytes": service.limits.max_request_bytes,
+        "probe.intervalSeconds": service.probe.interval_seconds,
+        "probe.timeoutSeconds": service.probe.timeout_seconds,
+        "timeouts.firstByteSeconds": service.timeouts.first_byte_seconds,
+        "timeouts.idleSeconds": service.timeouts.idle_seconds,
+    }
+    for field, value in positive.items():
+        if not value > 0:
+            raise ConfigError(f"{where}.{field}: {value} must be larger than 0")
+    for field, count in {
+        "limits.maxHeld": service.limits.max_held,
+        "limits.maxHeldBytes": service.limits.max_held_bytes,
+    }.items():
+        if count < 0:
+            raise ConfigError(f"{where}.{field}: {count} must not be negative")
+    if not service.probe.path.startswith("/") or not _is_visible(service.probe.path):
+        raise ConfigError(f"{where}.probe.path: {service.probe.path!r} is not a path; it must start with /")
+    for index, endpoint in enumerate(service.endpoints):
+        if not 0 < endpoint.port < 65536:
+            raise ConfigError(f"{where}.endpoints[{index}].port: {endpoint.port} is not a port (1 to 65535)")
+
+
+def _check_names(services: Sequence[ServiceConfig]) -> None:
+    owners: dict[str, str] = {}
+    for service in services:
+        for name in (service.name, *service.aliases):
+            if name in owners:
+                raise ConfigError(
+                    f"services: the model name {name!r} is used by {owners[name]!r} and {service.name!r}; rename one"
+                )
+            owners[name] = service.name
+
+
+_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:")
+
+
+def _is_visible(text: str) -> bool:
+    return all(0x20 < ord(character) < 0x7F for character in text)

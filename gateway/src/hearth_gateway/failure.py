@@ -1,0 +1,70 @@
+"""Every way in which the gateway itself says no, as an OpenAI-shaped error.
+
+The shape is vLLM's: ``{"error": {"message", "type", "param", "code"}}`` with ``code`` an int equal to the status.
+429 means too busy, 503 means no capacity (yet); both carry a Retry-After that clients of OpenAI's libraries obey (they
+ignore or refuse values above 60 s).
+"""
+
+import json
+from dataclasses import dataclass
+from http import HTTPStatus
+
+MAX_RETRY_AFTER = 55
+
+_TYPES = {
+    400: "BadRequestError",
+    404: "NotFoundError",
+    405: "MethodNotAllowedError",
+    408: "RequestTimeoutError",
+    413: "RequestTooLargeError",
+    429: "RateLimitError",
+    431: "RequestTooLargeError",
+    501: "NotImplementedError",
+    502: "BadGatewayError",
+    503: "ServiceUnavailableError",
+    504: "GatewayTimeoutError",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One refusal. ``reason`` is a stable word for headers and metrics, ``retry_after`` whole seconds or None."""
+
+    status: int
+    reason: str
+    message: str
+    param: str | None = None
+    retry_after: int | None = None
+    allow: str | None = None
+
+    def body(self) -> bytes:
+        """The JSON document that clients parse."""
+        error = {
+            "message": self.message,
+            "type": _TYPES.get(self.status, "InternalServerError"),
+            "param": self.param,
+            "code": self.status,
+        }
+        return json.dumps({"error": error}, ensure_ascii=False).encode()
+
+    def response(self, *, close: bool) -> bytes:
+        """The complete HTTP/1.1 response."""
+        body = self.body()
+        lines = [
+            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            f"X-Hearth-Reason: {self.reason}",
+        ]
+        if self.retry_after is not None:
+            lines.append(f"Retry-After: {self.retry_after}")
+        if self.allow is not None:
+            lines.append(f"Allow: {self.allow}")
+        if close:
+            lines.append("Connection: close")
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def retry_after(seconds_left: float) -> int:
+    """Whole seconds for Retry-After: the estimate, at least 1 and at most 55."""
+    return max(1, min(MAX_RETRY_AFTER, round(seconds_left)))

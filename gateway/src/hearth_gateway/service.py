@@ -1,0 +1,558 @@
+"""The policy of one service: admission, demand, activation, readiness and release. No sockets, no bytes on the wire.
+
+A request is admitted and either forwarded at once (a usable backend exists), held, or refused. Held requests, requests in flight
+and an activation lease make up the demand that a scaler sees. The first usable backend ends the activation: held requests are
+released oldest first by a ramp that doubles, so that an engine that just started is not hit by all of them in one instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Protocol
+
+from . import sse
+from .config import ServiceConfig
+from .endpoint import Backend, Endpoint
+from .failure import Failure, retry_after
+
+LEASE_GRACE = 15.0  # seconds that demand outlives readiness, or the last client that left while held
+RAMP_FIRST = 16  # requests released at once when a backend becomes usable
+RAMP_INTERVAL = 0.025  # seconds until twice as many follow
+IDLE_NOTICE = 1.0  # seconds without demand before the edge to zero is told: sequential requests are no edges
+FIRST_ESTIMATE = 30.0  # seconds assumed for a cold start that was never seen
+WAIT_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
+
+
+class Timer(Protocol):
+    """What ``call_later`` gives back."""
+
+    def cancel(self) -> None: ...
+
+
+class Clock(Protocol):
+    """The part of an event loop that the policy needs."""
+
+    def time(self) -> float: ...
+
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer: ...
+
+
+class Request(Protocol):
+    """What the policy needs of a request on the wire."""
+
+    size: int  # bytes it keeps in memory
+    admitted: float  # when it was held, in the clock's seconds; 0.0 before
+    released: float  # when it was let go after a hold; 0.0 when it never was held
+
+    def hold(self, heartbeat: bytes) -> None:
+        """It waits; a stream is told so at once."""
+
+    def heartbeat(self, frame: bytes) -> None:
+        """Still waiting."""
+
+    def forward(self, backend: Backend) -> None:
+        """Send it there."""
+
+    def refuse(self, failure: Failure) -> None:
+        """It will not be answered by a backend."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStats:
+    """A snapshot. ``demand`` is what a scaler acts on; ``last_request`` is in the event loop's seconds."""
+
+    held: int
+    in_flight: int
+    demand: int
+    activating: bool
+    last_request: float | None
+    held_bytes: int = 0
+    usable: int = 0
+    notice: str | None = None
+    activation_seconds: float | None = None
+
+
+class Counters:
+    """What /metrics reports of one service. Plain integers: the hot path must not pay for a metrics library."""
+
+    __slots__ = ("activations", "codes", "rejections", "replays", "wait_buckets", "wait_count", "wait_sum")
+
+    def __init__(self) -> None:
+        self.codes: dict[int, int] = {}
+        self.rejections: dict[str, int] = {}
+        self.activations: dict[str, int] = {}
+        self.replays = 0
+        self.wait_buckets = [0] * len(WAIT_BUCKETS)
+        self.wait_count = 0
+        self.wait_sum = 0.0
+
+    def waited(self, seconds: float) -> None:
+        """A held request was released after so long."""
+        self.wait_count += 1
+        self.wait_sum += seconds
+        for index, bound in enumerate(WAIT_BUCKETS):
+            if seconds <= bound:
+                self.wait_buckets[index] += 1
+                break
+
+
+_load = attrgetter("in_flight")
+
+
+class Service:
+    """One served model. Call its methods from one event loop only."""
+
+    __slots__ = (
+        "_clock",
+        "_deadline",
+        "_estimate",
+        "_heartbeat_at",
+        "_lease_until",
+        "_on_cold",
+        "_on_edge",
+        "_ramp",
+        "_ramp_size",
+        "_timer",
+        "_told",
+        "activation_started",
+        "backends",
+        "config",
+        "counters",
+        "held",
+        "held_bytes",
+        "in_flight",
+        "last_request",
+        "max_in_flight",
+        "notice",
+        "usable",
+    )
+
+    def __init__(
+        self,
+        config: ServiceConfig,
+        clock: Clock,
+        *,
+        on_edge: Callable[[str], None],
+        on_cold: Callable[[Service], None],
+    ) -> None:
+        self.config = config
+        self.max_in_flight = config.limits.max_in_flight
+        self.backends: dict[str, Backend] = {}
+        self.usable: list[Backend] = []
+        self.held: dict[Request, None] = {}  # in order of arrival
+        self.held_bytes = 0
+        self.in_flight = 0
+        self.last_request: float | None = None
+        self.notice: str | None = None
+        self.activation_started: float | None = None
+        self.counters = Counters()
+        self._clock = clock
+        self._on_edge = on_edge
+        self._on_cold = on_cold
+        self._estimate: float | None = None
+        self._lease_until = 0.0
+        self._heartbeat_at = 0.0
+        self._timer: Timer | None = None
+        self._deadline = 0.0
+        self._ramp: Timer | None = None
+        self._ramp_size = RAMP_FIRST
+        self._told = False
+
+    # ---------------------------------------------------------------- requests
+
+    def admit(self, request: Request) -> None:
+        """Forward, hold or refuse a new request."""
+        if self.usable and not self.held and self.in_flight < self.max_in_flight:
+            self._send(request)
+        else:
+            self._admit_without_capacity(request)
+
+    def _send(self, request: Request) -> None:
+        usable = self.usable
+        backend = usable[0] if len(usable) == 1 else min(usable, key=_load)
+        self.in_flight += 1
+        backend.in_flight += 1
+        self.last_request = self._clock.time()
+        if not self._told:
+            self._tell()
+        request.forward(backend)
+
+    def _admit_without_capacity(self, request: Request) -> None:
+        now = self._clock.time()
+        self.last_request = now
+        if self.usable and not self.held:
+            self._reject(
+                request,
+                Failure(
+                    429,
+                    "too_many_requests",
+                    f"The model `{self.config.name}` is busy: {self.in_flight} requests are in flight, its limit. Retry later.",
+                    retry_after=1,
+                ),
+            )
+            return
+        if not self.usable and self.config.cold_start.mode == "reject":
+            self._lease(now)
+            self._reject(
+                request,
+                Failure(
+                    503,
+                    "cold_start",
+                    f"The model `{self.config.name}` sleeps and is being started{self._because()}. Retry later.",
+                    retry_after=retry_after(self.estimate(now)),
+                ),
+            )
+            return
+        limits = self.config.limits
+        if len(self.held) >= limits.max_held or self.held_bytes + request.size > limits.max_held_bytes:
+            if not self.usable:
+                self._lease(now)
+            self._reject(
+                request,
+                Failure(
+                    429,
+                    "queue_full",
+                    f"The model `{self.config.name}` is starting and {len(self.held)} requests wait already{self._because()}."
+                    " Retry later.",
+                    retry_after=retry_after(self.estimate(now)),
+                ),
+            )
+            return
+        self._hold(request, now)
+
+    def _hold(self, request: Request, now: float) -> None:
+        if not self.usable:
+            self._lease(now)
+        request.admitted = now
+        self.held[request] = None
+        self.held_bytes += request.size
+        if not self._heartbeat_at:
+            self._heartbeat_at = now + self.config.cold_start.heartbeat_interval_seconds
+        self._tell()
+        self._arm(now)
+        request.hold(self._heartbeat(now))
+        if self.usable and self._ramp is None:
+            self._release()
+
+    def retry(self, request: Request, backend: Backend) -> None:
+        """A request came back from ``backend`` before its first byte: send it elsewhere, or hold it in the first place.
+
+        Its place in flight is given back here. It keeps the deadline of its first hold, if it had one.
+        """
+        self.counters.replays += 1
+        self._leave(backend)
+        if self.usable:
+            self._send(request)
+            return
+        now = self._clock.time()
+        first = request.admitted
+        self._hold(request, now)
+        if first:
+            request.admitted = first
+        if len(self.held) > 1 and request in self.held:
+            rest = [other for other in self.held if other is not request]
+            self.held = dict.fromkeys([request, *rest])
+        self._settle()
+
+    def done(self, backend: Backend) -> None:
+        """A request that was forwarded has ended, however it ended."""
+        self.in_flight -= 1
+        backend.in_flight -= 1
+        if self.held or backend.idle or not self.in_flight:
+            self._after_done(backend)
+
+    def _leave(self, backend: Backend) -> None:
+        self.in_flight -= 1
+        backend.in_flight -= 1
+        if backend.idle and not backend.in_flight:
+            backend.settle()
+
+    def _after_done(self, backend: Backend) -> None:
+        if backend.idle and not backend.in_flight:
+            backend.settle()
+        if self.held and self.usable and self._ramp is None:
+            self._release()
+        self._settle()
+
+    def abandon(self, request: Request) -> None:
+        """The client of a held request left."""
+        if request not in self.held:
+            return
+        self._unhold(request)
+        self._shorten_lease()
+        self._settle()
+
+    def _shorten_lease(self) -> None:
+        # The lease outlives the last client, since it may come back, but not by minutes: nobody may want the answer.
+        if not self.held:
+            self._lease_until = min(self._lease_until, self._clock.time() + LEASE_GRACE)
+
+    def _unhold(self, request: Request) -> None:
+        del self.held[request]
+        self.held_bytes -= request.size
+        if not self.held:
+            self._heartbeat_at = 0.0
+
+    def _reject(self, request: Request, failure: Failure) -> None:
+        self.counters.rejections[failure.reason] = self.counters.rejections.get(failure.reason, 0) + 1
+        request.refuse(failure)
+
+    # ---------------------------------------------------------------- demand and activation
+
+    def demand(self) -> int:
+        """Held + in flight; at least 1 while an activation lease runs."""
+        return len(self.held) + self.in_flight or (1 if self._clock.time() < self._lease_until else 0)
+
+    def stats(self) -> ServiceStats:
+        """A snapshot of this moment."""
+        now = self._clock.time()
+        started = self.activation_started
+        return ServiceStats(
+            held=len(self.held),
+            in_flight=self.in_flight,
+            demand=self.demand(),
+            activating=started is not None,
+            last_request=self.last_request,
+            held_bytes=self.held_bytes,
+            usable=len(self.usable),
+            notice=self.notice,
+            activation_seconds=None if started is None else now - started,
+        )
+
+    def wake(self) -> None:
+        """Want a backend as a request would, without a request."""
+        now = self._clock.time()
+        self.last_request = now
+        if self.usable:
+            self._lease_until = max(self._lease_until, now + LEASE_GRACE)
+            self._tell()
+            self._arm(now)
+        else:
+            self._lease(now)
+
+    def estimate(self, now: float) -> float:
+        """Seconds that the running activation is expected to take still."""
+        whole = self._estimate if self._estimate is not None else FIRST_ESTIMATE
+        elapsed = 0.0 if self.activation_started is None else now - self.activation_started
+        return max(1.0, whole - elapsed)
+
+    def _lease(self, now: float) -> None:
+        self._lease_until = max(self._lease_until, now + self.config.activation_timeout_seconds)
+        if self.activation_started is None:
+            self.activation_started = now
+            self._count_activation("started")
+            self._told = True
+            self._on_edge(self.config.name)
+        else:
+            self._tell()
+        self._arm(now)
+        self._on_cold(self)
+
+    def _count_activation(self, outcome: str) -> None:
+        self.counters.activations[outcome] = self.counters.activations.get(outcome, 0) + 1
+
+    def _tell(self) -> None:
+        if not self._told:
+            self._told = True
+            self._on_edge(self.config.name)
+            self._arm(self._clock.time())
+
+    def _because(self) -> str:
+        return f" ({self.notice})" if self.notice else ""
+
+    def _heartbeat(self, now: float) -> bytes:
+        started = self.activation_started
+        text = f"{self.config.name} is starting"
+        if started is not None:
+            text += f", {now - started:.0f} s so far"
+            if self._estimate is not None:
+                text += f", about {self.estimate(now):.0f} s left"
+        return sse.chunk(sse.comment(text + self._because()))
+
+    # ---------------------------------------------------------------- readiness and release
+
+    def set_endpoints(self, endpoints: Sequence[Endpoint]) -> list[Backend]:
+        """Take over the source's list; returns the backends that are gone."""
+        fresh: dict[str, Backend] = {}
+        for endpoint in endpoints:
+            known = self.backends.get(endpoint.id)
+            if known is not None and (known.address, known.port) == (endpoint.address, endpoint.port):
+                known.update(endpoint)
+                fresh[endpoint.id] = known
+            else:
+                fresh[endpoint.id] = Backend(endpoint)
+        gone = [backend for key, backend in self.backends.items() if fresh.get(key) is not backend]
+        for backend in gone:
+            backend.removed = True
+        self.backends = fresh
+        self.refresh()
+        return gone
+
+    def mark_suspect(self, backend: Backend) -> None:
+        """It refused a connection: nothing is sent there until a probe, or its source, says otherwise."""
+        backend.suspect = True
+        backend.answered = False
+        self.refresh()
+        self._on_cold(self)
+
+    def mark_answered(self, backend: Backend) -> None:
+        """A probe got a 200."""
+        if not backend.removed:
+            backend.answer()
+            self.refresh()
+
+    def probe_targets(self) -> list[Backend]:
+        """Who is worth asking: everybody while nothing is usable and somebody waits; else only those that failed us."""
+        if self.usable:
+            return [b for b in self.backends.values() if b.suspect and not b.terminating]
+        if not self.held and self._clock.time() >= self._lease_until:
+            return []
+        return [b for b in self.backends.values() if not b.terminating]
+
+    def is_waiting(self) -> bool:
+        """Whether demand exists that no backend can serve yet: the prober runs then."""
+        if self.usable:
+            return any(b.suspect and not b.terminating for b in self.backends.values())
+        return bool(self.held) or self._clock.time() < self._lease_until
+
+    def refresh(self) -> None:
+        """Recompute who is usable; the first one ends the activation and releases the held requests."""
+        self.usable = [backend for backend in self.backends.values() if backend.usable]
+        if not self.usable:
+            if self._ramp is not None:
+                self._ramp.cancel()
+                self._ramp = None
+            if self.held:
+                self._lease(self._clock.time())
+            return
+        if self.activation_started is not None:
+            now = self._clock.time()
+            seconds = now - self.activation_started
+            self._estimate = seconds if self._estimate is None else 0.5 * self._estimate + 0.5 * seconds
+            self.activation_started = None
+            self._lease_until = now + LEASE_GRACE
+            self._count_activation("ready")
+            self._on_edge(self.config.name)
+            self._arm(now)
+        if self.held and self._ramp is None:
+            self._ramp_size = RAMP_FIRST
+            self._release()
+
+    def _release(self) -> None:
+        """Let the oldest go; more follow after RAMP_INTERVAL, twice as many."""
+        now = self._clock.time()
+        count = self._ramp_size
+        self._ramp_size = count * 2
+        self._ramp = self._clock.call_later(RAMP_INTERVAL, self._ramp_on)
+        for request in list(self.held)[:count]:
+            if not self.usable or self.in_flight >= self.max_in_flight:
+                break
+            if request not in self.held:
+                continue
+            self._unhold(request)
+            request.released = now
+            self.counters.waited(now - request.admitted)
+            self._send(request)
+
+    def _ramp_on(self) -> None:
+        self._ramp = None
+        if not self.held:
+            self._ramp_size = RAMP_FIRST
+            self._settle()
+        elif self.usable and self.in_flight < self.max_in_flight:
+            self._release()
+
+    # ---------------------------------------------------------------- time
+
+    def _settle(self) -> None:
+        """Something ended: look at the clock's business anew."""
+        self._arm(self._clock.time())
+
+    def _next_deadline(self, now: float) -> float | None:
+        """When time alone changes something; None when it cannot."""
+        times = []
+        if self.held:
+            oldest = next(iter(self.held))
+            times += [self._heartbeat_at, oldest.admitted + self.config.activation_timeout_seconds]
+        elif now < self._lease_until:
+            times.append(self._lease_until)
+        elif self.activation_started is not None:
+            times.append(now)
+        elif self._told and not self.in_flight:
+            times.append(now + IDLE_NOTICE)
+        return min(times) if times else None
+
+    def _arm(self, now: float) -> None:
+        at = self._next_deadline(now)
+        if at is None:
+            return  # a timer that runs already finds nothing to do
+        if self._timer is not None:
+            if self._deadline <= at:
+                return
+            self._timer.cancel()
+        self._deadline = at
+        self._timer = self._clock.call_later(max(0.0, at - now), self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        now = self._clock.time()
+        self._expire(now)
+        if self.held and now >= self._heartbeat_at:
+            self._heartbeat_at = now + self.config.cold_start.heartbeat_interval_seconds
+            frame = self._heartbeat(now)
+            for request in list(self.held):
+                request.heartbeat(frame)
+        if not self.held and now >= self._lease_until:
+            if self.activation_started is not None:
+                self.activation_started = None
+                self._count_activation("given_up")
+                self._on_edge(self.config.name)
+            if self._told and not self.in_flight and now - (self.last_request or 0.0) >= IDLE_NOTICE:
+                self._told = False
+                self._on_edge(self.config.name)
+        self._arm(now)
+
+    def _expire(self, now: float) -> None:
+        limit = self.config.activation_timeout_seconds
+        for request in list(self.held):
+            if request.admitted + limit > now:
+                break
+            self._unhold(request)
+            why = self._because() or f"; it has waited {now - request.admitted:.0f} s"
+            self._reject(
+                request,
+                Failure(
+                    503,
+                    "activation_timeout",
+                    f"The model `{self.config.name}` did not become ready within {limit:g} s{why}. Retry later.",
+                    retry_after=retry_after(self.estimate(now)),
+                ),
+            )
+            self._shorten_lease()
+
+    # ---------------------------------------------------------------- change and end
+
+    def reconfigure(self, config: ServiceConfig) -> None:
+        """Take over new settings; requests that are held or in flight keep going."""
+        self.config = config
+        self.max_in_flight = config.limits.max_in_flight
+        if self.held:
+            now = self._clock.time()
+            self._heartbeat_at = min(self._heartbeat_at, now + config.cold_start.heartbeat_interval_seconds)
+            self._arm(now)
+
+    def refuse_held(self, failure: Failure) -> None:
+        """Nobody will be served from here on: the service is deleted or the gateway stops."""
+        for request in list(self.held):
+            self._unhold(request)
+            self._reject(request, failure)
+
+    def close(self) -> None:
+        """Cancel every timer."""
+        for timer in (self._timer, self._ramp):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._ramp = None
+        self._lease_until = 0.0

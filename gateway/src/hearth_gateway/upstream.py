@@ -1,0 +1,318 @@
+"""The wire to a backend: one keep-alive connection, one request at a time.
+
+Answers are passed through as they come. The common cases touch no byte: a unary answer that arrives in one read is written to the
+client as it is, and so is a streamed chunk that holds whole events. Everything else takes the slow path of the same class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from .chunked import BadChunk, ChunkDecoder
+
+if TYPE_CHECKING:
+    from .client import Client
+    from .endpoint import Backend
+
+MAX_HEAD = 64 * 1024
+MAX_EVENT = 1024 * 1024  # an event larger than this is passed on in pieces
+MAX_LATE_ERROR = 64 * 1024
+CONNECT_TIMEOUT = 5.0
+POOL_IDLE = 4.0  # vLLM closes an idle connection after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE)
+
+# What the body of the answer is framed by.
+_HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _NONE = range(5)
+
+
+class Upstream(asyncio.Protocol):
+    """One connection to a backend."""
+
+    __slots__ = (
+        "_body",
+        "_decoder",
+        "_end_of_events",
+        "_framing",
+        "_keep",
+        "_late",
+        "_remaining",
+        "_sse",
+        "_tail",
+        "backend",
+        "client",
+        "closed",
+        "idle_since",
+        "last",
+        "paused",
+        "requests",
+        "status",
+        "transport",
+    )
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.client: Client | None = None
+        self.transport: asyncio.Transport
+        self.closed = False
+        self.paused = False
+        self.requests = 0  # sent on this connection
+        self.idle_since = 0.0
+        self.status = 0  # of the answer that is being read; 0 before its head
+        self.last = b""  # the latest piece of the stream: tells progress, and whether it ended with [DONE]
+        self._framing = _HEAD
+        self._body = b""  # bytes of an incomplete head
+        self._remaining = 0
+        self._decoder: ChunkDecoder | None = None
+        self._sse = False
+        self._tail = b""  # an event that is not complete yet
+        self._keep = True
+        self._late: list[bytes] | None = None  # an error body that must become an event
+
+    # ---------------------------------------------------------------- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+
+    def send(self, client: Client, payload: bytes) -> None:
+        """Send a request whose answer goes to ``client``."""
+        self.client = client
+        self.requests += 1
+        self.transport.write(payload)
+
+    def data_received(self, data: bytes) -> None:
+        client = self.client
+        if client is None:
+            self.abort()  # an answer that nobody asked for
+            return
+        framing = self._framing
+        if framing == _CHUNKED:
+            decoder = self._decoder
+            assert decoder is not None
+            if self._sse and not self._tail and decoder.at_boundary and data.endswith(b"\n\n\r\n"):
+                end = data.find(b"\r\n", 0, 10)
+                # Exactly one chunk with whole events: pass it on as it is.
+                if end > 0 and data[:end] == b"%x" % (len(data) - end - 4):
+                    self.last = data
+                    client.transport.write(data)
+                    return
+            self._chunks(client, decoder, data)
+        elif framing == _HEAD:
+            self._head(client, data)
+        elif framing == _LENGTH:
+            self._counted(client, data)
+        else:
+            self._body_piece(client, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        client = self.client
+        if client is None:
+            pool = self.backend.pool
+            if self in pool:
+                pool.remove(self)
+            return
+        self.client = None
+        if self._framing == _UNTIL_CLOSE and exc is None:
+            self._end(client)
+        else:
+            client.upstream_lost(self, f"{exc}" if exc else "the connection was closed")
+
+    def pause_writing(self) -> None:
+        """A large request body is on its way; it is in memory already."""
+
+    def resume_writing(self) -> None:
+        """See pause_writing."""
+
+    def abort(self) -> None:
+        """Close without ceremony; nobody is told."""
+        self.client = None
+        if not self.closed:
+            self.closed = True
+            self.transport.abort()
+
+    # ---------------------------------------------------------------- the head of an answer
+
+    def _head(self, client: Client, data: bytes) -> None:
+        if self._body:
+            data = self._body + data
+        end = data.find(b"\r\n\r\n")
+        if end < 0:
+            if len(data) > MAX_HEAD:
+                self._broken(client, "its answer has no end of headers within 64 KiB")
+            else:
+                self._body = data
+            return
+        self._body = b""
+        lower = data[:end].lower()
+        if not lower.startswith(b"http/1.1 ") or b"\r\nconnection:" in lower:
+            self._any_head(client, data, lower, end)
+            return
+        status_text = lower[9:12]
+        at = lower.find(b"\r\ncontent-length:")
+        if at > 0 and client.plain and status_text >= b"200" and b"\r\ntransfer-encoding:" not in lower:
+            stop = lower.find(b"\r\n", at + 17)
+            value = (lower[at + 17 : stop] if stop > 0 else lower[at + 17 :]).strip()
+            if value.isdigit() and len(data) == end + 4 + int(value):
+                client.transport.write(data)
+                self.client = None
+                client.finished(self, int(status_text))
+                return
+        self._any_head(client, data, lower, end)
+
+    def _any_head(self, client: Client, data: bytes, lower: bytes, end: int) -> None:
+        """Any answer: find its framing and hand head and body on."""
+        lines = data[:end].split(b"\r\n")
+        version, _, rest = lines[0].partition(b" ")
+        if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit() or not 100 <= int(rest[:3]) <= 599:
+            self._broken(client, f"its answer starts with {lines[0][:60]!r}, which is not HTTP")
+            return
+        status = int(rest[:3])
+        if status == 101:
+            self._broken(client, "it switched protocols, which nobody asked for")
+            return
+        if status < 200:  # an interim answer; the real one follows
+            if len(data) > end + 4:
+                self._head(client, data[end + 4 :])
+            return
+        length: int | None = None
+        chunked = False
+        self._keep = version == b"HTTP/1.1"
+        kept = [lines[0]]
+        content_type = b""
+        for line in lines[1:]:
+            name, _, value = line.partition(b":")
+            low = name.lower()
+            value = value.strip()
+            if low == b"content-length":
+                if not value.isdigit() or (length is not None and length != int(value)):
+                    self._broken(client, f"its Content-Length is {value[:30]!r}")
+                    return
+                length = int(value)
+                continue
+            if low == b"transfer-encoding":
+                chunked = value.lower() == b"chunked"
+                if not chunked:
+                    self._broken(client, f"its Transfer-Encoding is {value[:30]!r}")
+                    return
+                continue
+            if low == b"connection":
+                if b"close" in value.lower():
+                    self._keep = False
+                continue
+            if low in (b"keep-alive", b"x-accel-buffering", b"proxy-connection", b"trailer", b"upgrade"):
+                continue
+            if low == b"content-type":
+                content_type = value.lower()
+            kept.append(line)
+        self.status = status
+        self._sse = content_type.startswith(b"text/event-stream")
+        self._tail = b""
+        self.last = b""
+        if client.bodiless or status in (204, 304):
+            self._framing = _NONE
+        elif chunked:
+            self._framing = _CHUNKED
+            self._decoder = ChunkDecoder()
+        elif length is not None:
+            self._framing = _LENGTH
+            self._remaining = length
+        else:
+            self._framing = _UNTIL_CLOSE
+            self._keep = False
+        self._late = None
+        if client.committed and (status != 200 or not self._sse):
+            self._late = []
+        client.begin(kept, length if self._framing == _LENGTH else None, sse=self._sse)
+        body = data[end + 4 :]
+        if self._framing == _NONE or (self._framing == _LENGTH and not self._remaining):
+            if body:
+                self._keep = False
+            self._end(client)
+        elif body:
+            self.data_received(body)
+
+    def _broken(self, client: Client, why: str) -> None:
+        self.abort()
+        client.upstream_broken(self, why)
+
+    # ---------------------------------------------------------------- the body of an answer
+
+    def _counted(self, client: Client, data: bytes) -> None:
+        surplus = len(data) - self._remaining
+        if surplus > 0:
+            data = data[: self._remaining]
+            self._keep = False
+        self._remaining -= len(data)
+        self._body_piece(client, data)
+        if not self._remaining and self.client is client:
+            self._end(client)
+
+    def _chunks(self, client: Client, decoder: ChunkDecoder, data: bytes) -> None:
+        try:
+            body = decoder.feed(data)
+        except BadChunk as error:
+            self._broken(client, f"it sent {error}")
+            return
+        if body:
+            self._body_piece(client, body)
+        if decoder.done and self.client is client:
+            if decoder.rest:
+                self._keep = False
+            self._end(client)
+
+    def _body_piece(self, client: Client, body: bytes) -> None:
+        if self._late is not None:
+            if sum(map(len, self._late)) < MAX_LATE_ERROR:
+                self._late.append(body)
+            return
+        self.last = body
+        if not self._sse:
+            client.relay(body)
+            return
+        body = self._tail + body if self._tail else body
+        cut = len(body) if body.endswith((b"\n\n", b"\r\n\r\n")) else _after_last_event(body)
+        if not cut and len(body) > MAX_EVENT:
+            client.torn = True
+            cut = len(body)
+        self._tail = body[cut:]
+        if cut:
+            events = body[:cut]
+            self.last = events
+            client.relay(events)
+
+    def _end(self, client: Client) -> None:
+        """The answer is complete."""
+        self.client = None
+        status = self.status
+        late = self._late
+        if late is not None:
+            self._reset()
+            client.late_error(self, status, b"".join(late)[:MAX_LATE_ERROR])
+            return
+        if self._tail:
+            client.relay(self._tail + b"\n\n")
+            self.last = self._tail
+        ended_well = not self._sse or b"[DONE]" in self.last
+        self._reset()
+        client.relay_end(self, status, done=ended_well)
+
+    def _reset(self) -> None:
+        self._framing = _HEAD
+        self._decoder = None
+        self._late = None
+        self._tail = b""
+        self._remaining = 0
+        self.last = b""
+        self.status = 0
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another request may be sent on this connection now."""
+        return self._keep and not self.closed and not self.transport.is_closing()
+
+
+def _after_last_event(body: bytes) -> int:
+    """Where the last complete event ends; 0 when there is none."""
+    return max(
+        body.rfind(b"\n\n") + 2 if b"\n\n" in body else 0, body.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in body else 0
+    )
