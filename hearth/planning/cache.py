@@ -1,0 +1,49 @@
+"""Where a pod keeps downloaded weights: the volume, its mount and the variables that lead the engine to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from hearth.api import LLMService
+from hearth.plugins import ResolvedModel
+
+CACHE_PATH = "/cache"
+HOST_CACHE_ROOT = "/var/lib/hearth/cache"
+VOLUME = "cache"
+
+
+@dataclass(frozen=True, slots=True)
+class CachePlan:
+    """What the cache adds to the pod; empty when there is nothing to keep."""
+
+    env: Mapping[str, str]
+    volumes: tuple[Mapping[str, Any], ...] = ()
+    mounts: tuple[Mapping[str, Any], ...] = ()
+
+
+def claim_name(service: LLMService) -> str:
+    return f"{service.metadata.name}-cache"
+
+
+def plan_cache(service: LLMService, model: ResolvedModel) -> CachePlan:
+    """Return the cache of a pod; weights that are not downloaded need none."""
+    source = {"VLLM_USE_MODELSCOPE": "true"} if model.scheme == "modelscope" else {}
+    volume = _volume(service) if model.downloads else None
+    if volume is None:
+        return CachePlan(env=source)
+    return CachePlan(
+        env={"HF_HOME": f"{CACHE_PATH}/hf", "MODELSCOPE_CACHE": f"{CACHE_PATH}/modelscope", **source},
+        volumes=({"name": VOLUME, **volume},),
+        mounts=({"name": VOLUME, "mountPath": CACHE_PATH},),
+    )
+
+
+def _volume(service: LLMService) -> Mapping[str, Any] | None:
+    if service.spec.cache.strategy == "NodeLocalPVC":
+        return {"persistentVolumeClaim": {"claimName": claim_name(service)}}
+    if service.spec.cache.strategy == "HostPath":
+        directory = f"{HOST_CACHE_ROOT}/{service.metadata.namespace}-{service.metadata.name}"
+        return {"hostPath": {"path": directory, "type": "DirectoryOrCreate"}}
+    return None

@@ -1,0 +1,238 @@
+"""The plan in words: what will happen, and what looks wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hearth.api import format_duration
+from hearth.planning.lifecycle import SHUTDOWN_FLAG, Ending, has_flag
+
+if TYPE_CHECKING:
+    from hearth.planning.plan import Plan
+
+_SLOW_START = 60.0
+"""Seconds of start from which rejecting cold requests leaves clients without an answer.
+
+OpenAI clients retry twice and obey Retry-After of at most a minute.
+"""
+
+_PARALLELISM = ("--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp")
+
+
+def explain(plan: Plan) -> tuple[str, ...]:
+    """Return sentences on the model, the devices, a cold request, scaling and the end of a replica."""
+    return (_model(plan), _devices(plan), cold_request(plan), _scaling(plan), _ending(plan))
+
+
+def cold_request(plan: Plan) -> str:
+    """Say what happens to a request that arrives while no replica runs."""
+    cold = plan.service.spec.endpoint.cold_start
+    wait = format_duration(plan.scaling.activation_timeout)
+    if plan.scaling.min > 0:
+        return f"cold request: only while the first replicas start, for {plan.scaling.min} always run"
+    if cold.mode == "reject":
+        return (
+            f"cold request: answered at once with 503 and Retry-After; the first one wakes a replica, which is wanted "
+            f"for {wait} even if nobody asks again"
+        )
+    return (
+        f"cold request: held for at most {wait} while a replica starts; a stream gets a heartbeat every "
+        f"{cold.heartbeat_interval}, then its tokens; any other request waits silently"
+    )
+
+
+def _model(plan: Plan) -> str:
+    model = plan.model
+    if model.scheme == "pvc":
+        return f"model {model.uri}: volume claim {model.claim}, read-only at {model.path}"
+    if model.scheme == "file":
+        return f"model {model.uri}: directory {model.path}"
+    if plan.target == "local":
+        return f"model {model.uri}: {model.path}, downloaded by the engine into your own cache"
+    kept = {
+        "NodeLocalPVC": f"kept on the volume claim {plan.service.metadata.name}-cache",
+        "HostPath": "kept in a directory of the node",
+    }.get(plan.service.spec.cache.strategy, "downloaded again at every start")
+    return f"model {model.uri}: {model.path}, downloaded by the engine, {kept}"
+
+
+def _devices(plan: Plan) -> str:
+    limits = plan.serving["resources"].get("limits", {})
+    names = [f"{count} x {name}" for name, count in limits.items() if "/" in name]
+    return f"devices: {', '.join(names)} for each replica, {plan.vendor.title} (vendor {plan.vendor.name})"
+
+
+def _scaling(plan: Plan) -> str:
+    scaling = plan.scaling
+    each = f"one replica for every {scaling.target} requests held or in flight"
+    if scaling.min == scaling.max:
+        return f"scaling: always {scaling.max}"
+    bounds = f"{scaling.min} to {scaling.max} replicas"
+    down = f"fewer after {format_duration(scaling.stabilization)} of lower demand"
+    if scaling.min == 0:
+        down += f", none after {format_duration(scaling.cooldown)} without any"
+    return f"scaling: {bounds}, {each}, {down}"
+
+
+def _ending(plan: Plan) -> str:
+    grace = plan.pod["spec"]["terminationGracePeriodSeconds"]
+    if plan.scaling.drain_timeout:
+        drain = format_duration(plan.scaling.drain_timeout)
+        return f"end of a replica: requests in flight get up to {drain}; killed after {grace} s"
+    return f"end of a replica: requests in flight are aborted by the engine; killed after {grace} s"
+
+
+def warn(plan: Plan, ending: Ending) -> tuple[str, ...]:
+    """Return what looks wrong but is allowed, each with the fields that it is about."""
+    return (
+        *_cold_start_warnings(plan),
+        *_drain_warnings(plan, ending),
+        *_argument_warnings(plan),
+        *_cache_warnings(plan),
+        *_local_warnings(plan),
+    )
+
+
+def _cold_start_warnings(plan: Plan) -> Iterator[str]:
+    cold = plan.service.spec.endpoint.cold_start
+    timeout = plan.scaling.activation_timeout
+    start = startup_seconds(plan)
+    if plan.scaling.min > 0:
+        return
+    if cold.mode == "keepalive" and cold.heartbeat_interval.seconds >= timeout:
+        yield (
+            f"spec.endpoint.coldStart.heartbeatInterval {cold.heartbeat_interval} is not below "
+            f"spec.scaling.activationTimeout {format_duration(timeout)}: no heartbeat is ever sent"
+        )
+    if cold.mode == "reject" and start >= _SLOW_START:
+        yield (
+            f"spec.endpoint.coldStart.mode reject: the runtime may take {format_duration(start)} to start, and clients "
+            "give up after two retries of at most a minute; keepalive holds streams until the answer"
+        )
+    if timeout < 1:
+        yield f"spec.scaling.activationTimeout {format_duration(timeout)}: no engine starts that fast"
+
+
+def startup_seconds(plan: Plan) -> float:
+    """Return how long the startup probe lets the engine start."""
+    probe = plan.probes.startup
+    failures = probe.failure_threshold or 3
+    return float((probe.initial_delay_seconds or 0) + (probe.period_seconds or 10) * failures)
+
+
+def _drain_warnings(plan: Plan, ending: Ending) -> Iterator[str]:
+    drain = plan.service.spec.scaling.drain_timeout
+    name = plan.runtime.metadata.name
+    if not plan.runtime.spec.lifecycle.pre_stop_drain:
+        if "drain_timeout" in plan.service.spec.scaling.model_fields_set:
+            yield (
+                f"spec.scaling.drainTimeout {drain} has no effect: runtime {name} does not set "
+                "spec.lifecycle.preStopDrain"
+            )
+        return
+    if plan.target == "cluster" and drain.seconds > 0 and not ending.drains_itself:
+        yield (
+            f"runtime {name} drains by waiting the whole spec.scaling.drainTimeout of {drain}; with "
+            f"{SHUTDOWN_FLAG}={{{{ .Service.DrainTimeoutSeconds }}}} in its args (vLLM 0.18 and later) a replica ends "
+            "with its last request"
+        )
+
+
+def _argument_warnings(plan: Plan) -> Iterator[str]:
+    args = plan.serving.get("args", [])
+    override = plan.service.spec.runtime.args_override
+    name = plan.service.metadata.name
+    served = _values(args, "--served-model-name")
+    if has_flag(override, "--served-model-name") and name not in served:
+        yield (
+            f"spec.runtime.argsOverride changes --served-model-name to {' '.join(served) or 'nothing'}: the gateway "
+            f"asks for {name!r} and the engine will answer 404; use spec.endpoint.aliases for further names"
+        )
+    elif not served:
+        yield (
+            f"no --served-model-name among the arguments of runtime {plan.runtime.metadata.name}: the engine calls the "
+            f"model {plan.model.path!r} and will answer 404 to {name!r}; add "
+            "--served-model-name={{ .Service.Name }}"
+        )
+    port = _values(args, "--port")
+    number = str(plan.runtime.spec.container.port.container_port)
+    if port and plan.target == "local":
+        yield f"--port {port[-1]} among the arguments is replaced by the port that Hearth assigns on this machine"
+    elif port and port[-1] != number:
+        yield (
+            f"--port {port[-1]} among the arguments differs from the runtime's container.port {number}, which probes "
+            "and the gateway use: the service will never be ready"
+        )
+    if plan.devices > 1 and not has_flag(args, *_PARALLELISM):
+        yield (
+            f"spec.resources.accelerators is {plan.devices}, but no argument spreads the model over them; add "
+            f"--tensor-parallel-size={plan.devices} to spec.runtime.argsOverride"
+        )
+
+
+def _values(args: Sequence[str], flag: str) -> list[str]:
+    """Return the words given to the last use of a flag; vLLM takes the last."""
+    values: list[str] = []
+    for number, arg in enumerate(args):
+        if arg.startswith(f"{flag}="):
+            values = arg.partition("=")[2].split()
+        elif arg == flag:
+            values = []
+            for word in args[number + 1 :]:
+                if word.startswith("-"):
+                    break
+                values.append(word)
+    return values
+
+
+def _cache_warnings(plan: Plan) -> Iterator[str]:
+    cache = plan.service.spec.cache
+    if cache.prewarm and not plan.model.downloads:
+        yield f"spec.cache.prewarm has no effect: {plan.model.uri} is not downloaded"
+    elif cache.prewarm and cache.strategy == "None":
+        yield "spec.cache.prewarm has no effect: spec.cache.strategy None keeps nothing"
+    if cache.strategy != "NodeLocalPVC" and (cache.size or cache.storage_class_name):
+        yield f"spec.cache.size and storageClassName have no effect with spec.cache.strategy {cache.strategy}"
+
+
+def _local_warnings(plan: Plan) -> Iterator[str]:
+    if plan.target != "local":
+        return
+    for variable in plan.serving.get("env", ()):
+        if "valueFrom" in variable:
+            yield (
+                f"the variable {variable['name']} comes from Kubernetes (valueFrom) and is left out on this machine; "
+                "export it before starting Hearth if the engine needs it"
+            )
+    for kind, probe in (("startup", plan.probes.startup), ("readiness", plan.probes.readiness)):
+        if probe.http_get is None:
+            yield f"the {kind} probe does not ask over HTTP; on this machine GET /health is asked instead"
+
+
+def as_document(plan: Plan) -> dict[str, Any]:
+    """Return the plan as `hearth explain -o json` prints it."""
+    return {
+        "service": plan.service.metadata.name,
+        "namespace": plan.service.metadata.namespace,
+        "target": plan.target,
+        "runtime": plan.runtime.metadata.name,
+        "vendor": {"name": plan.vendor.name, "title": plan.vendor.title},
+        "model": {"uri": plan.model.uri, "scheme": plan.model.scheme, "path": plan.model.path},
+        "devices": plan.devices,
+        "container": dict(plan.serving),
+        "gateway": dict(plan.gateway),
+        "scaling": {
+            "min": plan.scaling.min,
+            "max": plan.scaling.max,
+            "metric": plan.scaling.metric,
+            "target": plan.scaling.target,
+            "activationTimeoutSeconds": plan.scaling.activation_timeout,
+            "cooldownSeconds": plan.scaling.cooldown,
+            "stabilizationSeconds": plan.scaling.stabilization,
+            "drainTimeoutSeconds": plan.scaling.drain_timeout,
+        },
+        "reasons": list(plan.reasons),
+        "warnings": list(plan.warnings),
+        "objects": [{"kind": item["kind"], "name": item["metadata"]["name"]} for item in plan.objects],
+    }

@@ -1,0 +1,157 @@
+"""The plan: everything that follows from a service, a runtime and a vendor, computed once and used by all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hearth.api import InferenceRuntime, LLMService
+from hearth.planning.cache import CachePlan, plan_cache
+from hearth.planning.deployment import backend_deployment
+from hearth.planning.errors import PlanningError
+from hearth.planning.explanation import explain, warn
+from hearth.planning.gateway import gateway_entry
+from hearth.planning.lifecycle import plan_ending
+from hearth.planning.model import Target, resolve_model
+from hearth.planning.pod import PodInputs, build_pod, render_args
+from hearth.planning.probes import Probes, merge_probes
+from hearth.planning.scaling import Scaling, plan_scaling
+from hearth.planning.selection import select_runtime
+from hearth.planning.support import check_supported
+from hearth.planning.templates import template_values
+from hearth.plugins import (
+    AcceleratorRequest,
+    PluginRejects,
+    PodAdaptation,
+    RenderContext,
+    ResolvedModel,
+    VendorHost,
+    VendorInfo,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be, and why.
+
+    `pod` is the merged pod template on the wire form (`metadata`, `spec`); its first container is `serving`.
+    `objects` are the Kubernetes objects in the order of applying; none for the local target. `gateway` is the
+    service's entry of the gateway's services file. `devices` counts the accelerators of one replica.
+    """
+
+    service: LLMService
+    runtime: InferenceRuntime
+    vendor: VendorInfo
+    model: ResolvedModel
+    target: Target
+    pod: Mapping[str, Any]
+    probes: Probes
+    objects: tuple[Mapping[str, Any], ...]
+    gateway: Mapping[str, Any]
+    scaling: Scaling
+    devices: int
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @property
+    def context(self) -> RenderContext:
+        """What the vendor's hooks are told."""
+        return RenderContext(self.service, self.runtime, self.model)
+
+    @property
+    def serving(self) -> Mapping[str, Any]:
+        """The serving container, on the wire form."""
+        container: Mapping[str, Any] = self.pod["spec"]["containers"][0]
+        return container
+
+
+def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target) -> Plan:
+    """Plan a service. Pure: the same arguments give the same plan, and nothing outside of them is read.
+
+    `runtimes` are all that may be chosen, see `available_runtimes`. Raises PlanningError for what the user can put
+    right and PluginError for what a plugin gets wrong; both are HearthErrors.
+    """
+    check_supported(service)
+    selection = select_runtime(service, runtimes, host, target)
+    runtime = selection.runtime
+    model = resolve_model(service, target)
+    ctx = RenderContext(service, runtime, model)
+    vendor = host.info(runtime)
+    with _rejections(runtime):
+        accelerator = _accelerator(ctx, host, vendor)
+        vendor_env = host.env(ctx)
+        vendor_probes = host.probes(ctx)
+        adaptation = (host.pod(ctx) if target == "cluster" else None) or PodAdaptation()
+    templates = template_values(service, model)
+    args = render_args(ctx, templates)
+    probes = merge_probes(runtime, vendor_probes)
+    ending = plan_ending(service, runtime, args)
+    cache = plan_cache(service, model)
+    if target == "local":
+        # The engine keeps what it downloads in the user's own cache.
+        cache = CachePlan(env={name: value for name, value in cache.env.items() if not value.startswith("/")})
+    inputs = PodInputs(
+        ctx=ctx,
+        templates=templates,
+        args=args,
+        accelerator=accelerator,
+        vendor_env=vendor_env,
+        adaptation=adaptation,
+        probes=probes,
+        ending=ending,
+        cache=cache,
+    )
+    pod, notes = build_pod(inputs, host)
+    plan = Plan(
+        service=service,
+        runtime=runtime,
+        vendor=vendor,
+        model=model,
+        target=target,
+        pod=pod,
+        probes=probes,
+        objects=(backend_deployment(service, runtime, pod),) if target == "cluster" else (),
+        gateway=gateway_entry(service, probes.readiness),
+        scaling=plan_scaling(service, runtime),
+        devices=service.spec.resources.accelerators,
+        reasons=(),
+        warnings=(),
+    )
+    return replace(
+        plan,
+        reasons=(*selection.reasons, *explain(plan)),
+        warnings=(*selection.warnings, *warn(plan, ending), *notes),
+    )
+
+
+def _accelerator(ctx: RenderContext, host: VendorHost, vendor: VendorInfo) -> AcceleratorRequest:
+    wanted = ctx.service.spec.resources
+    if wanted.fraction is not None and "fraction" not in vendor.capabilities:
+        raise PlanningError(
+            "FractionUnsupported",
+            f"spec.resources.fraction: vendor {vendor.name!r} cannot give out parts of an accelerator",
+            "ask for whole ones with spec.resources.accelerators, or choose a vendor with the capability `fraction` "
+            "(`hearth plugins`)",
+        )
+    request = host.accelerator(ctx)
+    if request is not None:
+        return request
+    if wanted.fraction is not None:
+        raise host.rejection(
+            ctx, "hearth_accelerator", "it returned None for a fraction although the vendor claims `fraction`"
+        )
+    return AcceleratorRequest(resources={ctx.runtime.spec.accelerator.resource_name: wanted.accelerators})
+
+
+@contextmanager
+def _rejections(runtime: InferenceRuntime) -> Iterator[None]:
+    try:
+        yield
+    except PluginRejects as exc:
+        raise PlanningError(
+            exc.reason,
+            f"vendor {runtime.spec.vendor!r}: {exc.message}",
+            f"change the service or choose another runtime than {runtime.metadata.name!r}",
+        ) from exc

@@ -1,0 +1,178 @@
+"""Which runtime serves a service, and why none of the others does."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from hearth.api import InferenceRuntime, LLMService
+from hearth.planning.errors import PlanningError
+from hearth.planning.model import Target
+from hearth.plugins import VendorHost, VendorUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The chosen runtime, sentences that say why, and what looks wrong about the choice."""
+
+    runtime: InferenceRuntime
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def available_runtimes(own: Iterable[InferenceRuntime], host: VendorHost) -> tuple[InferenceRuntime, ...]:
+    """Return the user's runtimes and those that plugins ship, by name; the user's replace a shipped one of that name."""
+    by_name = {packaged.manifest.metadata.name: packaged.manifest for packaged in host.runtimes()}
+    by_name.update({runtime.metadata.name: runtime for runtime in own})
+    return tuple(by_name[name] for name in sorted(by_name))
+
+
+def select_runtime(
+    service: LLMService, runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target
+) -> Selection:
+    """Choose by `spec.runtime.name`, by `spec.runtime.selector.vendor` in its order, or among all by priority.
+
+    Raises PlanningError: `RuntimeNotFound`, `UnsupportedVendor`, `RuntimeNotLocal`, `AmbiguousRuntime`, `NoRuntime`.
+    """
+    wanted = service.spec.runtime
+    if wanted.name is not None:
+        return _by_name(wanted.name, wanted.selector.vendor, runtimes, host, target)
+    if wanted.selector.vendor:
+        return _by_vendor(wanted.selector.vendor, runtimes, host, target)
+    return _by_priority(runtimes, host, target)
+
+
+def _by_name(
+    name: str, vendors: Sequence[str], runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target
+) -> Selection:
+    found = [runtime for runtime in runtimes if runtime.metadata.name == name]
+    if not found:
+        known = sorted(runtime.metadata.name for runtime in runtimes)
+        similar = difflib.get_close_matches(name, known, n=1)
+        raise PlanningError(
+            "RuntimeNotFound",
+            f"spec.runtime.name: there is no InferenceRuntime {name!r}",
+            (f"did you mean {similar[0]!r}? " if similar else "") + f"known: {', '.join(known) or 'none'}",
+        )
+    runtime = found[0]
+    _require(runtime, host, target)
+    warnings = []
+    if vendors and runtime.spec.vendor not in vendors:
+        warnings.append(
+            f"spec.runtime.name {name!r} has vendor {runtime.spec.vendor!r}, which spec.runtime.selector.vendor does "
+            "not list; the name decides"
+        )
+    return Selection(runtime, (f"runtime {name}: named by spec.runtime.name",), tuple(warnings))
+
+
+def _by_vendor(
+    vendors: Sequence[str], runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target
+) -> Selection:
+    passed: list[str] = []
+    for vendor in vendors:
+        own = [runtime for runtime in runtimes if runtime.spec.vendor == vendor]
+        usable = [runtime for runtime in own if _problem(runtime, host, target) is None]
+        if usable:
+            chosen = _highest(usable, f"vendor {vendor!r}")
+            order = "the only vendor" if len(vendors) == 1 else f"number {vendors.index(vendor) + 1}"
+            why = f"runtime {chosen.metadata.name}: vendor {vendor} is {order} in spec.runtime.selector.vendor"
+            others = _outranked(chosen, usable)
+            # Which vendors come after the chosen one says nothing about the choice.
+            return Selection(chosen, (why, *(f"not {line}" for line in (*passed, *others))))
+        passed += _why_not(vendor, own, host, target)
+    raise PlanningError(
+        "UnsupportedVendor" if len(vendors) == 1 else "NoRuntime",
+        f"spec.runtime.selector.vendor: no runtime of {', '.join(vendors)} can be used: {'; '.join(passed)}",
+        _install_advice(vendors, host),
+    )
+
+
+def _by_priority(runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target) -> Selection:
+    usable = [runtime for runtime in runtimes if _problem(runtime, host, target) is None]
+    if not usable:
+        problems = [f"{runtime.metadata.name}: {_problem(runtime, host, target)}" for runtime in runtimes]
+        raise PlanningError(
+            "NoRuntime",
+            f"no InferenceRuntime can be used: {'; '.join(problems) or 'there is none'}",
+            "install a vendor plugin (pip install hearth-<vendor>) or give an InferenceRuntime manifest; "
+            "`hearth plugins` lists what is installed",
+        )
+    chosen = _highest(usable, "all vendors")
+    only = "the only usable runtime" if len(usable) == 1 else f"the highest priority ({chosen.spec.priority})"
+    unusable = [
+        f"{runtime.metadata.name}: {problem}" for runtime in runtimes if (problem := _problem(runtime, host, target))
+    ]
+    lines = (f"not {line}" for line in (*_outranked(chosen, usable), *unusable))
+    return Selection(chosen, (f"runtime {chosen.metadata.name}: {only}; spec.runtime asks for none", *lines))
+
+
+def _highest(usable: Sequence[InferenceRuntime], among: str) -> InferenceRuntime:
+    top = max(runtime.spec.priority for runtime in usable)
+    tied = sorted((runtime for runtime in usable if runtime.spec.priority == top), key=_name)
+    if len(tied) > 1:
+        names = ", ".join(runtime.metadata.name for runtime in tied)
+        raise PlanningError(
+            "AmbiguousRuntime",
+            f"among the runtimes of {among}, {names} share the highest priority {top}",
+            f"pin one with spec.runtime.name (such as {tied[0].metadata.name}) or give one a higher spec.priority",
+        )
+    return tied[0]
+
+
+def _outranked(chosen: InferenceRuntime, usable: Sequence[InferenceRuntime]) -> list[str]:
+    return [
+        f"{runtime.metadata.name}: priority {runtime.spec.priority} is below {chosen.spec.priority}"
+        for runtime in sorted(usable, key=_name)
+        if runtime is not chosen
+    ]
+
+
+def _problem(runtime: InferenceRuntime, host: VendorHost, target: Target) -> str | None:
+    if runtime.spec.adapter == "plugin":
+        problem = host.problem(runtime.spec.vendor)
+        if problem is not None:
+            return problem
+    if target == "cluster":
+        return None
+    if runtime.spec.adapter == "generic":
+        return None if runtime.spec.local else "it has no spec.local, so it cannot run on one machine"
+    if "local" not in host.info(runtime).capabilities:
+        return f"the plugin for vendor {runtime.spec.vendor!r} cannot run on one machine"
+    return None
+
+
+def _require(runtime: InferenceRuntime, host: VendorHost, target: Target) -> None:
+    if runtime.spec.adapter == "plugin":
+        try:
+            host.require(runtime.spec.vendor)
+        except VendorUnavailable as exc:
+            raise PlanningError(
+                "UnsupportedVendor", f"runtime {runtime.metadata.name!r}: {exc.message}", exc.remedy
+            ) from exc
+    problem = _problem(runtime, host, target)
+    if problem is not None:
+        raise PlanningError(
+            "RuntimeNotLocal",
+            f"spec.runtime.name: {runtime.metadata.name!r}: {problem}",
+            "choose another runtime, or write a runtime with adapter: generic and spec.local.command",
+        )
+
+
+def _why_not(vendor: str, own: Sequence[InferenceRuntime], host: VendorHost, target: Target) -> list[str]:
+    if own:
+        return [f"{runtime.metadata.name}: {_problem(runtime, host, target)}" for runtime in sorted(own, key=_name)]
+    return [f"vendor {vendor}: {host.problem(vendor) or 'it has no InferenceRuntime'}"]
+
+
+def _install_advice(vendors: Sequence[str], host: VendorHost) -> str:
+    usable = ", ".join(status.name for status in host.vendors if status.state == "ready")
+    absent = [vendor for vendor in vendors if all(status.name != vendor for status in host.vendors)]
+    have = f"installed and usable: {usable or 'none'}"
+    if absent:
+        return f"pip install {' or '.join(f'hearth-{vendor}' for vendor in absent)}, or select another vendor ({have})"
+    return f"see `hearth plugins`, or select another vendor ({have})"
+
+
+def _name(runtime: InferenceRuntime) -> str:
+    return runtime.metadata.name

@@ -1,0 +1,114 @@
+"""What a vendor may add to a pod, and what it is told. Declarative: the host merges, a plugin never sees a pod.
+
+Everything here has defaults that add nothing, so a field can be added later without breaking a plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field, JsonValue
+
+from hearth.api import EnvVar, HostMount, InferenceRuntime, LLMService, Probe, Toleration
+
+_CHECKED: Mapping[str, Any] = {"revalidate_instances": "always"}
+
+Count = Annotated[int, Field(ge=1)]
+AbsolutePath = Annotated[str, Field(pattern=r"^/[^\0]*$")]
+Env = tuple[EnvVar, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """Where the weights come from and what the engine is told.
+
+    `scheme` is `hf`, `modelscope`, `pvc` or `file`; `path` is what `{{ .Model.Path }}` becomes: a repository id, or an
+    absolute directory. `claim` and `subpath` are set for `pvc` only. `downloads` is true when the engine fetches the
+    weights itself.
+    """
+
+    uri: str
+    scheme: str
+    path: str
+    claim: str | None = None
+    subpath: str | None = None
+
+    @property
+    def downloads(self) -> bool:
+        return self.scheme in ("hf", "modelscope")
+
+
+@dataclass(frozen=True, slots=True)
+class RenderContext:
+    """What a hook decides from. Copies: changing them changes nothing."""
+
+    service: LLMService
+    runtime: InferenceRuntime
+    model: ResolvedModel
+
+
+@dataclass(frozen=True, slots=True)
+class AcceleratorRequest:
+    """The device request of one replica.
+
+    `resources` are extended resources and their whole numbers (`{"nvidia.com/gpu": 2}`); they replace the host's
+    `{runtime.accelerator.resourceName: accelerators}`. The rest is used where the runtime says nothing;
+    tolerations are added to the runtime's. `queue` needs `scheduler_name: volcano`.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _CHECKED
+
+    resources: Mapping[str, Count]
+    node_selector: Mapping[str, str] = field(default_factory=dict)
+    tolerations: tuple[Toleration, ...] = ()
+    scheduler_name: str | None = None
+    queue: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeSet:
+    """Probes for those that the runtime leaves unset; None keeps the host's default."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _CHECKED
+
+    startup: Probe | None = None
+    readiness: Probe | None = None
+    liveness: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsEndpoint:
+    """Where the engine's metrics are, and their names by meaning (`queueDepth`, `kvCacheUtil`, `running`, `ttft`)."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _CHECKED
+
+    path: AbsolutePath = "/metrics"
+    port: str = "http"
+    names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PodAdaptation:
+    """What a vendor adds around the serving container.
+
+    `volumes` and `mounts` are Kubernetes objects on the wire form; `host_mounts` is the short form of both.
+    `pod_security` and `container_security` are merged key by key over the host's defaults. `shared_memory=False`
+    leaves /dev/shm to the device plugin (NVIDIA MPS mounts its own). Keys of Hearth's own (labels and annotations
+    under `serving.hearth.dev/`, the mounts /dev/shm, /cache and /models) are refused.
+    """
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = _CHECKED
+
+    host_mounts: tuple[HostMount, ...] = ()
+    volumes: tuple[Mapping[str, JsonValue], ...] = ()
+    mounts: tuple[Mapping[str, JsonValue], ...] = ()
+    runtime_class_name: str | None = None
+    scheduler_name: str | None = None
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    pod_security: Mapping[str, JsonValue] = field(default_factory=dict)
+    container_security: Mapping[str, JsonValue] = field(default_factory=dict)
+    host_ipc: bool = False
+    shared_memory: bool = True

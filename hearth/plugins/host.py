@@ -1,0 +1,336 @@
+"""The plugin host: what is installed, and typed calls to one vendor's hooks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import pluggy
+
+from hearth.plugins import generic, hookspecs
+from hearth.plugins.loader import (
+    IMPORT_TIMEOUT,
+    Candidate,
+    LoadedVendor,
+    VendorStatus,
+    installed_candidates,
+    load_vendors,
+    not_installed,
+)
+from hearth.plugins.vendor import (
+    Device,
+    InventoryOutput,
+    InventorySource,
+    LocalLaunch,
+    PluginRejects,
+    RuntimeManifest,
+    VendorInfo,
+)
+
+if TYPE_CHECKING:
+    from hearth.api import EnvVar, InferenceRuntime
+    from hearth.plugins.additions import (
+        AcceleratorRequest,
+        MetricsEndpoint,
+        PodAdaptation,
+        ProbeSet,
+        RenderContext,
+    )
+
+GENERIC = "generic"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class PackagedRuntime:
+    """An InferenceRuntime that a plugin ships, and where it comes from (`hearth-fake 0.1.0, runtimes/vllm-fake.yaml`)."""
+
+    manifest: InferenceRuntime
+    origin: str
+
+
+class VendorHost:
+    """The loaded vendors. Make one with `VendorHost.load()`, or with `VendorHost.of(...)` from plugin objects.
+
+    Every call method takes the vendor from its context, calls that vendor's hook alone, and returns None when the
+    vendor does not implement it or leaves the choice to the host. They raise `VendorUnavailable` when no usable
+    plugin serves the vendor, `PluginRejects` when the vendor refuses the request, `PluginError` for everything else.
+    """
+
+    def __init__(
+        self, loaded: Iterable[LoadedVendor], unusable: Iterable[VendorStatus] = (), *, trace: TextIO | None = None
+    ) -> None:
+        self._loaded = {vendor.info.name: vendor for vendor in loaded}
+        self._unusable = tuple(unusable)
+        self._packaged: dict[str, tuple[PackagedRuntime, ...]] | None = None
+        self._broken: dict[str, str] = {}
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self._manager.register(generic, name=GENERIC)
+        for name, vendor in sorted(self._loaded.items()):
+            self._manager.register(vendor.plugin, name=name)
+        if trace is not None:
+            _trace(self._manager, trace)
+
+    @classmethod
+    def load(
+        cls,
+        *,
+        candidates: Iterable[Candidate] | None = None,
+        environ: Mapping[str, str] | None = None,
+        import_timeout: float = IMPORT_TIMEOUT,
+    ) -> VendorHost:
+        """Load the installed plugins. Never raises for a broken one: `vendors` says what is wrong with it.
+
+        `environ` (the process's by default) may hold `HEARTH_PLUGINS`, `HEARTH_DISABLED_PLUGINS` and
+        `HEARTH_TRACE_PLUGINS` (any value: every hook call and its result are printed to stderr).
+        """
+        environ = os.environ if environ is None else environ
+        found = installed_candidates() if candidates is None else candidates
+        loaded, unusable = load_vendors(found, environ, import_timeout=import_timeout)
+        return cls(loaded, unusable, trace=sys.stderr if environ.get("HEARTH_TRACE_PLUGINS") else None)
+
+    @classmethod
+    def of(cls, plugins: Mapping[str, object], *, import_timeout: float = IMPORT_TIMEOUT) -> VendorHost:
+        """Load plugin objects by vendor key, with the same checks as installed ones. For tests and tools."""
+        candidates = [
+            Candidate(name, distribution=f"in-process-{name}", version="0", load=_constant(plugin))
+            for name, plugin in plugins.items()
+        ]
+        return cls.load(candidates=candidates, environ={}, import_timeout=import_timeout)
+
+    @property
+    def vendors(self) -> tuple[VendorStatus, ...]:
+        """The status of every vendor found, by key and distribution; the built-in adapter is not among them."""
+        statuses = [self._status(vendor) for vendor in self._loaded.values()]
+        return tuple(sorted((*statuses, *self._unusable), key=lambda status: (status.name, status.distribution)))
+
+    def _status(self, vendor: LoadedVendor) -> VendorStatus:
+        status = VendorStatus(
+            vendor.info.name,
+            title=vendor.info.title,
+            distribution=vendor.distribution,
+            version=vendor.version,
+            capabilities=vendor.info.capabilities,
+        )
+        try:
+            names = tuple(sorted(manifest.name for manifest in self._manifests(vendor.info.name)))
+        except Exception as exc:  # noqa: BLE001 - the status is where a broken plugin is reported
+            return replace(status, state="error", error=str(exc))
+        broken = self._broken.get(vendor.info.name)
+        return replace(status, runtimes=names, state="error" if broken else "ready", error=broken or "")
+
+    def adapter(self, runtime: InferenceRuntime) -> str:
+        """Return the key of the plugin that adapts a runtime: its vendor, or the built-in `generic`."""
+        return GENERIC if runtime.spec.adapter == GENERIC else runtime.spec.vendor
+
+    def info(self, runtime: InferenceRuntime) -> VendorInfo:
+        """Return who adapts a runtime; for the generic adapter, the runtime's vendor under that adapter's title."""
+        adapter = self.adapter(runtime)
+        if adapter == GENERIC:
+            return replace(generic.hearth_vendor(), name=runtime.spec.vendor)
+        return self._vendor(adapter).info
+
+    def problem(self, vendor: str) -> str | None:
+        """Say why a vendor cannot be used, or return None when it can."""
+        if vendor in self._broken:
+            return self._broken[vendor]
+        if vendor in self._loaded:
+            return None
+        for status in self._unusable:
+            if status.name == vendor:
+                who = f" ({status.distribution} {status.version})" if status.distribution else ""
+                return f"the plugin for vendor {vendor!r}{who} is not usable: {status.error}"
+        return not_installed(vendor)
+
+    def require(self, vendor: str) -> None:
+        """Raise `VendorUnavailable` with what is installed and what to install, unless the vendor can be used."""
+        problem = self.problem(vendor)
+        if problem is None:
+            return
+        from hearth.plugins.errors import VendorUnavailable
+
+        usable = sorted(set(self._loaded) - set(self._broken))
+        installed = f"usable vendors: {', '.join(usable)}" if usable else "no vendor plugin is usable"
+        absent = vendor not in self._loaded and all(status.name != vendor for status in self._unusable)
+        remedy = f"pip install hearth-{vendor} ({installed})" if absent else f"see `hearth plugins` ({installed})"
+        raise VendorUnavailable(vendor, problem, remedy)
+
+    def runtimes(self) -> tuple[PackagedRuntime, ...]:
+        """Return the runtimes that usable plugins ship, by vendor and name.
+
+        A plugin whose runtimes cannot be read, belong to another vendor or have the name of another plugin's runtime
+        is broken from then on: `vendors` and `problem()` say so.
+        """
+        if self._packaged is None:
+            self._packaged = self._read_runtimes()
+        return tuple(runtime for name in sorted(self._packaged) for runtime in self._packaged[name])
+
+    def _read_runtimes(self) -> dict[str, tuple[PackagedRuntime, ...]]:
+        from hearth.api import HearthError
+
+        packaged: dict[str, tuple[PackagedRuntime, ...]] = {}
+        owners: dict[str, list[str]] = {}
+        for name in sorted(self._loaded):
+            try:
+                packaged[name] = tuple(self._parse(name, manifest) for manifest in self._manifests(name))
+            except HearthError as exc:
+                self._broken[name] = str(exc)
+                continue
+            for runtime in packaged[name]:
+                owners.setdefault(runtime.manifest.metadata.name, []).append(name)
+        for runtime_name, vendors in sorted(owners.items()):
+            if len(vendors) > 1:
+                for name in set(vendors):
+                    self._broken[name] = f"the runtime {runtime_name!r} is shipped by {' and '.join(vendors)}"
+        return {name: runtimes for name, runtimes in packaged.items() if name not in self._broken}
+
+    def _manifests(self, vendor: str) -> tuple[RuntimeManifest, ...]:
+        hook = "hearth_runtimes"
+        result = self._call(vendor, hook)
+        manifests = () if result is None else tuple(result)
+        for manifest in manifests:
+            if not isinstance(manifest, RuntimeManifest):
+                raise self._failure(vendor, hook, f"it returned {manifest!r} among its runtimes, not a RuntimeManifest")
+        return manifests
+
+    def _parse(self, vendor: str, manifest: RuntimeManifest) -> PackagedRuntime:
+        from hearth.api import HearthError, parse_manifests
+
+        hook = "hearth_runtimes"
+        origin = f"{self._loaded[vendor].distribution} {self._loaded[vendor].version}, {manifest.file.name}"
+        try:
+            manifests = parse_manifests(manifest.file.read_text(encoding="utf-8"), file=origin)
+        except (OSError, UnicodeDecodeError, HearthError) as exc:
+            raise self._failure(vendor, hook, str(exc)) from exc
+        if manifests.services or len(manifests.runtimes) != 1:
+            raise self._failure(vendor, hook, f"{origin} does not hold exactly one InferenceRuntime")
+        runtime = manifests.runtimes[0]
+        if runtime.metadata.name != manifest.name:
+            raise self._failure(vendor, hook, f"{origin} holds {runtime.metadata.name!r}, not {manifest.name!r}")
+        if runtime.spec.vendor != vendor:
+            raise self._failure(vendor, hook, f"{origin} has spec.vendor {runtime.spec.vendor!r}, not {vendor!r}")
+        return PackagedRuntime(runtime, origin)
+
+    def accelerator(self, ctx: RenderContext) -> AcceleratorRequest | None:
+        from hearth.plugins.additions import AcceleratorRequest
+
+        return self._checked("hearth_accelerator", AcceleratorRequest, ctx)
+
+    def env(self, ctx: RenderContext) -> tuple[EnvVar, ...]:
+        from hearth.plugins.additions import Env
+
+        return self._checked("hearth_env", Env, ctx) or ()
+
+    def probes(self, ctx: RenderContext) -> ProbeSet | None:
+        from hearth.plugins.additions import ProbeSet
+
+        return self._checked("hearth_probes", ProbeSet, ctx)
+
+    def metrics(self, ctx: RenderContext) -> MetricsEndpoint | None:
+        from hearth.plugins.additions import MetricsEndpoint
+
+        return self._checked("hearth_metrics", MetricsEndpoint, ctx)
+
+    def pod(self, ctx: RenderContext) -> PodAdaptation | None:
+        from hearth.plugins.additions import PodAdaptation
+
+        return self._checked("hearth_pod", PodAdaptation, ctx)
+
+    def local_command(self, ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch | None:
+        hook = "hearth_local_command"
+        launch = self._checked(hook, LocalLaunch, ctx, devices=tuple(devices))
+        if launch is not None and not launch.argv:
+            raise self._failure(self.adapter(ctx.runtime), hook, "it returned an empty argv")
+        return launch
+
+    def local_inventory(self, vendor: str) -> InventorySource | None:
+        hook = "hearth_local_inventory"
+        return self._validate(vendor, hook, InventorySource, self._call(vendor, hook))
+
+    def local_devices(self, vendor: str, output: InventoryOutput) -> tuple[Device, ...]:
+        hook = "hearth_local_devices"
+        result = self._call(vendor, hook, output=output)
+        devices = self._validate(vendor, hook, tuple[Device, ...], result) or ()
+        ids = [device.id for device in devices]
+        if len(set(ids)) != len(ids):
+            raise self._failure(vendor, hook, f"it returned a device id twice: {', '.join(ids)}")
+        return devices
+
+    def rejection(self, ctx: RenderContext, hook: str, problem: str) -> Exception:
+        """Return the `PluginError` for a result that is well-formed but that the host cannot accept."""
+        return self._failure(self.adapter(ctx.runtime), hook, problem)
+
+    def _checked(self, hook: str, expected: type[T], ctx: RenderContext, **arguments: object) -> T | None:
+        vendor = self.adapter(ctx.runtime)
+        own = replace(
+            ctx,
+            service=ctx.service.model_copy(deep=True),
+            runtime=ctx.runtime.model_copy(deep=True),
+        )
+        return self._validate(vendor, hook, expected, self._call(vendor, hook, ctx=own, **arguments))
+
+    def _call(self, vendor: str, hook: str, **arguments: object) -> Any:
+        if vendor == GENERIC:
+            plugin: object = generic
+        else:
+            plugin = self._vendor(vendor).plugin
+        others = [other for other in self._manager.get_plugins() if other is not plugin]
+        try:
+            return self._manager.subset_hook_caller(hook, others)(**arguments)
+        except PluginRejects:
+            raise
+        except Exception as exc:
+            raise self._failure(vendor, hook, f"{type(exc).__name__}: {exc}") from exc
+
+    def _validate(self, vendor: str, hook: str, expected: type[T], result: object) -> T | None:
+        if result is None:
+            return None
+        from pydantic import ValidationError
+
+        from hearth.plugins.border import checked
+
+        try:
+            return checked(expected, result)
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            problem = f"its result is not valid: {place + ': ' if place else ''}{first['msg']} (got {first['input']!r})"
+            raise self._failure(vendor, hook, problem) from exc
+
+    def _vendor(self, vendor: str) -> LoadedVendor:
+        if vendor not in self._loaded:
+            self.require(vendor)
+        return self._loaded[vendor]
+
+    def _failure(self, vendor: str, hook: str, problem: str) -> Exception:
+        from hearth.plugins.errors import PluginError
+
+        loaded = self._loaded.get(vendor)
+        return PluginError(
+            vendor=vendor,
+            distribution=loaded.distribution if loaded else "hearth",
+            version=loaded.version if loaded else "built-in",
+            hook=hook,
+            problem=problem,
+        )
+
+
+def _constant(plugin: object) -> Callable[[], object]:
+    return lambda: plugin
+
+
+def _trace(manager: pluggy.PluginManager, stream: TextIO) -> None:
+    def before(hook_name: str, hook_impls: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        who = ", ".join(impl.plugin_name for impl in hook_impls) or "no plugin"
+        print(f"plugins: {hook_name} -> {who}", file=stream)
+
+    def after(outcome: Any, hook_name: str, hook_impls: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        result = f"raised {outcome.exception!r}" if outcome.exception else f"returned {outcome.get_result()!r}"
+        print(f"plugins: {hook_name} {result}", file=stream)
+
+    manager.add_hookcall_monitoring(before, after)
