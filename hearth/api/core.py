@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 
 from hearth.api.base import Count, Items, Model, PortNumber, PositiveCount, Text
 from hearth.api.names import EnvironmentName, SubdomainName, check_port_name
+from hearth.api.quantities import Quantity
 from hearth.api.rejection import rejected
+from hearth.api.wording import named
 
 
 def _port_reference(value: Any) -> int | str:
@@ -18,9 +20,9 @@ def _port_reference(value: Any) -> int | str:
         raise rejected(f"{value} is not a port number", "use 1 to 65535")
     if isinstance(value, str):
         if value.isdecimal():
-            raise rejected(f"{value!r} is a port number in quotes", f"write {value} without the quotes")
+            raise rejected(f"{named(value)} is a port number in quotes", f"write {value} without the quotes")
         return check_port_name(value)
-    raise rejected(f"{value!r} is not a port", "write a port number, or the name of a container port such as http")
+    raise rejected(f"{named(value)} is not a port", "write a port number, or the name of a container port such as http")
 
 
 PortReference = Annotated[
@@ -37,13 +39,36 @@ class LocalObjectReference(Model):
     name: SubdomainName = Field(description="Name of the object.")
 
 
+class KeySelector(Model):
+    """A key of a ConfigMap or Secret in the same namespace."""
+
+    name: SubdomainName = Field(description="Name of the ConfigMap or Secret.")
+    key: Text = Field(description="Key in it.")
+    optional: bool | None = Field(None, description="Whether it may be absent.")
+
+
+class ObjectFieldSelector(Model):
+    """A field of the pod."""
+
+    field_path: Text = Field(description="Path of the field, such as metadata.name.")
+    api_version: str | None = Field(None, description="Version of the pod's API; v1 when absent.")
+
+
+class ResourceFieldSelector(Model):
+    """A resource of the container."""
+
+    resource: Text = Field(description="Resource, such as limits.memory.")
+    container_name: str | None = Field(None, description="Name of the container.")
+    divisor: Quantity | None = Field(None, description="Unit of the value; 1 when absent.")
+
+
 class EnvVarSource(Model):
     """Where Kubernetes takes the value of an environment variable from."""
 
-    config_map_key_ref: dict[str, JsonValue] | None = Field(None, description="A key of a ConfigMap.")
-    field_ref: dict[str, JsonValue] | None = Field(None, description="A field of the pod.")
-    resource_field_ref: dict[str, JsonValue] | None = Field(None, description="A resource of the container.")
-    secret_key_ref: dict[str, JsonValue] | None = Field(None, description="A key of a Secret.")
+    config_map_key_ref: KeySelector | None = Field(None, description="A key of a ConfigMap.")
+    field_ref: ObjectFieldSelector | None = Field(None, description="A field of the pod.")
+    resource_field_ref: ResourceFieldSelector | None = Field(None, description="A resource of the container.")
+    secret_key_ref: KeySelector | None = Field(None, description="A key of a Secret.")
 
 
 class EnvVar(Model):

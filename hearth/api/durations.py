@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from hearth.api.rejection import rejected
+from hearth.api.wording import named, quoted
 
 PATTERN: Final = r"^[-+]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$"
 """What a duration looks like, for schemas."""
@@ -76,13 +77,13 @@ def parse_duration(text: str) -> Duration:
     Raises ValueError for anything else, with the remedy in the message.
     """
     if len(text) > 64 or not _WHOLE.fullmatch(text):
-        raise ValueError(f"{text[:64]!r} is not a duration; write a number with a unit, such as 10s, 1m30s or 500ms")
+        raise ValueError(f"{quoted(text)} is not a duration; write a number with a unit, such as 10s, 1m30s or 500ms")
     total = 0
     for whole, fraction, unit in _TERM.findall(text):
         scale = _UNITS[unit]
         total += int(whole or "0") * scale + int(fraction or "0") * scale // 10 ** len(fraction)
     if total > _MAXIMUM:
-        raise ValueError(f"{text!r} is too long a duration; the limit is about 292 years")
+        raise ValueError(f"{quoted(text)} is too long a duration; the limit is about 292 years")
     return Duration(-total if text.startswith("-") else total)
 
 
@@ -123,4 +124,4 @@ def _validate(value: Any) -> Duration:
             raise rejected(message, remedy) from None
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise rejected(f"{value} has no unit", f"write {value}s for seconds, or a form such as 1m30s or 500ms")
-    raise rejected(f"{value!r} is not a duration", "write a number with a unit, such as 10s, 1m30s or 500ms")
+    raise rejected(f"{named(value)} is not a duration", "write a number with a unit, such as 10s, 1m30s or 500ms")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, JsonValue
+from pydantic import Field, JsonValue
 
 from hearth.api.base import API_VERSION, Count, Items, Model
-from hearth.api.names import LabelName, RuntimeName, ServiceName, check_label_values, check_qualified_keys
-
-Labels = Annotated[dict[str, str], AfterValidator(check_qualified_keys), AfterValidator(check_label_values)]
-Annotations = Annotated[dict[str, str], AfterValidator(check_qualified_keys)]
+from hearth.api.names import Annotations, LabelName, Labels, RuntimeName, ServiceName
 
 
 class Metadata(Model):

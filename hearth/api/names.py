@@ -8,6 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, WithJsonSchema
 
 from hearth.api.rejection import rejected
+from hearth.api.wording import quoted
 
 LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 """RFC 1123 label: namespaces, vendor keys."""
@@ -38,12 +39,12 @@ def _service_name(value: str) -> str:
         return value
     if re.fullmatch(SERVICE_LABEL, value):
         raise rejected(
-            f"{value!r} has {len(value)} characters and the limit is {LONGEST_SERVICE_NAME}, because the Kubernetes "
+            f"{quoted(value)} has {len(value)} characters and the limit is {LONGEST_SERVICE_NAME}, because the Kubernetes "
             f"Services named after it may have 63",
             "shorten it",
         )
     raise rejected(
-        f"{value!r} cannot name the Kubernetes Services that are named after it",
+        f"{quoted(value)} cannot name the Kubernetes Services that are named after it",
         f"use at most {LONGEST_SERVICE_NAME} lowercase letters, digits and '-', first a letter, last not '-', "
         f"such as {_suggestion(value, first_letter=True)!r}; requests can use any other name listed in "
         f"spec.endpoint.aliases",
@@ -66,14 +67,14 @@ def _runtime_name(value: str) -> str:
 def check_port_name(value: str) -> str:
     """The name of a container port, with Kubernetes' limits."""
     if not re.search("[a-z]", value) or "--" in value:
-        raise rejected(f"{value!r} is not a port name", "use letters, digits and single '-', at least one letter")
+        raise rejected(f"{quoted(value)} is not a port name", "use letters, digits and single '-', at least one letter")
     return _checked(value, PORT_NAME, 15, "lowercase letters, digits and '-', first and last not '-'")
 
 
 def _resource_name(value: str) -> str:
     if "/" not in value or not is_qualified(value):
         raise rejected(
-            f"{value!r} is not the name of an extended resource",
+            f"{quoted(value)} is not the name of an extended resource",
             "write it with its domain, as the device plugin announces it, such as nvidia.com/gpu",
         )
     return value
@@ -82,7 +83,8 @@ def _resource_name(value: str) -> str:
 def _environment_name(value: str) -> str:
     if not re.fullmatch(ENVIRONMENT, value):
         raise rejected(
-            f"{value!r} is not the name of an environment variable", "use printable ASCII characters other than '='"
+            f"{quoted(value)} is not the name of an environment variable",
+            "use printable ASCII characters other than '='",
         )
     return value
 
@@ -90,10 +92,10 @@ def _environment_name(value: str) -> str:
 def _checked(value: str, pattern: str, longest: int, allowed: str) -> str:
     if not re.fullmatch(pattern, value):
         raise rejected(
-            f"{value!r} is not a valid name", f"use at most {longest} {allowed}, such as {_suggestion(value)!r}"
+            f"{quoted(value)} is not a valid name", f"use at most {longest} {allowed}, such as {_suggestion(value)!r}"
         )
     if len(value) > longest:
-        raise rejected(f"{value!r} has {len(value)} characters and the limit is {longest}", "shorten it")
+        raise rejected(f"{quoted(value)} has {len(value)} characters and the limit is {longest}", "shorten it")
     return value
 
 
@@ -117,29 +119,32 @@ ResourceName = Annotated[str, AfterValidator(_resource_name), _schema(QUALIFIED,
 EnvironmentName = Annotated[str, AfterValidator(_environment_name), _schema(ENVIRONMENT, 253)]
 
 
-def check_qualified_keys(values: dict[str, str]) -> dict[str, str]:
-    """The keys of labels and annotations."""
-    for key in values:
-        if not is_qualified(key):
-            raise rejected(
-                f"{key!r} is not a valid key",
-                "use at most 63 letters, digits, '-', '_' and '.', after a domain and '/' if there is one",
-            )
-    return values
+def _key(value: str) -> str:
+    if not is_qualified(value):
+        raise rejected(
+            f"{quoted(value)} is not the key of a label or annotation",
+            "use at most 63 letters, digits, '-', '_' and '.', after a domain and '/' if there is one",
+        )
+    return value
 
 
-def check_label_values(values: dict[str, str]) -> dict[str, str]:
-    """The values of labels and node selectors."""
-    for key, value in values.items():
-        if len(value) > 63 or not re.fullmatch(LABEL_VALUE, value):
-            raise rejected(
-                f"{value!r}, the value of {key!r}, is not a label value",
-                "use at most 63 letters, digits, '-', '_' and '.', first and last a letter or digit",
-            )
-    return values
+def _label_value(value: str) -> str:
+    if len(value) > 63 or not re.fullmatch(LABEL_VALUE, value):
+        raise rejected(
+            f"{quoted(value)} is not the value of a label",
+            "use at most 63 letters, digits, '-', '_' and '.', first and last a letter or digit",
+        )
+    return value
 
 
 def is_qualified(key: str) -> bool:
     """Whether `key` may be a label key or a resource name: an optional domain, then a name of at most 63."""
     domain, _, name = key.rpartition("/")
     return len(name) <= 63 and len(domain) <= 253 and re.fullmatch(QUALIFIED, key) is not None
+
+
+_TEXTS = WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}})
+Labels = Annotated[dict[Annotated[str, AfterValidator(_key)], Annotated[str, AfterValidator(_label_value)]], _TEXTS]
+"""Labels of an object, or those that a node must have."""
+
+Annotations = Annotated[dict[Annotated[str, AfterValidator(_key)], str], _TEXTS]

@@ -17,6 +17,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from hearth.api.rejection import rejected
+from hearth.api.wording import named, quoted
 
 PATTERN: Final = (
     r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
@@ -74,7 +75,7 @@ def parse_quantity(text: str | int) -> Quantity:
     text = str(text)
     parts = _PARTS.fullmatch(text) if len(text) <= 64 else None
     if parts is None:
-        raise ValueError(f"{text[:64]!r} is not a quantity; {_REMEDY}")
+        raise ValueError(f"{quoted(text)} is not a quantity; {_REMEDY}")
     number, binary, decimal, exponent = parts.groups()
     form: Form
     with localcontext(_EXACT):
@@ -85,7 +86,7 @@ def parse_quantity(text: str | int) -> Quantity:
         else:
             value, form = Decimal(number).scaleb(_DECIMAL[decimal]), "decimal"
         if abs(value) > _MAXIMUM:
-            raise ValueError(f"{text!r} is too large a quantity; write at most {_MAXIMUM}")
+            raise ValueError(f"{quoted(text)} is too large a quantity; write at most {_MAXIMUM}")
         # Kubernetes keeps nothing below a nano unit, and no fractions of a byte in a binary amount.
         step = Decimal(1) if binary and abs(value) >= 1024 else Decimal("1e-9")
         return Quantity(value.quantize(step).normalize(), form)
@@ -121,4 +122,4 @@ def _validate(value: Any) -> Quantity:
             raise rejected(message, remedy) from None
     if isinstance(value, float):
         raise rejected(f"{value} is a number with a fraction", f'put it in quotes: "{value}"')
-    raise rejected(f"{value!r} is not a quantity", _REMEDY)
+    raise rejected(f"{named(value)} is not a quantity", _REMEDY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from hearth.api.base import ALPHA, Items, Model, PortNumber, PositiveCount, Text
 from hearth.api.core import EnvVar, PortReference, Probe, Toleration
@@ -12,14 +12,12 @@ from hearth.api.metadata import ClusterObjectMeta, Condition, Kind
 from hearth.api.names import (
     EnvironmentName,
     LabelName,
+    Labels,
     PortName,
     ResourceName,
-    check_label_values,
-    check_qualified_keys,
 )
 from hearth.api.rejection import rejected
-
-NodeSelector = Annotated[dict[str, str], AfterValidator(check_qualified_keys), AfterValidator(check_label_values)]
+from hearth.api.wording import quoted
 
 
 class ContainerPort(Model):
@@ -58,7 +56,7 @@ class Scheduler(Model):
         # `name` is missing from the data when it failed itself; one error is then enough.
         if queue is not None and "name" in info.data and info.data["name"] != "volcano":
             raise rejected(
-                f"{queue!r} is a queue, and scheduler {info.data['name'] or 'default'!r} has none",
+                f"{quoted(queue)} is a queue, and scheduler {info.data['name'] or 'default'!r} has none",
                 "set scheduler.name: volcano or remove the queue",
             )
         return queue
@@ -69,7 +67,7 @@ class Accelerator(Model):
 
     resource_name: ResourceName = Field(description="Extended resource that the device plugin announces.")
     sharing: Sharing = Field(default_factory=Sharing, description="Whether services can share one accelerator.")
-    node_selector: NodeSelector = Field(
+    node_selector: Labels = Field(
         default_factory=dict, description="Labels of the nodes that have it; also for prewarm pods."
     )
     tolerations: Items[Toleration] = Field((), description="Taints of those nodes; also for prewarm pods.")

@@ -1,8 +1,7 @@
 """LLMService: one model, served at one endpoint, from zero to `scaling.max` replicas.
 
-A parent that is left out (`spec.scaling`, say) is filled with the defaults of its fields. This is deliberate. It differs
-from a CRD whose defaults sit on the leaves only: there an absent parent stays absent, and every reader has to know the
-defaults again.
+A parent that is left out (`spec.scaling`, say) is filled with the defaults of its fields. This is deliberate: with
+a CRD whose defaults sit on the leaves only, an absent parent stays absent and every reader has to know the defaults.
 """
 
 from __future__ import annotations
