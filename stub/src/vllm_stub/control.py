@@ -9,6 +9,7 @@ from vllm_stub.durations import parse_duration
 from vllm_stub.engine import Engine
 from vllm_stub.errors import ApiError, error_body
 from vllm_stub.faults import FaultError, Faults
+from vllm_stub.inference import FOREVER, Inference
 from vllm_stub.metrics import FROZEN_GAUGES, Metrics
 
 GAUGES = {
@@ -24,8 +25,8 @@ HEALTH = (None, 503, "hang")
 class Control:
     """The state behind /control."""
 
-    def __init__(self, engine: Engine, metrics: Metrics, faults: Faults) -> None:
-        self.requests = 0
+    def __init__(self, engine: Engine, metrics: Metrics, faults: Faults, inference: Inference) -> None:
+        self._inference = inference
         self._engine = engine
         self._metrics = metrics
         self._faults = faults
@@ -43,7 +44,8 @@ class Control:
         """What a test wants to see beside the metrics."""
         return {
             "pid": os.getpid(),
-            "requests": self.requests,
+            "requests": self._inference.requests,
+            "open": self._inference.open,
             "running": self._engine.running,
             "waiting": self._engine.waiting,
             "frozen": dict(self._metrics.frozen),
@@ -57,7 +59,7 @@ class Control:
     async def health_gate(self) -> None:
         """Let /health fail or hang while /control says so."""
         if self._health == "hang":
-            await asyncio.sleep(float("inf"))
+            await asyncio.sleep(FOREVER)
         elif self._health is not None:
             raise ApiError(503, None)
 

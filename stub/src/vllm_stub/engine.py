@@ -6,7 +6,7 @@ and take `width` seats, which is the only simplification beside vLLM's scheduler
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -14,6 +14,7 @@ from vllm_stub.metrics import Metrics
 from vllm_stub.options import Options
 
 DEAD_MESSAGE = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+SLEEP_TAGS = frozenset({"weights", "kv_cache"})
 ASLEEP_MESSAGE = "Generation is paused. Please retry after it resumes."
 
 
@@ -34,6 +35,7 @@ class Work:
     """A request as the engine sees it. Times are monotonic seconds, 0 until they happen.
 
     `count` tokens are produced per sequence, then it ends by `finish` ("stop" or "length").
+    `hold` is extra silence before the first token in seconds, None for good.
     `end` is set from outside to end it early: "abort" or "error".
     """
 
@@ -47,6 +49,7 @@ class Work:
     first: float = 0.0
     last: float = 0.0
     clock: float = 0.0
+    hold: float | None = 0.0
     produced: int = 0
     seated: bool = False
     end: str | None = None
@@ -71,6 +74,7 @@ class Engine:
         self.idle.set()
         self.running = 0
         self.waiting = 0
+        self._awake_tags: set[str] = set()
         self._queue: deque[Work] = deque()
         self._seats: set[Work] = set()
 
@@ -107,9 +111,11 @@ class Engine:
         work.arrived = monotonic()
         outcome = "abort"
         try:
-            if not self.draining:
+            if self.dead.is_set():
+                outcome = "error"
+            elif not self.draining:
                 await self._seat(work)
-                await self._until(work, work.scheduled + self.prefill_delay)
+                await self._prefill(work)
                 work.clock = monotonic()
                 while not work.end and work.produced < work.count:
                     await self._until(work, work.clock)
@@ -129,12 +135,30 @@ class Engine:
         yield outcome
 
     async def hang(self, work: Work, seconds: float | None) -> None:
-        """Keep a running work silent for a while; without a time, until something ends it."""
-        if seconds is None:
+        """Keep a work silent for a while; without a time, until something ends it."""
+        if not work.seated:
+            work.hold = seconds
+        elif seconds is None:
             await self._until(work, None)
         else:
             work.clock = max(work.clock, monotonic()) + seconds
             await self._until(work, work.clock)
+
+    async def sleep(self, level: int, mode: str) -> None:
+        """Refuse new works from now on; "abort" ends the present ones, "wait" lets them finish, "keep" ignores them."""
+        self.sleep_level = level
+        self._awake_tags.clear()
+        if mode == "abort":
+            self.end_all("abort")
+        elif mode == "wait":
+            await self.idle.wait()
+
+    def wake_up(self, tags: Sequence[str] | None) -> bool:
+        """Wake as a whole, or one part after the other by tags; True when everything is awake."""
+        self._awake_tags.update(tags or SLEEP_TAGS)
+        if self._awake_tags >= SLEEP_TAGS:
+            self.sleep_level = None
+        return self.sleep_level is None
 
     def die(self) -> None:
         """The engine core is gone; every work ends by EngineDeadError."""
@@ -161,6 +185,12 @@ class Engine:
         self._promote()
         while not work.seated and not work.end:
             await self._until(work, None)
+
+    async def _prefill(self, work: Work) -> None:
+        if work.hold is None:
+            await self._until(work, None)
+        else:
+            await self._until(work, work.scheduled + self.prefill_delay + work.hold)
 
     def _promote(self) -> None:
         # a work wider than all seats still runs once it is alone

@@ -10,7 +10,6 @@ from aiohttp import web
 
 from vllm_stub import VERSION
 from vllm_stub.engine import Engine
-from vllm_stub.faults import Faults
 from vllm_stub.metrics import Metrics
 from vllm_stub.options import Options
 from vllm_stub.server import Api
@@ -52,7 +51,7 @@ async def _serve(options: Options, listener: socket.socket) -> int:
     await asyncio.sleep(options.startup_delay)
     metrics = Metrics(options.name, options.max_model_len)
     engine = Engine(options, metrics)
-    api = Api(options, engine, metrics, Faults())
+    api = Api(options, engine, metrics)
     web_server = web.Server(
         api.handle, handler_cancellation=True, access_log=None, keepalive_timeout=options.http_keep_alive
     )
@@ -87,9 +86,9 @@ async def _watch(options: Options, engine: Engine, stop: "asyncio.Future[int]") 
 
 async def _leave(options: Options, engine: Engine, stop: "asyncio.Future[int]") -> None:
     """SIGTERM: abort at once, or after up to --shutdown-timeout seconds in which the socket still accepts."""
+    engine.draining = True
     if options.shutdown_timeout > 0:
         say(f"Draining up to {options.shutdown_timeout:g} s")
-        engine.draining = True
         try:
             await asyncio.wait_for(engine.idle.wait(), options.shutdown_timeout)
         except TimeoutError:

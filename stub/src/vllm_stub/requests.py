@@ -66,6 +66,33 @@ def parse_completion(body: Mapping[str, Any], options: Options, natural: int) ->
     return _generation(body, options, natural, max(prompts, default=0), body.get("max_tokens", 16), width)
 
 
+def parse_responses(body: Mapping[str, Any], options: Options, natural: int) -> Generation:
+    """A request of the Responses API."""
+    given = _required(body, "input")
+    check_model(body, options)
+    messages = given if isinstance(given, list) else [{"content": given}]
+    if body.get("instructions"):
+        messages = [{"content": body["instructions"]}, *messages]
+    return _generation(body, options, natural, chat_tokens(messages), body.get("max_output_tokens"), 1)
+
+
+def parse_messages(body: Mapping[str, Any], options: Options, natural: int) -> Generation:
+    """A request of the Anthropic Messages API."""
+    messages = _required(body, "messages")
+    limit = _required(body, "max_tokens")
+    if not isinstance(messages, list):
+        raise schema_error("list_type", "body.messages", "Input should be a valid list", body)
+    check_model(body, options)
+    return _generation(body, options, natural, chat_tokens([{"content": body.get("system")}, *messages]), limit, 1)
+
+
+def parse_embedding(body: Mapping[str, Any], options: Options, natural: int) -> Generation:
+    """An embedding; every input of a batch is a sequence of its own, and none produces a token."""
+    inputs = _prompts(_required(body, "input"))
+    check_model(body, options)
+    return Generation(stream=False, prompt_tokens=sum(inputs), max_tokens=0, count=0, finish="stop", width=len(inputs))
+
+
 def chat_tokens(messages: Sequence[Any]) -> int:
     """Prompt tokens of messages in a chat template."""
     return tokens.CHAT_TOKENS + sum(

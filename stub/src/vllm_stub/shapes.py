@@ -3,13 +3,16 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Sequence
+import struct
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
 from typing import Any, Protocol
 
 from vllm_stub import VERSION, tokens
 
+EMBEDDING_SIZE = 8
 DONE = b"data: [DONE]\n\n"
 FINGERPRINT = f"vllm-{VERSION}-{hashlib.sha256(b'hearth-vllm-stub').hexdigest()[:8]}"
 
@@ -50,6 +53,7 @@ class Reply:
     model: str
     request_id: str
     prompt_tokens: int
+    max_tokens: int = 0
     width: int = 1
     include_usage: bool = False
     continuous_usage: bool = False
@@ -61,6 +65,9 @@ class Dialect(Protocol):
 
     @property
     def reply(self) -> Reply: ...
+
+    def greeting(self) -> Sequence[bytes]:
+        """Right after the headers."""
 
     def opening(self) -> Sequence[bytes]:
         """Before the first token, once the engine answered."""
@@ -81,14 +88,17 @@ class Dialect(Protocol):
 class ChatDialect:
     """/v1/chat/completions."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, body: Mapping[str, Any]) -> None:
         self.reply = reply
         self._id = f"chatcmpl-{reply.request_id}"
         head = {"id": self._id, "object": "chat.completion.chunk", "created": reply.created, "model": reply.model}
         self._head = b"data: " + dump(head)[:-1] + b',"choices":['
 
+    def greeting(self) -> Sequence[bytes]:
+        return ()
+
     def opening(self) -> Sequence[bytes]:
-        counts = self._running_usage(0)
+        counts = running_usage(self.reply, 0)
         return [
             b'%b{"index":%d,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]%b'
             b',"prompt_token_ids":null,"prompt_text":null}\n\n' % (self._head, choice, counts)
@@ -97,7 +107,7 @@ class ChatDialect:
 
     def token(self, index: int) -> Sequence[bytes]:
         text = dump(tokens.output(index))
-        counts = self._running_usage(index + 1)
+        counts = running_usage(self.reply, index + 1)
         return [
             b'%b{"index":%d,"delta":{"content":%b},"logprobs":null,"finish_reason":null,"token_ids":null}]%b}\n\n'
             % (self._head, choice, text, counts)
@@ -107,7 +117,7 @@ class ChatDialect:
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
         text = b'""' if index is None else dump(tokens.output(index))
         mark = b"" if self.reply.include_usage else b',"system_fingerprint":' + dump(FINGERPRINT)
-        counts = self._running_usage(produced)
+        counts = running_usage(self.reply, produced)
         return [
             *(
                 b'%b{"index":%d,"delta":{"content":%b},"logprobs":null,"finish_reason":%b,"stop_reason":null,'
@@ -161,18 +171,18 @@ class ChatDialect:
             "metrics": None,
         }
 
-    def _running_usage(self, produced: int) -> bytes:
-        return running_usage(self.reply, produced)
-
 
 class CompletionDialect:
     """/v1/completions."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, body: Mapping[str, Any]) -> None:
         self.reply = reply
         self._id = f"cmpl-{reply.request_id}"
         head = {"id": self._id, "object": "text_completion", "created": reply.created, "model": reply.model}
         self._head = b"data: " + dump(head)[:-1] + b',"choices":['
+
+    def greeting(self) -> Sequence[bytes]:
+        return ()
 
     def opening(self) -> Sequence[bytes]:
         return ()
@@ -229,6 +239,55 @@ class CompletionDialect:
             b'"token_ids":null}]%b}\n\n' % (self._head, choice, dump(text), dump(reason), tail)
             for choice in range(self.reply.width)
         ]
+
+
+class EmbeddingDialect:
+    """/v1/embeddings, which never streams; not captured, after vLLM's response classes."""
+
+    def __init__(self, reply: Reply, body: Mapping[str, Any]) -> None:
+        self.reply = reply
+        self._base64 = body.get("encoding_format") == "base64"
+
+    def greeting(self) -> Sequence[bytes]:
+        return ()
+
+    def opening(self) -> Sequence[bytes]:
+        return ()
+
+    def token(self, index: int) -> Sequence[bytes]:
+        return ()
+
+    def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
+        return ()
+
+    def failure(self, event: bytes) -> Sequence[bytes]:
+        return ()
+
+    def body(self, produced: int, reason: str) -> Any:
+        reply = self.reply
+        data = [
+            {"index": index, "object": "embedding", "embedding": _embedding(index, base64=self._base64)}
+            for index in range(reply.width)
+        ]
+        return {
+            "id": f"embd-{reply.request_id}",
+            "object": "list",
+            "created": reply.created,
+            "model": reply.model,
+            "data": data,
+            "usage": {
+                "prompt_tokens": reply.prompt_tokens,
+                "total_tokens": reply.prompt_tokens,
+                "completion_tokens": 0,
+                "prompt_tokens_details": None,
+            },
+        }
+
+
+def _embedding(index: int, *, base64: bool) -> list[float] | str:
+    """A unit vector; float32 little-endian in base64 when asked, as the openai client does by default."""
+    vector = [1.0 if position == index % EMBEDDING_SIZE else 0.0 for position in range(EMBEDDING_SIZE)]
+    return b64encode(struct.pack(f"<{EMBEDDING_SIZE}f", *vector)).decode() if base64 else vector
 
 
 def running_usage(reply: Reply, produced: int) -> bytes:
