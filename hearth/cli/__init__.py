@@ -1,0 +1,10 @@
+"""The `hearth` command. Modules import what is slow inside their functions, so that every command starts quickly."""
+
+from __future__ import annotations
+
+
+def main() -> None:
+    """Console entry point."""
+    from hearth.cli.app import run
+
+    run()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hearth.api import LLMService, Probe
+from hearth.api.service import Limits
 
 
 def gateway_entry(service: LLMService, readiness: Probe) -> Mapping[str, Any]:
@@ -19,6 +20,8 @@ def gateway_entry(service: LLMService, readiness: Probe) -> Mapping[str, Any]:
         "heartbeatIntervalSeconds": endpoint.cold_start.heartbeat_interval.seconds,
     }
     entry["activationTimeoutSeconds"] = service.spec.scaling.activation_timeout.seconds
+    if endpoint.limits != Limits():
+        entry["limits"] = endpoint.limits.to_wire()
     if readiness.http_get is not None:
         entry["probe"] = {"path": readiness.http_get.path or "/"}
     return entry

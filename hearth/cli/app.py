@@ -1,0 +1,76 @@
+"""The commands and the one place where an error becomes a line on stderr and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from hearth.cli import explain, plugins, render
+
+if TYPE_CHECKING:
+    from hearth.api import HearthError
+
+BAD_INPUT = 2
+"""Exit code for what the user can put right: a manifest, an option, a plugin that is not installed."""
+
+FAILURE = 1
+"""Exit code for everything else that goes wrong."""
+
+app = typer.Typer(
+    name="hearth",
+    help="Serve open LLMs that cost no accelerator while nobody uses them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("explain")(explain.explain)
+app.command("render")(render.render)
+app.command("plugins")(plugins.plugins)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"hearth {version('hearth')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Run the command line. A HearthError ends it with `error:` lines and exit code 2 (bad input) or 1 (failure)."""
+    try:
+        app()
+    except Exception as exc:
+        # Importing the error class costs more than `hearth --help` may take, so it happens only when there is one.
+        from hearth.api import HearthError
+
+        if isinstance(exc, HearthError):
+            fail(exc)
+        raise
+
+
+def fail(error: HearthError) -> NoReturn:
+    """Print an error, one line for each fault, and exit."""
+    from hearth.api import ManifestErrors
+    from hearth.planning import PlanningError
+
+    faults = error.errors if isinstance(error, ManifestErrors) else (error,)
+    for fault in faults:
+        for line in str(fault).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(BAD_INPUT if isinstance(error, ManifestErrors | PlanningError) else FAILURE)
