@@ -30,6 +30,7 @@ class Model(BaseModel):
         validate_by_alias=True,
         extra="forbid",
         frozen=True,
+        defer_build=True,  # a schema is built when it is used: importing the API stays cheap
         strict=True,
     )
 

@@ -42,7 +42,7 @@ _BASES: Final = {"binary": 2, "hexadecimal": 16, "octal": 8, "decimal": 10}
 _NULLS: Final = frozenset({"", "~", "null", "Null", "NULL"})
 _CORE_TAGS: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "map", "null", "seq"))
 _TEXT_TAGS: Final = frozenset({"!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp"})
-_UNPRINTABLE: Final = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufeff\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE: Final = yaml.reader.Reader.NON_PRINTABLE
 _DOCUMENT_START: Final = re.compile(r"---(?:\s|$)")
 
 
