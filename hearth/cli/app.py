@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -18,6 +17,15 @@ BAD_INPUT = 2
 FAILURE = 1
 """Exit code for everything else that goes wrong."""
 
+_COMMANDS = {
+    "explain": explain.explain,
+    "render": render.render,
+    "plugins": plugins.plugins,
+}
+
+# typer converts an absent --help with pydantic, which costs 0.1 s; a default of the right type needs no conversion.
+_HELP_DEFAULT = {"help": False}
+
 app = typer.Typer(
     name="hearth",
     help="Serve open LLMs that cost no accelerator while nobody uses them.",
@@ -25,12 +33,13 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "default_map": {**_HELP_DEFAULT, **dict.fromkeys(_COMMANDS, _HELP_DEFAULT)},
+    },
 )
-
-app.command("explain")(explain.explain)
-app.command("render")(render.render)
-app.command("plugins")(plugins.plugins)
+for _name, _command in _COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
@@ -72,5 +81,5 @@ def fail(error: HearthError) -> NoReturn:
     faults = error.errors if isinstance(error, ManifestErrors) else (error,)
     for fault in faults:
         for line in str(fault).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            typer.echo(f"error: {line}", err=True)
     raise SystemExit(BAD_INPUT if isinstance(error, ManifestErrors | PlanningError) else FAILURE)
