@@ -26,6 +26,9 @@ QUALIFIED: Final = (
 
 LABEL_VALUE: Final = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 
+NATIVE_RESOURCE: Final = "cpu|memory|ephemeral-storage|hugepages-.+"
+"""The resources that Kubernetes itself names, without a domain."""
+
 PORT_NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 ENVIRONMENT: Final = r"^[ -<>-~]+$"
 """Environment variable names: printable ASCII without `=`, as Kubernetes has it."""
@@ -72,7 +75,7 @@ def check_port_name(value: str) -> str:
 
 
 def _resource_name(value: str) -> str:
-    if "/" not in value or not is_qualified(value):
+    if not is_qualified(value) or not ("/" in value or re.fullmatch(NATIVE_RESOURCE, value)):
         raise rejected(
             f"{quoted(value)} is not the name of an extended resource",
             "write it with its domain, as the device plugin announces it, such as nvidia.com/gpu",

@@ -13,7 +13,6 @@ from decimal import ROUND_CEILING, ROUND_UP, Context, Decimal, localcontext
 from typing import Any, Final, Literal
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
 from hearth.api.rejection import rejected
@@ -62,7 +61,7 @@ class Quantity:
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
-    ) -> JsonSchemaValue:
+    ) -> dict[str, Any]:
         return {
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "pattern": PATTERN,

@@ -150,7 +150,7 @@ class InferenceRuntimeStatus(Model):
 class InferenceRuntime(Kind):
     """An engine on a vendor's accelerators, described as data."""
 
-    kind: Literal["InferenceRuntime"] = Field("InferenceRuntime", description="InferenceRuntime.")
+    kind: Literal["InferenceRuntime"] = Field("InferenceRuntime", description="Kind of the object.")
     metadata: ClusterObjectMeta = Field(description="Name and labels.")
     spec: InferenceRuntimeSpec = Field(description="The engine, the accelerator and how both are run.")
     status: InferenceRuntimeStatus | None = Field(None, description="What is; set by Hearth.")

@@ -26,7 +26,7 @@ class ModelSource(Model):
     """Where the weights come from."""
 
     uri: Text = Field(
-        description="hf:// (or huggingface://), modelscope://, pvc://<claim>[/<subpath>], file:///<path>."
+        description="`hf://` (or `huggingface://`), `modelscope://`, `pvc://<claim>[/<subpath>]`, `file:///<path>`."
     )
     secret_ref: LocalObjectReference | None = Field(None, description="Secret with the credentials of the source.")
 
@@ -217,7 +217,7 @@ class LLMServiceStatus(Model):
 class LLMService(Kind):
     """One model, served at one OpenAI-compatible endpoint, scaled to zero while idle."""
 
-    kind: Literal["LLMService"] = Field("LLMService", description="LLMService.")
+    kind: Literal["LLMService"] = Field("LLMService", description="Kind of the object.")
     metadata: ObjectMeta = Field(description="Name, namespace, labels.")
     spec: LLMServiceSpec = Field(description="What the user wants.")
     status: LLMServiceStatus | None = Field(None, description="What is; set by Hearth.")
