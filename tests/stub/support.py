@@ -1,5 +1,6 @@
 """Real stub processes on free ports, and the recorded answers of a real vLLM."""
 
+import asyncio
 import json
 import os
 import signal
@@ -51,6 +52,24 @@ def launch(*argv: str, env: dict[str, str] | None = None) -> Stub:
         text=True,
     )  # fmt: skip
     return Stub(popen)
+
+
+async def raw(stub: Stub, header: str, *, stream: bool) -> tuple[bytes, type[BaseException] | None]:
+    """A chat of 4 tokens: everything that comes over the wire, and how the connection ended (None: FIN)."""
+    host, port = stub.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    body = b'{"stream":%b,"messages":[]}' % (b"true" if stream else b"false")
+    head = f"POST /v1/chat/completions?tokens=4 HTTP/1.1\r\nHost: x\r\n{header}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    seen = b""
+    try:
+        while data := await reader.read(65536):
+            seen += data
+    except ConnectionError as error:
+        return seen, type(error)
+    finally:
+        writer.close()
+    return seen, None
 
 
 def captured(name: str) -> list[dict[str, Any]]:

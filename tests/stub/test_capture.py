@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from .support import Stub, captured, events
+from .support import Stub, captured, events, raw
 
 PAIRS = captured("vllm-0.32.0-cpu-apikey")
 SAME_TEXT = {"health", "ping", "version", "load", "is_sleeping"}
@@ -55,14 +55,17 @@ async def test_answer_is_as_captured(pair: dict[str, Any], shared: Stub, http: a
         assert body == json.dumps(json.loads(body), separators=(",", ":"), ensure_ascii=False)
 
 
-async def test_every_event_is_one_chunk(shared: Stub, http: aiohttp.ClientSession) -> None:
-    body = {"stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    async with http.post(f"{shared.url}/v1/chat/completions?tokens=5", json=body) as response:
-        chunks = []
-        async for data, end in response.content.iter_chunks():
-            assert end
-            chunks.append(data)
-    assert len(chunks) == 1 + 5 + 1 + 1  # role, tokens, finish, [DONE]
+async def test_every_event_is_one_chunk(shared: Stub) -> None:
+    seen, _ = await raw(shared, "Connection: close", stream=True)
+    body = seen.partition(b"\r\n\r\n")[2]
+    chunks = []
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        chunks.append(body[: int(size, 16)])
+        assert body[len(chunks[-1]) :].startswith(b"\r\n")
+        body = body[len(chunks[-1]) + 2 :]
+    assert chunks.pop() == b""
+    assert len(chunks) == 1 + 4 + 1 + 1  # role, tokens, finish, [DONE]
     assert all(chunk.startswith(b"data: ") and chunk.endswith(b"\n\n") for chunk in chunks)
 
 
