@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -17,7 +18,7 @@ BAD_INPUT = 2
 FAILURE = 1
 """Exit code for everything else that goes wrong."""
 
-_COMMANDS = {
+_COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain.explain,
     "render": render.render,
     "plugins": plugins.plugins,

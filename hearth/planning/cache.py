@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hearth.api import LLMService
+from hearth.api import InferenceRuntime, LLMService
+from hearth.planning.labels import object_metadata
 from hearth.plugins import ResolvedModel
 
 CACHE_PATH = "/cache"
 HOST_CACHE_ROOT = "/var/lib/hearth/cache"
 VOLUME = "cache"
+DEFAULT_SIZE = "50Gi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +49,22 @@ def _volume(service: LLMService) -> Mapping[str, Any] | None:
         directory = f"{HOST_CACHE_ROOT}/{service.metadata.namespace}-{service.metadata.name}"
         return {"hostPath": {"path": directory, "type": "DirectoryOrCreate"}}
     return None
+
+
+def cache_claim(service: LLMService, runtime: InferenceRuntime, model: ResolvedModel) -> Mapping[str, Any] | None:
+    """Return the PersistentVolumeClaim of the cache, or None when the service has none. Created once, never updated."""
+    cache = service.spec.cache
+    if cache.strategy != "NodeLocalPVC" or not model.downloads:
+        return None
+    spec: dict[str, Any] = {
+        "accessModes": ["ReadWriteOnce"],
+        "resources": {"requests": {"storage": str(cache.size or DEFAULT_SIZE)}},
+    }
+    if cache.storage_class_name is not None:
+        spec["storageClassName"] = cache.storage_class_name
+    return {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": object_metadata(service, runtime, claim_name(service)),
+        "spec": spec,
+    }

@@ -122,6 +122,7 @@ def startup_seconds(plan: Plan) -> float:
 
 
 def _drain_warnings(plan: Plan, ending: Ending) -> Iterator[str]:
+    yield from _grace_warning(plan, ending)
     drain = plan.service.spec.scaling.drain_timeout
     name = plan.runtime.metadata.name
     if not plan.runtime.spec.lifecycle.pre_stop_drain:
@@ -136,6 +137,15 @@ def _drain_warnings(plan: Plan, ending: Ending) -> Iterator[str]:
             f"runtime {name} drains by waiting the whole spec.scaling.drainTimeout of {drain}; with "
             f"{SHUTDOWN_FLAG}={{{{ .Service.DrainTimeoutSeconds }}}} in its args (vLLM 0.18 and later) a replica ends "
             "with its last request"
+        )
+
+
+def _grace_warning(plan: Plan, ending: Ending) -> Iterator[str]:
+    words = _values(plan.serving.get("args", []), SHUTDOWN_FLAG)
+    if words and words[-1].isdecimal() and int(words[-1]) > ending.grace_period:
+        yield (
+            f"{SHUTDOWN_FLAG}={words[-1]} is longer than the {ending.grace_period} s after which the engine is killed; "
+            f"lower it, or raise spec.lifecycle.terminationGracePeriodSeconds of runtime {plan.runtime.metadata.name}"
         )
 
 
@@ -192,6 +202,11 @@ def _cache_warnings(plan: Plan) -> Iterator[str]:
         yield f"spec.cache.prewarm has no effect: {plan.model.uri} is not downloaded"
     elif cache.prewarm and cache.strategy == "None":
         yield "spec.cache.prewarm has no effect: spec.cache.strategy None keeps nothing"
+    if plan.target == "cluster" and plan.model.downloads and cache.strategy == "NodeLocalPVC" and plan.scaling.max > 1:
+        yield (
+            f"spec.scaling.max is {plan.scaling.max}, and all replicas share the volume claim of spec.cache.strategy "
+            "NodeLocalPVC: they can only run on the node that has it"
+        )
     if cache.strategy != "NodeLocalPVC" and (cache.size or cache.storage_class_name):
         yield f"spec.cache.size and storageClassName have no effect with spec.cache.strategy {cache.strategy}"
 
@@ -221,6 +236,9 @@ def as_document(plan: Plan) -> dict[str, Any]:
         "model": {"uri": plan.model.uri, "scheme": plan.model.scheme, "path": plan.model.path},
         "devices": plan.devices,
         "container": dict(plan.serving),
+        "metrics": {"path": plan.metrics.path, "port": plan.metrics.port, "names": dict(plan.metrics.names)}
+        if plan.metrics
+        else None,
         "gateway": dict(plan.gateway),
         "scaling": {
             "min": plan.scaling.min,

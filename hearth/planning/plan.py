@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hearth.api import InferenceRuntime, LLMService
-from hearth.planning.cache import CachePlan, plan_cache
+from hearth.planning.cache import CachePlan, cache_claim, plan_cache
 from hearth.planning.deployment import backend_deployment
 from hearth.planning.errors import PlanningError
 from hearth.planning.explanation import explain, warn
@@ -23,6 +23,7 @@ from hearth.planning.support import check_supported
 from hearth.planning.templates import template_values
 from hearth.plugins import (
     AcceleratorRequest,
+    MetricsEndpoint,
     PluginRejects,
     PodAdaptation,
     RenderContext,
@@ -38,7 +39,8 @@ class Plan:
 
     `pod` is the merged pod template on the wire form (`metadata`, `spec`); its first container is `serving`.
     `objects` are the Kubernetes objects in the order of applying; none for the local target. `gateway` is the
-    service's entry of the gateway's services file. `devices` counts the accelerators of one replica.
+    service's entry of the gateway's services file. `devices` counts the accelerators of one replica. `metrics` is
+    where the engine's metrics are, None when nobody says.
     """
 
     service: LLMService
@@ -48,6 +50,7 @@ class Plan:
     target: Target
     pod: Mapping[str, Any]
     probes: Probes
+    metrics: MetricsEndpoint | None
     objects: tuple[Mapping[str, Any], ...]
     gateway: Mapping[str, Any]
     scaling: Scaling
@@ -83,6 +86,7 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
         accelerator = _accelerator(ctx, host, vendor)
         vendor_env = host.env(ctx)
         vendor_probes = host.probes(ctx)
+        metrics = _runtime_metrics(runtime) or host.metrics(ctx)
         adaptation = (host.pod(ctx) if target == "cluster" else None) or PodAdaptation()
     templates = template_values(service, model)
     args = render_args(ctx, templates)
@@ -112,7 +116,8 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
         target=target,
         pod=pod,
         probes=probes,
-        objects=(backend_deployment(service, runtime, pod),) if target == "cluster" else (),
+        metrics=metrics,
+        objects=_objects(service, runtime, model, pod) if target == "cluster" else (),
         gateway=gateway_entry(service, probes.readiness),
         scaling=plan_scaling(service, runtime),
         devices=service.spec.resources.accelerators,
@@ -124,6 +129,22 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
         reasons=(*selection.reasons, *explain(plan)),
         warnings=(*selection.warnings, *warn(plan, ending), *notes),
     )
+
+
+def _objects(
+    service: LLMService, runtime: InferenceRuntime, model: ResolvedModel, pod: Mapping[str, Any]
+) -> tuple[Mapping[str, Any], ...]:
+    found = (cache_claim(service, runtime, model), backend_deployment(service, runtime, pod))
+    return tuple(item for item in found if item is not None)
+
+
+def _runtime_metrics(runtime: InferenceRuntime) -> MetricsEndpoint | None:
+    metrics = runtime.spec.metrics
+    if metrics is None:
+        return None
+    wire = metrics.to_wire()
+    names = {meaning: name for meaning, name in wire.items() if meaning not in ("path", "port")}
+    return MetricsEndpoint(path=metrics.path, port=str(metrics.port), names=names)
 
 
 def _accelerator(ctx: RenderContext, host: VendorHost, vendor: VendorInfo) -> AcceleratorRequest:
