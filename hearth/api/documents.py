@@ -161,6 +161,11 @@ class _Composer:
         self._anchors: dict[str, Node | None] = {}
         self._root: Node | None = None
 
+    @property
+    def innermost(self) -> Node | None:
+        """The collection whose end comes next."""
+        return self._open[-1].node if self._open else None
+
     def documents(self, text: str) -> Iterator[Document]:
         for event in yaml.parse(text, Loader=_LOADER):
             if isinstance(event, yaml.DocumentStartEvent):
@@ -342,6 +347,9 @@ def _explained(error: yaml.MarkedYAMLError, composer: _Composer, lines: list[str
     elif "quoted scalar" in context or "double-quoted" in context:
         message, remedy = "text in quotes is not closed", "add the closing quote"
         line, column = _moved(error.context_mark, composer, line, column)
+    elif "flow node" in context and composer.innermost:
+        message, remedy = "the [ or { that opens here is not closed", "add the missing ']' or '}'"
+        line, column = composer.innermost.line - 1, composer.innermost.column - 1
     elif "flow sequence" in context:
         message, remedy = "a list in [ ] is not closed, or lacks a comma", "add the missing ',' or ']'"
         line, column = _moved(error.context_mark, composer, line, column)

@@ -94,7 +94,7 @@ def format_duration(duration: Duration | float) -> str:
     sign = "-" if duration.nanoseconds < 0 else ""
     if nanoseconds == 0:
         return "0s"
-    for unit, above in (("ns", "us"), ("us", "ms"), ("ms", "s")):
+    for unit, above in (("ns", "µs"), ("µs", "ms"), ("ms", "s")):
         if nanoseconds < _UNITS[above]:
             return f"{sign}{_decimal(nanoseconds, _UNITS[unit])}{unit}"
     minutes, rest = divmod(nanoseconds, _UNITS["m"])
