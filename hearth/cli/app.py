@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from hearth.cli import explain, plugins, render
+from hearth.cli import explain, get, logs, plugins, render, scale, up
 
 if TYPE_CHECKING:
     from hearth.api import HearthError
@@ -19,6 +19,11 @@ FAILURE = 1
 """Exit code for everything else that goes wrong."""
 
 _COMMANDS: dict[str, Callable[..., None]] = {
+    "up": up.up,
+    "get": get.get,
+    "logs": logs.logs,
+    "wake": scale.wake,
+    "scale": scale.scale,
     "explain": explain.explain,
     "render": render.render,
     "plugins": plugins.plugins,

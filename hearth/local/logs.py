@@ -1,5 +1,6 @@
 """Log files of bounded size: what a replica prints goes to one file, which is set aside once when it is full."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -31,8 +32,13 @@ class LogFile:
         self._file.write(data)
         self._size += len(data)
 
+    def note(self, text: str) -> None:
+        """Add a line of our own; `last_line` starts anew after it."""
+        self.write(f"--- hearth: {text} ---\n".encode())
+        self._tail = b""
+
     def last_line(self) -> str:
-        """The last line with text in it that was written through this object; empty when there is none."""
+        """The last line with text in it since the last note; empty when there is none."""
         lines = [line.strip() for line in self._tail.decode("utf-8", "replace").splitlines()]
         return next((line for line in reversed(lines) if line), "")
 
@@ -52,3 +58,26 @@ def read_log(path: Path) -> Iterator[bytes]:
             with part.open("rb") as file:
                 while block := file.read(65536):
                     yield block
+
+
+class Follower:
+    """Reads what is added to a log from now on, also when the file is set aside meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: BinaryIO = path.open("rb")
+        self._file.seek(0, 2)
+
+    def read(self) -> bytes:
+        """What came since the last call."""
+        data = self._file.read()
+        try:
+            moved = self._path.stat().st_ino != os.fstat(self._file.fileno()).st_ino
+        except FileNotFoundError:
+            return data  # between the rename and the new file
+        if moved:
+            data += self._file.read()  # written between the read and the rename
+            self._file.close()
+            self._file = self._path.open("rb")
+            data += self._file.read()
+        return data

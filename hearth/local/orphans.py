@@ -14,6 +14,9 @@ import psutil
 
 from hearth.local.state import TOKEN_VARIABLE, ProcessRecord, process_identity
 
+STRAY_GRACE = 2.0
+"""Seconds that a process which outlived its leader gets to end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
@@ -41,6 +44,11 @@ def find_orphans(records: Sequence[ProcessRecord]) -> tuple[Orphan, ...]:
         if record is not None and _alive(process):
             found.append(Orphan(process, record))
     return tuple(found)
+
+
+def end_marked(record: ProcessRecord) -> None:
+    """End what carries the token of a record whose process has ended. Blocking."""
+    end_processes([orphan.process for orphan in find_orphans([record])], STRAY_GRACE)
 
 
 def end_processes(processes: Iterable[psutil.Process], grace: float) -> int:

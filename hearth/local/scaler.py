@@ -43,9 +43,13 @@ class ScalerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the gateway says now. `demand` = requests held + in flight, at least 1 while an activation is running."""
+    """What the gateway says now. `demand` = requests held + in flight, at least 1 while an activation is running.
+
+    `last_request` is when the latest one came: one that comes and goes between two looks counts too (KEDA misses it).
+    """
 
     demand: int
+    last_request: float | None = None
     contended: bool = False
 
 
@@ -75,8 +79,9 @@ class Decision:
 def decide(state: ScalerState, sample: Sample, config: ScalerConfig, now: float) -> Decision:
     """The wanted number of replicas at `now`, why, and the state for the next call."""
     active = sample.demand > 0
-    if active:
-        state = replace(state, last_active=now)
+    seen = now if active else sample.last_request
+    if seen is not None and (state.last_active is None or seen > state.last_active):
+        state = replace(state, last_active=seen)
     floor = held_floor(state, config, now)
     lowest = max(config.min, floor)
 

@@ -226,3 +226,11 @@ def test_a_floor_by_hand_is_temporary() -> None:
 def test_impossible_settings_are_refused(changes: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must"):
         config(**changes)
+
+
+def test_a_request_between_two_looks_refreshes_the_cooldown() -> None:
+    cfg = config(cooldown=10)
+    state = play(cfg, [(0, 1)])[-1].state
+    seen = decide(state, Sample(0, last_request=8), cfg, 11)
+    assert seen.replicas == 1
+    assert decide(seen.state, Sample(0, last_request=8), cfg, 18.5).replicas == 0

@@ -1,0 +1,30 @@
+"""The option that says which `hearth up` a command talks to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from hearth.local.state import StateDir
+
+StateOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--state-dir",
+        metavar="DIRECTORY",
+        help="State directory of `hearth up`; default: $HEARTH_STATE_DIR, else ~/.local/state/hearth.",
+        show_default=False,
+    ),
+]
+
+
+def state_dir(option: Path | None) -> StateDir:
+    """The directory that was named, or the default one."""
+    import os
+
+    from hearth.local.state import StateDir, default_state_path
+
+    return StateDir(option if option is not None else default_state_path(os.environ))

@@ -1,0 +1,119 @@
+"""From manifest files to what the supervisor runs, and noticing when the files change."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hearth.api import HearthError, LLMService, ManifestError, ManifestErrors, Manifests, load_manifests
+from hearth.local.workload import Workload, workload
+from hearth.planning import (
+    LocalInventory,
+    Plan,
+    available_runtimes,
+    local_inventory_sources,
+    make_plan,
+)
+from hearth.plugins import VendorHost
+from hearth_gateway import ConfigError, parse_services
+
+STDIN = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What the manifests ask for. `unplanned` are services that cannot run here, and why, with file and line."""
+
+    plans: tuple[Plan, ...]
+    workloads: tuple[Workload, ...]
+    inventories: tuple[LocalInventory, ...]
+    unplanned: Mapping[str, ManifestError]
+
+    @property
+    def warnings(self) -> tuple[tuple[str, str], ...]:
+        """(service, text) of every warning of the planner."""
+        return tuple((plan.service.metadata.name, text) for plan in self.plans for text in plan.warnings)
+
+
+def load_configuration(files: Sequence[Path], host: VendorHost) -> Configuration:
+    """Read and plan. Raises ManifestErrors when a file is wrong, names collide, or no service at all can run."""
+    manifests = load_manifests(files)
+    _check_names(manifests)
+    runtimes = available_runtimes(manifests.runtimes, host)
+    plans: list[Plan] = []
+    workloads: list[Workload] = []
+    unplanned: dict[str, ManifestError] = {}
+    for service in manifests.services:
+        try:
+            plan = make_plan(service, runtimes=runtimes, host=host, target="local")
+            workloads.append(workload(plan, host))
+            plans.append(plan)
+        except HearthError as error:
+            unplanned[service.metadata.name] = _located(manifests, service, error)
+    if not plans:
+        names = ", ".join(manifests.files) or "the files"
+        none = ManifestError(names, 0, 0, "", None, "no LLMService is in it", "write one, or add its file with -f")
+        raise ManifestErrors(tuple(unplanned.values()) or (none,))
+    try:
+        parse_services({"services": [plan.gateway for plan in plans]})
+    except ConfigError as error:
+        place = ", ".join(manifests.files)
+        raise ManifestErrors([ManifestError(place, 0, 0, "", None, str(error), "")]) from error
+    return Configuration(tuple(plans), tuple(workloads), local_inventory_sources(plans, host=host), unplanned)
+
+
+def with_kept(new: Configuration, running: Configuration) -> Configuration:
+    """`new`, where a service that cannot be planned any more keeps the plan that it runs by."""
+    kept = [number for number, load in enumerate(running.workloads) if load.name in new.unplanned]
+    plans = (*new.plans, *(running.plans[number] for number in kept))
+    names = {running.workloads[number].name for number in kept}
+    known = {inventory.vendor: inventory for inventory in (*running.inventories, *new.inventories)}
+    vendors = {plan.vendor.name for plan in plans}
+    return Configuration(
+        plans=plans,
+        workloads=(*new.workloads, *(running.workloads[number] for number in kept)),
+        inventories=tuple(known[vendor] for vendor in sorted(vendors)),
+        unplanned={name: error for name, error in new.unplanned.items() if name not in names},
+    )
+
+
+def signature(files: Iterable[Path]) -> object:
+    """Something that differs when a file, or the content of a directory, has changed."""
+    marks = []
+    for path in files:
+        inside = sorted(entry for entry in path.iterdir() if entry.suffix in (".yaml", ".yml")) if path.is_dir() else ()
+        for file in (path, *inside):
+            try:
+                info = file.stat()
+                marks.append((str(file), info.st_mtime_ns, info.st_size, info.st_ino))
+            except OSError as error:
+                marks.append((str(file), error.errno or 0, 0, 0))
+    return tuple(marks)
+
+
+def _check_names(manifests: Manifests) -> None:
+    """One machine has one gateway and no namespaces: a service is known by its name alone."""
+    first: dict[str, LLMService] = {}
+    errors = []
+    for service in manifests.services:
+        other = first.setdefault(service.metadata.name, service)
+        if other is not service:
+            problem = (
+                f"{service.metadata.name!r} is also the name of a service in namespace {other.metadata.namespace!r}"
+            )
+            error = HearthError(problem, "rename one: on one machine clients choose a service by its name alone")
+            errors.append(_located(manifests, service, error))
+    if errors:
+        raise ManifestErrors(errors)
+
+
+def _located(manifests: Manifests, service: LLMService, error: HearthError) -> ManifestError:
+    origin = manifests.origin(service)
+    return ManifestError(
+        file=origin.file if origin else "",
+        document=origin.document if origin else 0,
+        line=origin.line if origin else 0,
+        field="",
+        value=None,
+        message=f"{service.metadata.name}: {error.message}",
+        remedy=error.remedy,
+    )

@@ -1,0 +1,168 @@
+"""The control socket: how `hearth get`, `scale` and `wake` talk to the `hearth up` of a state directory.
+
+One connection, one request, one answer; each is one line of JSON. A request is {"do": NAME, ...}; an answer is
+{"ok": VALUE} or {"error": MESSAGE, "remedy": TEXT}. The socket is in a private directory and is private itself.
+"""
+
+import asyncio
+import json
+import socket
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from hearth.api.errors import HearthError
+from hearth.local.state import StateDir
+from hearth.local.supervisor import Supervisor
+
+LIMIT = 1024 * 1024
+"""Bytes of one line."""
+REQUEST_TIMEOUT = 5.0
+"""Seconds that a client gets to send its request."""
+
+
+class ControlServer:
+    """Serves the socket of one supervisor."""
+
+    def __init__(self, supervisor: Supervisor, path: Path) -> None:
+        self._supervisor = supervisor
+        self._path = path
+        self._server: asyncio.Server | None = None
+        self._clients: set[asyncio.Task[Any]] = set()
+        self._actions: Mapping[str, Callable[[Mapping[str, Any]], Awaitable[object]]] = {
+            "get": self._get,
+            "scale": self._scale,
+            "wake": self._wake,
+        }
+
+    async def start(self) -> None:
+        """Listen. The caller holds the lock, so a socket that is there already is a dead one's."""
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LIMIT)
+        self._path.chmod(0o600)
+
+    async def stop(self) -> None:
+        """Close everything, waiting clients included."""
+        if self._server is not None:
+            self._server.close()
+        for client in self._clients:
+            client.cancel()
+        await asyncio.gather(*self._clients, return_exceptions=True)
+        self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        try:
+            answer = await self._answer(reader)
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        except (ConnectionError, asyncio.CancelledError):
+            return  # the client left, or `hearth up` ends
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader) -> Mapping[str, object]:
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                request = json.loads(await reader.readuntil(b"\n"))
+            action = self._actions[request["do"]]
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            return {"error": "no complete request came", "remedy": "send one line of JSON"}
+        except (ValueError, KeyError, TypeError):
+            known = ", ".join(self._actions)
+            return {
+                "error": "the request is not one that this `hearth up` knows",
+                "remedy": f"it knows {known}; use the `hearth` of the same version",
+            }
+        try:
+            return {"ok": await _unless_gone(reader, action(request))}
+        except HearthError as error:
+            return {"error": error.message, "remedy": error.remedy}
+        except (KeyError, TypeError, ValueError) as error:
+            return {"error": f"the request lacks or garbles {error}", "remedy": "use the `hearth` of the same version"}
+
+    async def _get(self, request: Mapping[str, Any]) -> object:
+        return [asdict(view) for view in self._supervisor.views()]
+
+    async def _scale(self, request: Mapping[str, Any]) -> object:
+        duration = request.get("seconds")
+        return self._supervisor.scale(
+            str(request["name"]), int(request["replicas"]), None if duration is None else float(duration)
+        )
+
+    async def _wake(self, request: Mapping[str, Any]) -> object:
+        name = str(request["name"])
+        self._supervisor.wake(name)
+        return asdict(await self._supervisor.settled(name)) if request.get("wait") else None
+
+
+async def _unless_gone(reader: asyncio.StreamReader, action: Awaitable[object]) -> object:
+    """Do it, but stop when the client leaves: `hearth wake --wait` may be interrupted."""
+    work = asyncio.ensure_future(action)
+    left = asyncio.ensure_future(reader.read(1))
+    try:
+        await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            raise ConnectionResetError
+        return await work
+    finally:
+        work.cancel()
+        left.cancel()
+        await asyncio.gather(work, left, return_exceptions=True)
+
+
+def call(state: StateDir, request: Mapping[str, object], timeout: float | None = 10.0) -> Any:
+    """Ask the `hearth up` of a state directory; blocking, `timeout` in seconds.
+
+    Raises HearthError with its error, and when there is none, or it does not answer in time.
+    """
+    instance = state.instance()
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        try:
+            connection.connect(instance.socket if instance is not None else "")
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            line = _read_line(connection)
+        except TimeoutError as error:
+            raise HearthError(
+                f"`hearth up` (state directory {state.path}) did not answer within {timeout:g} s", ""
+            ) from error
+        except OSError as error:
+            raise not_running(state) from error
+    with suppress(ValueError):
+        answer = json.loads(line)
+        if "error" in answer:
+            raise HearthError(answer["error"], answer["remedy"])
+        return answer["ok"]
+    raise HearthError(f"`hearth up` (state directory {state.path}) ended before it answered", "")
+
+
+def not_running(state: StateDir) -> HearthError:
+    """What a command says when there is nobody to ask."""
+    return HearthError(
+        f"no `hearth up` is running on the state directory {state.path}",
+        "start one with `hearth up -f FILE`, or name the directory of one that runs with --state-dir",
+    )
+
+
+def is_running(state: StateDir) -> bool:
+    """Whether a `hearth up` holds the state directory now."""
+    try:
+        call(state, {"do": "get"}, timeout=2.0)
+    except HearthError:
+        return False
+    return True
+
+
+def _read_line(connection: socket.socket) -> bytes:
+    parts = []
+    while part := connection.recv(65536):
+        parts.append(part)
+        if part.endswith(b"\n"):
+            break
+    return b"".join(parts)

@@ -1,0 +1,113 @@
+"""Startup, readiness and liveness checks, as the kubelet makes them, of a process on this machine.
+
+Kept from the kubelet: what counts as success, the thresholds, the delay and the order (nothing but the startup probe
+until it has succeeded once; readiness starts at "no", liveness at "yes"). Different: until a replica has started it is
+asked every `EAGER` seconds, because a check of the loopback costs nothing and a user waits for the answer; the time
+that the startup probe allows (failureThreshold x periodSeconds) stays as written.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from hearth.planning import HttpProbe, Launch
+
+EAGER = 0.1
+"""Seconds between checks until the first success."""
+_STATUS_LINE_LIMIT = 16 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """A verdict and how many checks in a row disagree with it. Pure; see `count`."""
+
+    healthy: bool
+    against: int = 0
+
+
+def count(tally: Tally, *, ok: bool, probe: HttpProbe) -> Tally:
+    """Add one result. The verdict changes when enough results in a row disagree with it."""
+    if ok == tally.healthy:
+        return Tally(tally.healthy)
+    against = tally.against + 1
+    needed = probe.failure_threshold if tally.healthy else probe.success_threshold
+    return Tally(ok) if against >= needed else Tally(tally.healthy, against)
+
+
+def start_allowance(probe: HttpProbe) -> float:
+    """How long a startup probe lets a start take, in seconds."""
+    return probe.initial_delay + probe.failure_threshold * probe.period
+
+
+async def check(probe: HttpProbe, host: str) -> bool:
+    """Ask once. False for every kind of failure, an answer after the timeout included."""
+    with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+        async with asyncio.timeout(probe.timeout):
+            return 200 <= await _get(probe, host) < 400
+    return False
+
+
+async def watch(launch: Launch, on_ready: Callable[[bool], None]) -> str:
+    """Check until the process must be restarted; returns why. `on_ready` is called with every change of readiness.
+
+    Cancel it when the process ends.
+    """
+    if not await _started(launch.startup, launch.host):
+        return f"did not start within {start_allowance(launch.startup):g} s (startup probe)"
+    readiness = asyncio.ensure_future(_watch_readiness(launch.readiness, launch.host, on_ready))
+    try:
+        if launch.liveness is None:
+            await readiness
+        else:
+            await _watch_liveness(launch.liveness, launch.host)
+    finally:
+        readiness.cancel()
+        await asyncio.gather(readiness, return_exceptions=True)
+    return "stopped answering (liveness probe)"
+
+
+async def _started(probe: HttpProbe, host: str) -> bool:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + start_allowance(probe)
+    await asyncio.sleep(probe.initial_delay)
+    while not await check(probe, host):
+        if loop.time() >= end:
+            return False
+        await asyncio.sleep(min(EAGER, probe.period))
+    return True
+
+
+async def _watch_readiness(probe: HttpProbe, host: str, on_ready: Callable[[bool], None]) -> None:
+    tally = Tally(healthy=False)
+    ever = False
+    await asyncio.sleep(probe.initial_delay)
+    while True:
+        before = tally.healthy
+        tally = count(tally, ok=await check(probe, host), probe=probe)
+        ever = ever or tally.healthy
+        if tally.healthy != before:
+            on_ready(tally.healthy)
+        await asyncio.sleep(probe.period if ever else min(EAGER, probe.period))
+
+
+async def _watch_liveness(probe: HttpProbe, host: str) -> None:
+    tally = Tally(healthy=True)
+    await asyncio.sleep(probe.initial_delay)
+    while tally.healthy:
+        tally = count(tally, ok=await check(probe, host), probe=probe)
+        if tally.healthy:
+            await asyncio.sleep(probe.period)
+
+
+async def _get(probe: HttpProbe, host: str) -> int:
+    reader, writer = await asyncio.open_connection(host, probe.port, limit=_STATUS_LINE_LIMIT)
+    try:
+        headers = {"Host": f"{host}:{probe.port}", "User-Agent": "hearth-probe", "Accept": "*/*", "Connection": "close"}
+        headers |= probe.headers
+        lines = [f"GET {probe.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        writer.write("\r\n".join(lines).encode("latin-1"))
+        version, status, *_ = (await reader.readuntil(b"\r\n")).split()
+        return int(status) if version.startswith(b"HTTP/") else 0
+    finally:
+        writer.close()
