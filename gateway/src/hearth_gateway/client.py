@@ -30,8 +30,9 @@ IDLE, HEAD, BODY, HELD, SENT, ANSWERING, RESUMING, CLOSED = range(8)
 
 _SPECIAL: Final = re.compile(
     rb"\n(content-length|host|connection|transfer-encoding|expect|upgrade|http2-settings|keep-alive|te|trailer"
-    rb"|proxy-connection|proxy-authorization|proxy-authenticate|content-type):[ \t]*([^\r]*)"
+    rb"|proxy-connection|proxy-authorization|proxy-authenticate):[ \t]*([^\r]*)"
 )
+_CONTENT_TYPE: Final = re.compile(rb"\r\ncontent-type:[ \t]*multipart/", re.IGNORECASE)
 _HOP: Final = frozenset(
     (
         b"connection",
@@ -91,10 +92,10 @@ class Client(asyncio.Protocol):
         "_parser",
         "_parts",
         "_pending",
+        "_read",
         "_read_paused",
         "_reserved",
         "_total",
-        "_type",
         "_writing_paused",
         "admitted",
         "backend",
@@ -102,7 +103,6 @@ class Client(asyncio.Protocol):
         "committed",
         "fresh",
         "gateway",
-        "model",
         "old_http",
         "payload",
         "plain",
@@ -113,7 +113,6 @@ class Client(asyncio.Protocol):
         "serial",
         "service",
         "since",
-        "size",
         "state",
         "stream",
         "torn",
@@ -132,8 +131,6 @@ class Client(asyncio.Protocol):
         self.backend: Backend | None = None
         self.upstream: Upstream | None = None
         self.payload = b""  # the request as the backend gets it, kept until its answer begins
-        self.size = 0
-        self.model = ""
         self.stream = False  # the client asked for a stream of events
         self.admitted = 0.0
         self.released = 0.0
@@ -151,11 +148,11 @@ class Client(asyncio.Protocol):
         self._buffer = b""  # an incomplete head
         self._head = b""  # a rebuilt head that waits for its body
         self._host: bytes | None = None
-        self._type = b""  # the request's content type
         self._total = 0  # bytes of head and body together
         self._parts: list[bytes] = []  # of an incomplete request
         self._collector: _BodyCollector | None = None
         self._pending = b""  # pipelined bytes
+        self._read = 0  # bytes of an incomplete request
         self._reserved = 0  # bytes taken from the gateway's budget for bodies
         self._read_paused = False
         self._writing_paused = False
@@ -171,7 +168,8 @@ class Client(asyncio.Protocol):
         if state == IDLE:
             self._start(data)
         elif state == HEAD:
-            self._start(self._buffer + data)
+            buffered, self._buffer = self._buffer, b""
+            self._start(buffered + data)
         elif state == BODY:
             self._more_body(data)
         elif state != CLOSED:
@@ -221,13 +219,10 @@ class Client(asyncio.Protocol):
         if end < 0 or end > limits.max_head_bytes:
             self._incomplete_head(data)
             return
-        self._buffer = b""
-        lower = data[:end].lower()
         length = 0
         host: bytes | None = None
         special = False
-        content_type = b""
-        for name, value in _SPECIAL.findall(lower):
+        for name, value in _SPECIAL.findall(data[:end].lower()):
             if name == b"content-length":
                 length = int(value) if len(value) < 16 and value.isdigit() else 0  # the parser judges the rest
             elif name == b"host":
@@ -235,45 +230,41 @@ class Client(asyncio.Protocol):
                     self._bad_request("it has two Host headers")
                     return
                 host = value
-            elif name == b"content-type":
-                content_type = value
-            else:
+            elif name != b"connection" or value != b"keep-alive":  # which says the same on the next hop
                 special = True
         self.serial += 1
         self._host = host
-        self._type = content_type
         if special:
             self._start_special(data, end, length)
             return
         total = end + 4 + length
-        size = len(data)
+        surplus = len(data) - total
+        if surplus < 0 and length > limits.max_request_bytes:
+            self._too_large(length)
+            return
         parser = self._parser
         if parser is None:
             parser = self._parser = httptools.HttpRequestParser(_Validator())
-        if size == total:
-            try:
-                parser.feed_data(data)
-            except httptools.HttpParserError as error:
-                self._bad_request(str(error))
-                return
-            self._dispatch(data)
-            return
-        if length > limits.max_request_bytes:
-            self._too_large(length)
-            return
+        if surplus > 0:
+            self._pending = data[total:]
+            data = data[:total]
         try:
-            parser.feed_data(data[:total] if size > total else data)
+            parser.feed_data(data)
         except httptools.HttpParserError as error:
             self._bad_request(str(error))
             return
-        if size > total:
-            self._pending = data[total:]
-            self._dispatch(data[:total])
+        if surplus >= 0:
+            known = self.gateway.lines.get(data[: data.find(b"\r\n")])
+            if known is not None:
+                # A request line that was seen before is a route of inference that needs no rewriting.
+                self._infer(*known, data, data[end + 4 :])
+            else:
+                self._dispatch(data, end)
             return
         self._total = total
         self._parts = [data]
-        self.size = size
-        if self._take_budget(size):
+        self._read = len(data)
+        if self._take_budget(len(data)):
             self._since_now(BODY)
 
     def _incomplete_head(self, data: bytes) -> None:
@@ -331,7 +322,7 @@ class Client(asyncio.Protocol):
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._parser = parser
         self._collector = collector
-        self.size = 0
+        self._read = 0
         self._since_now(BODY)
         if rest:
             self._collect(collector, rest)
@@ -341,10 +332,10 @@ class Client(asyncio.Protocol):
         if collector is not None:
             self._collect(collector, data)
             return
-        surplus = self.size + len(data) - self._total
+        surplus = self._read + len(data) - self._total
         piece = data[: len(data) - surplus] if surplus > 0 else data
         self._parts.append(piece)
-        self.size += len(piece)
+        self._read += len(piece)
         assert self._parser is not None
         try:
             self._parser.feed_data(piece)
@@ -356,7 +347,8 @@ class Client(asyncio.Protocol):
             return
         parts, self._parts = self._parts, []
         self._pending = data[len(piece) :]
-        self._dispatch(b"".join(parts))
+        message = b"".join(parts)
+        self._dispatch(message, message.find(b"\r\n\r\n"))
 
     def _collect(self, collector: _BodyCollector, data: bytes) -> None:
         """The body of a head that was rebuilt; it may be chunked."""
@@ -374,8 +366,8 @@ class Client(asyncio.Protocol):
             self._too_large(collector.size)
             return
         if not collector.complete:
-            fresh = collector.size - self.size
-            self.size = collector.size
+            fresh = collector.size - self._read
+            self._read = collector.size
             self._take_budget(fresh)
             return
         if collector.surplus:
@@ -410,10 +402,11 @@ class Client(asyncio.Protocol):
 
     def _dispatch_rebuilt(self, body: bytes) -> None:
         head, self._head = self._head, b""
-        self._dispatch(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+        message = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body)
+        self._dispatch(message, len(message) - len(body) - 4)
 
-    def _dispatch(self, message: bytes) -> None:
-        """A whole request is here, in the form that a backend may see: route it."""
+    def _dispatch(self, message: bytes, end: int) -> None:
+        """A whole request is here, in the form that a backend may see: route it. ``end`` is where its head ends."""
         if self._reserved:
             self._return_budget()
         line = message[: message.find(b"\r\n")]
@@ -440,18 +433,11 @@ class Client(asyncio.Protocol):
             message_text = f"{method.decode()} is not a method of {route.path.decode()}; use {allowed}."
             self.refuse(Failure(405, "method_not_allowed", message_text, allow=allowed))
             return
-        if self._host is not None:
-            pinned = gateway.pinned(self._host)
-            if pinned is not None:
-                if service is not None and service is not pinned:
-                    text = f"The host is the model `{pinned.config.name}`, the path is `{service.config.name}`; use one of them."
-                    self.refuse(Failure(404, "model_mismatch", text))
-                    return
-                service = pinned
         if route.kind is Kind.LOCAL:
-            self._answer_locally(route, service, rewritten or target, head_only=method == b"HEAD")
+            service, agreed = self._pin(service)
+            if agreed:
+                self._answer_locally(route, service, rewritten or target, head_only=method == b"HEAD")
             return
-        self.route = route
         self.bodiless = method == b"HEAD"
         if self.bodiless:
             self.plain = False
@@ -459,13 +445,32 @@ class Client(asyncio.Protocol):
         if rewritten is not None or self.old_http:
             payload = b"%b %b HTTP/1.1%b" % (method, rewritten or target, message[len(line) :])
         if route.kind is Kind.PASS:
-            self._pass(service, payload)
-        else:
-            self._infer(service, route, payload)
+            self._pass(service, route, payload)
+            return
+        if payload is message and not gateway.draining:
+            gateway.remember_line(line, route, service)
+        self._infer(route, service, payload, message[end + 4 :])
 
-    def _infer(self, service: Service | None, route: Route, payload: bytes) -> None:
-        body = payload[payload.find(b"\r\n\r\n") + 4 :]
-        form = route.form and self._type.startswith(b"multipart/")
+    def _pin(self, service: Service | None) -> tuple[Service | None, bool]:
+        """The service that the Host header names, else the one of the path; False when they differ (refused here)."""
+        pinned = self.gateway.pinned(self._host)
+        if pinned is None or service is pinned:
+            return service, True
+        if service is None:
+            return pinned, True
+        text = f"The host is the model `{pinned.config.name}`, the path `{service.config.name}`; use one of them."
+        self.refuse(Failure(404, "model_mismatch", text))
+        return None, False
+
+    def _infer(self, route: Route, service: Service | None, payload: bytes, body: bytes) -> None:
+        gateway = self.gateway
+        pinned = gateway.host_memo.get(self._host, gateway)
+        if pinned is not None:  # not known to pin nothing
+            service, agreed = self._pin(service)
+            if not agreed:
+                return
+        self.route = route
+        form = route.form and _CONTENT_TYPE.search(payload, 0, len(payload) - len(body)) is not None
         try:
             fields = read_form(body) if form else read_json(body)
         except BadBody as error:
@@ -473,22 +478,20 @@ class Client(asyncio.Protocol):
             return
         model = fields.model
         if service is None:
-            service = self.gateway.by_model.get(model) if model.__class__ is str else None
+            service = gateway.by_model.get(model) if model.__class__ is str else None
             if service is None:
                 service = self._only_service(model)
                 if service is None:
                     return
-        config = service.config
-        if model.__class__ is str and model != config.name and model in config.aliases:
-            body = rename_form_model(body, config.name) if form else rename_model(body, config.name)
+        if model != service.name and model.__class__ is str and model in service.config.aliases:
+            body = rename_form_model(body, service.name) if form else rename_model(body, service.name)
             payload = _with_body(payload, body)
-        if len(body) > config.limits.max_request_bytes:
-            self._too_large(len(body), config.limits.max_request_bytes)
+        if len(body) > service.max_request_bytes:
+            self._too_large(len(body), service.max_request_bytes)
             return
         self.service = service
         self.stream = fields.stream is True and route.streams
         self.payload = payload
-        self.size = len(payload)
         service.admit(self)
 
     def _only_service(self, model: object) -> Service | None:
@@ -505,8 +508,12 @@ class Client(asyncio.Protocol):
         self.refuse(Failure(404, "model_not_found", text, param="model"))
         return None
 
-    def _pass(self, service: Service | None, payload: bytes) -> None:
+    def _pass(self, service: Service | None, route: Route, payload: bytes) -> None:
         """A request for an engine that is not inference: served by a ready backend, never a reason to wake one."""
+        service, agreed = self._pin(service)
+        if not agreed:
+            return
+        self.route = route
         if service is None:
             service = self._only_service(None)
             if service is None:
@@ -517,7 +524,6 @@ class Client(asyncio.Protocol):
             return
         self.service = service
         self.payload = payload
-        self.size = len(payload)
         service.admit(self)
 
     def _answer_locally(self, route: Route, service: Service | None, path: bytes, *, head_only: bool) -> None:
@@ -529,6 +535,10 @@ class Client(asyncio.Protocol):
         self._next()
 
     # ---------------------------------------------------------------- policy's view (service.Request)
+
+    @property
+    def size(self) -> int:
+        return len(self.payload)
 
     def hold(self, heartbeat: bytes) -> None:
         self._since_now(HELD)
@@ -558,7 +568,8 @@ class Client(asyncio.Protocol):
         pool = backend.pool
         if pool and not self.fresh:
             upstream = self.upstream = pool.pop()
-            upstream.send(self, self.payload)
+            upstream.client = self
+            upstream.transport.write(self.payload)
         else:
             self.gateway.connect(self, backend)
 
@@ -586,7 +597,8 @@ class Client(asyncio.Protocol):
         if self._writing_paused:
             upstream.paused = True
             upstream.transport.pause_reading()
-        upstream.send(self, self.payload)
+        upstream.client = self
+        upstream.transport.write(self.payload)
 
     def connect_failed(self, backend: Backend, why: str, *, exhausted: bool) -> None:
         """Nothing was sent, so nothing is lost: another backend, or back into the queue."""
@@ -719,7 +731,7 @@ class Client(asyncio.Protocol):
             upstream.paused = False
             upstream.transport.resume_reading()
         if upstream.reusable and not backend.removed:
-            upstream.idle_since = self.gateway.now()
+            upstream.idle_sweeps = 0
             backend.pool.append(upstream)
         else:
             upstream.abort()
@@ -727,6 +739,24 @@ class Client(asyncio.Protocol):
         codes[status] = codes.get(status, 0) + 1
         service.done(backend)
         self._next()
+
+    def answered(self, upstream: Upstream) -> None:
+        """The same for the common case: a 200 that was passed on whole, on connections that stay open."""
+        backend = upstream.backend
+        service = self.service
+        assert service is not None
+        self.upstream = self.service = self.backend = None
+        self.state = IDLE
+        self.payload = b""
+        if backend.removed or upstream.paused:
+            upstream.abort()
+        else:
+            upstream.idle_sweeps = 0
+            backend.pool.append(upstream)
+        service.counters.codes[200] += 1
+        service.done(backend)
+        if self._pending or self.replayed or self.gateway.draining:
+            self._next()
 
     # ---------------------------------------------------------------- ends
 
@@ -806,7 +836,7 @@ class Client(asyncio.Protocol):
         limits = self.gateway.limits
         if self.state == HEAD:
             return limits.head_timeout_seconds
-        return limits.body_timeout_seconds + self.size / 1024
+        return limits.body_timeout_seconds + self._read / 1024
 
     def _since_now(self, state: int) -> None:
         self.state = state

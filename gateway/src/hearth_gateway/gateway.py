@@ -58,7 +58,8 @@ class Gateway:
         self.port = 0
         self._applied = False
         self._hosts: dict[str, Service] = {}
-        self._host_memo: dict[bytes, Service | None] = {}
+        self.host_memo: dict[bytes | None, Service | None] = {None: None}
+        self.lines: dict[bytes, tuple[Route, Service | None]] = {}
         self._targets: dict[bytes, Resolved] = {}
         self._subscribers: list[Callable[[str], None]] = []
         self._prober = Prober()
@@ -135,6 +136,7 @@ class Gateway:
     async def stop(self, grace: float) -> None:
         """Accept no more, give what is held or in flight ``grace`` seconds to end, then close everything."""
         self.draining = True
+        self.lines = {}
         if self._server is not None:
             self._server.close()
         for connection in list(self.connections):
@@ -234,20 +236,23 @@ class Gateway:
             return None, None, None
         return find_route(b"/" + rest), service, b"/" + rest + mark + query
 
-    def pinned(self, host: bytes) -> Service | None:
+    def remember_line(self, line: bytes, route: Route, service: Service | None) -> None:
+        """The outcome of a request line that leads to inference without rewriting."""
+        if len(self.lines) < _MEMO:
+            self.lines[line] = route, service
+
+    def pinned(self, host: bytes | None) -> Service | None:
         """The service that a Host header names, if it does."""
-        try:
-            return self._host_memo[host]
-        except KeyError:
-            pass
+        if host is None or host in self.host_memo:
+            return self.host_memo[host]
         name = host.decode(errors="replace").strip()
         if not name.startswith("["):
             name = name.partition(":")[0]
         service = self._hosts.get(name)
         if service is None and ".svc." in name:
             service = self._hosts.get(name[: name.index(".svc.") + 4])
-        if len(self._host_memo) < _MEMO:
-            self._host_memo[host] = service
+        if len(self.host_memo) < _MEMO:
+            self.host_memo[host] = service
         return service
 
     def answer(self, path: bytes, service: Service | None, target: bytes) -> answers.Answer:
@@ -277,7 +282,6 @@ class Gateway:
         elif upstream.closed or backend.removed or self.draining:
             upstream.abort()
         else:
-            upstream.idle_since = self.now()
             backend.pool.append(upstream)
 
     # ---------------------------------------------------------------- inside
@@ -320,7 +324,8 @@ class Gateway:
             name, namespace = service.config.name.lower(), service.config.namespace.lower()
             for host in (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", *map(str.lower, service.config.hosts)):
                 self._hosts[host] = service
-        self._host_memo.clear()
+        self.host_memo = {None: None}
+        self.lines = {}
         self._targets = {path: (route, None, None) for path, route in ROUTES.items()}
 
     def _sweep(self) -> None:
@@ -331,9 +336,11 @@ class Gateway:
             self._sweep_connection(connection, now)
         for service in self.services.values():
             for backend in service.backends.values():
-                pool = backend.pool
-                while pool and now - pool[0].idle_since > POOL_IDLE:
-                    pool.pop(0).abort()
+                for upstream in list(backend.pool):
+                    upstream.idle_sweeps += 1
+                    if upstream.idle_sweeps * SWEEP_INTERVAL >= POOL_IDLE:
+                        backend.pool.remove(upstream)
+                        upstream.abort()
 
     def _sweep_connection(self, connection: Client, now: float) -> None:
         state = connection.state

@@ -42,9 +42,12 @@ class Clock(Protocol):
 class Request(Protocol):
     """What the policy needs of a request on the wire."""
 
-    size: int  # bytes it keeps in memory
     admitted: float  # when it was held, in the clock's seconds; 0.0 before
     released: float  # when it was let go after a hold; 0.0 when it never was held
+
+    @property
+    def size(self) -> int:
+        """Bytes it keeps in memory while it waits."""
 
     def hold(self, heartbeat: bytes) -> None:
         """It waits; a stream is told so at once."""
@@ -80,7 +83,7 @@ class Counters:
     __slots__ = ("activations", "codes", "rejections", "replays", "wait_buckets", "wait_count", "wait_sum")
 
     def __init__(self) -> None:
-        self.codes: dict[int, int] = {}
+        self.codes: dict[int, int] = {200: 0}
         self.rejections: dict[str, int] = {}
         self.activations: dict[str, int] = {}
         self.replays = 0
@@ -110,6 +113,7 @@ class Service:
         "_estimate",
         "_heartbeat_at",
         "_lease_until",
+        "_now",
         "_on_cold",
         "_on_edge",
         "_ramp",
@@ -125,6 +129,8 @@ class Service:
         "in_flight",
         "last_request",
         "max_in_flight",
+        "max_request_bytes",
+        "name",
         "notice",
         "usable",
     )
@@ -138,7 +144,9 @@ class Service:
         on_cold: Callable[[Service], None],
     ) -> None:
         self.config = config
+        self.name = config.name
         self.max_in_flight = config.limits.max_in_flight
+        self.max_request_bytes = config.limits.max_request_bytes
         self.backends: dict[str, Backend] = {}
         self.usable: list[Backend] = []
         self.held: dict[Request, None] = {}  # in order of arrival
@@ -149,6 +157,7 @@ class Service:
         self.activation_started: float | None = None
         self.counters = Counters()
         self._clock = clock
+        self._now = clock.time
         self._on_edge = on_edge
         self._on_cold = on_cold
         self._estimate: float | None = None
@@ -164,8 +173,16 @@ class Service:
 
     def admit(self, request: Request) -> None:
         """Forward, hold or refuse a new request."""
-        if self.usable and not self.held and self.in_flight < self.max_in_flight:
-            self._send(request)
+        usable = self.usable
+        if usable and not self.held and self.in_flight < self.max_in_flight:
+            # The warm path; _send does the same for requests that took another way.
+            backend = usable[0] if len(usable) == 1 else min(usable, key=_load)
+            self.in_flight += 1
+            backend.in_flight += 1
+            self.last_request = self._now()
+            if not self._told:
+                self._tell()
+            request.forward(backend)
         else:
             self._admit_without_capacity(request)
 
@@ -174,13 +191,13 @@ class Service:
         backend = usable[0] if len(usable) == 1 else min(usable, key=_load)
         self.in_flight += 1
         backend.in_flight += 1
-        self.last_request = self._clock.time()
+        self.last_request = self._now()
         if not self._told:
             self._tell()
         request.forward(backend)
 
     def _admit_without_capacity(self, request: Request) -> None:
-        now = self._clock.time()
+        now = self._now()
         self.last_request = now
         if self.usable and not self.held:
             self._reject(
@@ -246,7 +263,7 @@ class Service:
         if self.usable:
             self._send(request)
             return
-        now = self._clock.time()
+        now = self._now()
         first = request.admitted
         self._hold(request, now)
         if first:
@@ -287,7 +304,7 @@ class Service:
     def _shorten_lease(self) -> None:
         # The lease outlives the last client, since it may come back, but not by minutes: nobody may want the answer.
         if not self.held:
-            self._lease_until = min(self._lease_until, self._clock.time() + LEASE_GRACE)
+            self._lease_until = min(self._lease_until, self._now() + LEASE_GRACE)
 
     def _unhold(self, request: Request) -> None:
         del self.held[request]
@@ -303,11 +320,11 @@ class Service:
 
     def demand(self) -> int:
         """Held + in flight; at least 1 while an activation lease runs."""
-        return len(self.held) + self.in_flight or (1 if self._clock.time() < self._lease_until else 0)
+        return len(self.held) + self.in_flight or (1 if self._now() < self._lease_until else 0)
 
     def stats(self) -> ServiceStats:
         """A snapshot of this moment."""
-        now = self._clock.time()
+        now = self._now()
         started = self.activation_started
         return ServiceStats(
             held=len(self.held),
@@ -323,7 +340,7 @@ class Service:
 
     def wake(self) -> None:
         """Want a backend as a request would, without a request."""
-        now = self._clock.time()
+        now = self._now()
         self.last_request = now
         if self.usable:
             self._lease_until = max(self._lease_until, now + LEASE_GRACE)
@@ -357,7 +374,7 @@ class Service:
         if not self._told:
             self._told = True
             self._on_edge(self.config.name)
-            self._arm(self._clock.time())
+            self._arm(self._now())
 
     def _because(self) -> str:
         return f" ({self.notice})" if self.notice else ""
@@ -407,7 +424,7 @@ class Service:
         """Who is worth asking: everybody while nothing is usable and somebody waits; else only those that failed us."""
         if self.usable:
             return [b for b in self.backends.values() if b.suspect and not b.terminating]
-        if not self.held and self._clock.time() >= self._lease_until:
+        if not self.held and self._now() >= self._lease_until:
             return []
         return [b for b in self.backends.values() if not b.terminating]
 
@@ -415,7 +432,7 @@ class Service:
         """Whether demand exists that no backend can serve yet: the prober runs then."""
         if self.usable:
             return any(b.suspect and not b.terminating for b in self.backends.values())
-        return bool(self.held) or self._clock.time() < self._lease_until
+        return bool(self.held) or self._now() < self._lease_until
 
     def refresh(self) -> None:
         """Recompute who is usable; the first one ends the activation and releases the held requests."""
@@ -425,10 +442,10 @@ class Service:
                 self._ramp.cancel()
                 self._ramp = None
             if self.held:
-                self._lease(self._clock.time())
+                self._lease(self._now())
             return
         if self.activation_started is not None:
-            now = self._clock.time()
+            now = self._now()
             seconds = now - self.activation_started
             self._estimate = seconds if self._estimate is None else 0.5 * self._estimate + 0.5 * seconds
             self.activation_started = None
@@ -442,7 +459,7 @@ class Service:
 
     def _release(self) -> None:
         """Let the oldest go; more follow after RAMP_INTERVAL, twice as many."""
-        now = self._clock.time()
+        now = self._now()
         count = self._ramp_size
         self._ramp_size = count * 2
         self._ramp = self._clock.call_later(RAMP_INTERVAL, self._ramp_on)
@@ -468,7 +485,7 @@ class Service:
 
     def _settle(self) -> None:
         """Something ended: look at the clock's business anew."""
-        self._arm(self._clock.time())
+        self._arm(self._now())
 
     def _next_deadline(self, now: float) -> float | None:
         """When time alone changes something; None when it cannot."""
@@ -497,7 +514,7 @@ class Service:
 
     def _tick(self) -> None:
         self._timer = None
-        now = self._clock.time()
+        now = self._now()
         self._expire(now)
         if self.held and now >= self._heartbeat_at:
             self._heartbeat_at = now + self.config.cold_start.heartbeat_interval_seconds
@@ -538,8 +555,9 @@ class Service:
         """Take over new settings; requests that are held or in flight keep going."""
         self.config = config
         self.max_in_flight = config.limits.max_in_flight
+        self.max_request_bytes = config.limits.max_request_bytes
         if self.held:
-            now = self._clock.time()
+            now = self._now()
             self._heartbeat_at = min(self._heartbeat_at, now + config.cold_start.heartbeat_interval_seconds)
             self._arm(now)
 

@@ -7,6 +7,7 @@ client as it is, and so is a streamed chunk that holds whole events. Everything 
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, cast
 
 from .chunked import BadChunk, ChunkDecoder
@@ -20,6 +21,9 @@ MAX_EVENT = 1024 * 1024  # an event larger than this is passed on in pieces
 MAX_LATE_ERROR = 64 * 1024
 CONNECT_TIMEOUT = 5.0
 POOL_IDLE = 4.0  # vLLM closes an idle connection after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE)
+
+# Headers that decide how an answer is passed on; the length of one that has it.
+_FRAMING = re.compile(rb"\n(?:c(?:ontent-length: (\d+)\r|onnection:)|transfer-encoding:)")
 
 # What the body of the answer is framed by.
 _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _NONE = range(5)
@@ -41,10 +45,9 @@ class Upstream(asyncio.Protocol):
         "backend",
         "client",
         "closed",
-        "idle_since",
+        "idle_sweeps",
         "last",
         "paused",
-        "requests",
         "status",
         "transport",
     )
@@ -55,8 +58,7 @@ class Upstream(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.closed = False
         self.paused = False
-        self.requests = 0  # sent on this connection
-        self.idle_since = 0.0
+        self.idle_sweeps = 0  # how often the sweep found it idle
         self.status = 0  # of the answer that is being read; 0 before its head
         self.last = b""  # the latest piece of the stream: tells progress, and whether it ended with [DONE]
         self._framing = _HEAD
@@ -73,19 +75,28 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
 
-    def send(self, client: Client, payload: bytes) -> None:
-        """Send a request whose answer goes to ``client``."""
-        self.client = client
-        self.requests += 1
-        self.transport.write(payload)
-
     def data_received(self, data: bytes) -> None:
         client = self.client
         if client is None:
             self.abort()  # an answer that nobody asked for
             return
         framing = self._framing
-        if framing == _CHUNKED:
+        if framing == _HEAD:
+            # The common unary answer: one read, a 200 of known length, nothing for this hop. Passed on as it is.
+            end = data.find(b"\r\n\r\n")
+            if end > 0 and client.plain and not self._body:
+                framing_headers = _FRAMING.findall(data[: end + 2].lower())
+                if (
+                    len(framing_headers) == 1
+                    and data[:13] == b"HTTP/1.1 200 "
+                    and framing_headers[0] == b"%d" % (len(data) - end - 4)
+                ):
+                    self.client = None
+                    client.transport.write(data)
+                    client.answered(self)
+                    return
+            self._head(client, data)
+        elif framing == _CHUNKED:
             decoder = self._decoder
             assert decoder is not None
             if self._sse and not self._tail and decoder.at_boundary and data.endswith(b"\n\n\r\n"):
@@ -96,8 +107,6 @@ class Upstream(asyncio.Protocol):
                     client.transport.write(data)
                     return
             self._chunks(client, decoder, data)
-        elif framing == _HEAD:
-            self._head(client, data)
         elif framing == _LENGTH:
             self._counted(client, data)
         else:
@@ -133,6 +142,7 @@ class Upstream(asyncio.Protocol):
     # ---------------------------------------------------------------- the head of an answer
 
     def _head(self, client: Client, data: bytes) -> None:
+        """Any answer: find its framing and hand head and body on."""
         if self._body:
             data = self._body + data
         end = data.find(b"\r\n\r\n")
@@ -143,24 +153,6 @@ class Upstream(asyncio.Protocol):
                 self._body = data
             return
         self._body = b""
-        lower = data[:end].lower()
-        if not lower.startswith(b"http/1.1 ") or b"\r\nconnection:" in lower:
-            self._any_head(client, data, lower, end)
-            return
-        status_text = lower[9:12]
-        at = lower.find(b"\r\ncontent-length:")
-        if at > 0 and client.plain and status_text >= b"200" and b"\r\ntransfer-encoding:" not in lower:
-            stop = lower.find(b"\r\n", at + 17)
-            value = (lower[at + 17 : stop] if stop > 0 else lower[at + 17 :]).strip()
-            if value.isdigit() and len(data) == end + 4 + int(value):
-                client.transport.write(data)
-                self.client = None
-                client.finished(self, int(status_text))
-                return
-        self._any_head(client, data, lower, end)
-
-    def _any_head(self, client: Client, data: bytes, lower: bytes, end: int) -> None:
-        """Any answer: find its framing and hand head and body on."""
         lines = data[:end].split(b"\r\n")
         version, _, rest = lines[0].partition(b" ")
         if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit() or not 100 <= int(rest[:3]) <= 599:
