@@ -18,6 +18,7 @@ def parse(line: str, **environ: str) -> Options:
         "serve --model /models/q --served_model_name qwen --port 9001",
         "serve --dtype bfloat16 --enforce-eager /models/q --port 9001 --served-model-name qwen",
         "serve /models/q -tp 2 -O3 --compilation-config {} --no-enable-log-requests --port 9001 --served-model-name=qwen",
+        "serve --disable-access-log-for-endpoints /health,/metrics /models/q --port 9001 --served-model-name qwen",
         "serve -O3 /models/q --gpu-memory-utilization 0.9 --seed -1 --served-model-name qwen --port 9001",
     ],
 )

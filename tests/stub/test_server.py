@@ -64,6 +64,11 @@ async def test_a_body_of_several_megabytes_is_read(shared: Stub, http: aiohttp.C
         assert response.status == 200
 
 
+async def test_expect_continue(shared: Stub, http: aiohttp.ClientSession) -> None:
+    async with http.post(shared.url + "/v1/chat/completions", json=CHAT, expect100=True) as response:
+        assert response.status == 200
+
+
 @pytest.mark.parametrize("prompt", [["a", "b"], [[1, 2], [3]]])
 async def test_batches_of_prompts(prompt: Any, shared: Stub, http: aiohttp.ClientSession) -> None:
     body = (await post(http, shared, "/v1/completions", {"prompt": prompt, "n": 2}))[1]
@@ -191,7 +196,16 @@ async def test_control_freezes_gauges_and_changes_the_pace(start: Any, http: aio
 
 
 @pytest.mark.parametrize(
-    "body", [{"waitin": 1}, {"fault": "nope"}, {"health": 500}, {"times": 2}, {"token_delay": "fast"}, {"running": "x"}]
+    "body",
+    [
+        {"waitin": 1},
+        {"fault": "nope"},
+        {"health": 500},
+        {"times": 2},
+        {"token_delay": "fast"},
+        {"running": "x"},
+        {"die": False},
+    ],
 )
 async def test_control_explains_what_it_refuses(body: Any, shared: Stub, http: aiohttp.ClientSession) -> None:
     status, answer = await post(http, shared, "/control", body)

@@ -84,6 +84,8 @@ class Control:
                 raise ValueError('give 503, "hang" or null')
             self._health = value
         elif key == "die":
+            if value is not True:
+                raise ValueError("give true; a dead engine stays dead")
             self._engine.die()
         else:
             known = ", ".join(

@@ -67,7 +67,7 @@ class Inference:
         return handle
 
     async def _handle(self, request: web.BaseRequest, parse: Parser, speak: Speaker) -> web.StreamResponse:
-        data = await request.content.read()
+        data = await read_data(request)
         fault = self._pick_fault(request)
         if fault is not None and fault.early:
             await _strike_early(request, fault)
@@ -235,6 +235,14 @@ class Inference:
         if not text.isdecimal():
             raise bad_value("tokens must be a whole number.", "tokens", text)
         return int(text)
+
+
+async def read_data(request: web.BaseRequest) -> bytes:
+    """The whole body, whatever its size (BaseRequest.read() refuses more than 1 MiB)."""
+    transport = request.transport
+    if transport is not None and request.headers.get("Expect", "").lower() == "100-continue":
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return await request.content.read()
 
 
 def _due(job: Job) -> bool:

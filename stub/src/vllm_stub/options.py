@@ -27,6 +27,7 @@ VALUE_FLAGS = frozenset(
         "sse-keep-alive-interval",
         "task",
         "runner",
+        "disable-access-log-for-endpoints",  # ignored, but it looks like a flag without a value
     }
 )
 BOOLEAN_FLAGS = frozenset(
@@ -162,6 +163,8 @@ def _is_flag(word: str) -> bool:
 
 
 def _is_boolean(name: str) -> bool:
+    if name in VALUE_FLAGS:
+        return False
     return name in BOOLEAN_FLAGS or name.startswith(BOOLEAN_PREFIXES) or re.fullmatch(r"O\d", name) is not None
 
 

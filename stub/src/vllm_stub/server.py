@@ -14,7 +14,7 @@ from vllm_stub.engine import Engine
 from vllm_stub.errors import ApiError, bad_value, error_body, framework, schema_error, unauthorized
 from vllm_stub.events import MessagesDialect, ResponsesDialect
 from vllm_stub.faults import Faults
-from vllm_stub.inference import BASE_HEADERS, JSON_TYPE, Handler, Inference
+from vllm_stub.inference import BASE_HEADERS, JSON_TYPE, Handler, Inference, read_data
 from vllm_stub.metrics import Metrics
 from vllm_stub.options import Options
 from vllm_stub.requests import (
@@ -193,13 +193,12 @@ class Api:
 
     async def _set_control(self, request: web.BaseRequest) -> web.StreamResponse:
         # the reference stub takes any content type here
-        self._control.apply(parse_body(JSON_TYPE, await request.content.read()))
+        self._control.apply(parse_body(JSON_TYPE, await read_data(request)))
         return _json(self._control.state())
 
 
 async def _read(request: web.BaseRequest) -> dict[str, Any]:
-    # the stream itself, because BaseRequest.read() refuses bodies above 1 MiB
-    return parse_body(request.headers.get("Content-Type", ""), await request.content.read())
+    return parse_body(request.headers.get("Content-Type", ""), await read_data(request))
 
 
 def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:

@@ -7,6 +7,7 @@ import struct
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from time import time
 from typing import Any, Protocol
 
@@ -20,6 +21,12 @@ FINGERPRINT = f"vllm-{VERSION}-{hashlib.sha256(b'hearth-vllm-stub').hexdigest()[
 def dump(value: Any) -> bytes:
     """Compact JSON in UTF-8, as pydantic writes it."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+@lru_cache(maxsize=4096)
+def token_json(index: int) -> bytes:
+    """A token of the answer as a JSON string; all streams repeat the same ones."""
+    return dump(tokens.output(index))
 
 
 def random_id() -> str:
@@ -106,7 +113,7 @@ class ChatDialect:
         ]
 
     def token(self, index: int) -> Sequence[bytes]:
-        text = dump(tokens.output(index))
+        text = token_json(index)
         counts = running_usage(self.reply, index + 1)
         return [
             b'%b{"index":%d,"delta":{"content":%b},"logprobs":null,"finish_reason":null,"token_ids":null}]%b}\n\n'
@@ -115,7 +122,7 @@ class ChatDialect:
         ]
 
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
-        text = b'""' if index is None else dump(tokens.output(index))
+        text = b'""' if index is None else token_json(index)
         mark = b"" if self.reply.include_usage else b',"system_fingerprint":' + dump(FINGERPRINT)
         counts = running_usage(self.reply, produced)
         return [
@@ -188,14 +195,14 @@ class CompletionDialect:
         return ()
 
     def token(self, index: int) -> Sequence[bytes]:
-        return self._choices(tokens.output(index), None, running_usage(self.reply, index + 1))
+        return self._choices(token_json(index), None, running_usage(self.reply, index + 1))
 
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
         tail = running_usage(self.reply, produced)
         if not self.reply.include_usage:
             tail += b',"system_fingerprint":' + dump(FINGERPRINT)
         return [
-            *self._choices("" if index is None else tokens.output(index), reason, tail),
+            *self._choices(b'""' if index is None else token_json(index), reason, tail),
             *usage_events(self._head, self.reply, produced),
             DONE,
         ]
@@ -233,10 +240,10 @@ class CompletionDialect:
             "metrics": None,
         }
 
-    def _choices(self, text: str, reason: str | None, tail: bytes) -> list[bytes]:
+    def _choices(self, text: bytes, reason: str | None, tail: bytes) -> list[bytes]:
         return [
             b'%b{"index":%d,"text":%b,"logprobs":null,"finish_reason":%b,"stop_reason":null,"prompt_token_ids":null,'
-            b'"token_ids":null}]%b}\n\n' % (self._head, choice, dump(text), dump(reason), tail)
+            b'"token_ids":null}]%b}\n\n' % (self._head, choice, text, dump(reason), tail)
             for choice in range(self.reply.width)
         ]
 
