@@ -104,7 +104,7 @@ class _Reader:
 
     def result(self) -> Manifests:
         if not self.errors and not self.services and not self.runtimes:
-            self._file_fault(", ".join(self.names), "no object is in it", f"write a {' or '.join(KINDS)}")
+            self._file_fault(", ".join(self.names), "no object is in it", f"write an {' or an '.join(KINDS)}")
         if self.errors:
             order = {name: number for number, name in enumerate(self.names)}
             raise ManifestErrors(

@@ -143,4 +143,4 @@ def _wrong_type(node: Node | None, wanted: str, model: type[BaseModel] | None = 
         return f"{value!r} is a number in quotes", f"write {value} without the quotes"
     if wanted == "true or false" and isinstance(value, str) and value.lower() in ("true", "false"):
         return f"{value!r} is a boolean in quotes", f"write {value.lower()} without the quotes"
-    return message, f"write {wanted}"
+    return message, 'write text, or "" for none' if wanted == "text" and value is None else f"write {wanted}"
