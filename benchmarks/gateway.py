@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -24,7 +25,7 @@ import psutil
 import report
 import uvloop
 from peers import MODEL, PEERS, haproxy_backend, warm
-from processes import HERE, HOST, BenchmarkError, free_ports, need_tools, raise_file_limit, running, tool, usage
+from processes import HERE, HOST, BenchmarkError, cpu_seconds, free_ports, need_tools, raise_file_limit, running, tool
 from streams import Stream, open_streams, request_bytes
 
 CONNECTIONS = 32
@@ -62,9 +63,9 @@ def unary(target: Target, script: str, seconds: float) -> Sample:
     """Load the peer with wrk. Raises BenchmarkError when an answer is not a 200."""
     url = f"http://{HOST}:{target.port}/v1/chat/completions"
     argv = [tool("wrk"), "-t1", f"-c{CONNECTIONS}", f"-d{seconds:g}s", "-s", str(HERE / script), url]
-    before = usage(target.process).cpu
+    before = cpu_seconds(target.process)
     output = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    spent = usage(target.process).cpu - before
+    spent = cpu_seconds(target.process) - before
     found = re.search(r"(\d+) requests in ", output)
     rate = re.search(r"Requests/sec:\s*([\d.]+)", output)
     if not found or not rate or not int(found[1]) or "Non-2xx" in output or "Socket errors" in output:
@@ -81,10 +82,9 @@ async def stream(target: Target, seconds: float) -> Sample:
     await open_streams(target.port, streams)
     await asyncio.wait_for(asyncio.gather(*(each.first.wait() for each in streams)), 30)
     await asyncio.sleep(SETTLE_SECONDS)
-    loop = asyncio.get_running_loop()
-    begin, before, counted = loop.time(), usage(target.process).cpu, sum(each.chunks for each in streams)
+    begin, before, counted = time.perf_counter(), cpu_seconds(target.process), sum(each.chunks for each in streams)
     await asyncio.sleep(seconds)
-    took, after = loop.time() - begin, usage(target.process).cpu
+    took, after = time.perf_counter() - begin, cpu_seconds(target.process)
     chunks = sum(each.chunks for each in streams) - counted
     await asyncio.wait_for(asyncio.gather(*(each.done.wait() for each in streams)), 30 + seconds)
     for each in streams:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -31,7 +32,7 @@ def request_bytes(model: str, *, user: str, max_tokens: int, prompt: str = "Say 
 
 @dataclass
 class Stream(asyncio.Protocol):
-    """One request and all that came back for it. Times are the event loop's seconds; 0 = not yet."""
+    """One request and all that came back for it. Times are those of time.perf_counter, in seconds; 0 = not yet."""
 
     request: bytes
     keep: bool = True
@@ -55,12 +56,12 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         events = data.count(b"data: ")
         if not self.head_at:
-            self.head_at = asyncio.get_running_loop().time()
+            self.head_at = time.perf_counter()
             self.head.set()
             if not data.startswith(b"HTTP/1.1 200"):
                 self.error = data[:200].decode(errors="replace")
         if events and not self.data_at:
-            self.data_at = asyncio.get_running_loop().time()
+            self.data_at = time.perf_counter()
             self.first.set()
         self.chunks += events
         if self.keep:
