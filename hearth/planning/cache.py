@@ -8,6 +8,7 @@ from typing import Any
 
 from hearth.api import InferenceRuntime, LLMService
 from hearth.planning.labels import object_metadata
+from hearth.planning.model import Target
 from hearth.plugins import ResolvedModel
 
 CACHE_PATH = "/cache"
@@ -29,10 +30,13 @@ def claim_name(service: LLMService) -> str:
     return f"{service.metadata.name}-cache"
 
 
-def plan_cache(service: LLMService, model: ResolvedModel) -> CachePlan:
-    """Return the cache of a pod; weights that are not downloaded need none."""
+def plan_cache(service: LLMService, model: ResolvedModel, target: Target) -> CachePlan:
+    """Return the cache of a pod; weights that are not downloaded need none.
+
+    On one machine there is none either: the engine keeps what it downloads in the user's own cache.
+    """
     source = {"VLLM_USE_MODELSCOPE": "true"} if model.scheme == "modelscope" else {}
-    volume = _volume(service) if model.downloads else None
+    volume = _volume(service) if model.downloads and target == "cluster" else None
     if volume is None:
         return CachePlan(env=source)
     return CachePlan(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hearth.api import InferenceRuntime, LLMService
-from hearth.planning.cache import CachePlan, cache_claim, plan_cache
+from hearth.planning.cache import cache_claim, plan_cache
 from hearth.planning.deployment import backend_deployment
 from hearth.planning.errors import PlanningError
 from hearth.planning.explanation import explain, warn
@@ -92,10 +92,7 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
     args = render_args(ctx, templates)
     probes = merge_probes(runtime, vendor_probes)
     ending = plan_ending(service, runtime, args)
-    cache = plan_cache(service, model)
-    if target == "local":
-        # The engine keeps what it downloads in the user's own cache.
-        cache = CachePlan(env={name: value for name, value in cache.env.items() if not value.startswith("/")})
+    cache = plan_cache(service, model, target)
     inputs = PodInputs(
         ctx=ctx,
         templates=templates,

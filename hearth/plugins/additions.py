@@ -16,7 +16,7 @@ from hearth.api import EnvVar, HostMount, InferenceRuntime, LLMService, Probe, T
 _CHECKED: Mapping[str, Any] = {"revalidate_instances": "always"}
 
 Count = Annotated[int, Field(ge=1)]
-AbsolutePath = Annotated[str, Field(pattern=r"^/[^\0]*$")]
+AbsolutePath = Annotated[str, Field(pattern="^/")]
 Env = tuple[EnvVar, ...]
 
 

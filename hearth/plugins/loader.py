@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
@@ -129,6 +129,8 @@ def _load(candidate: Candidate, import_timeout: float) -> LoadedVendor:
     plugin = _import(candidate, import_timeout)
     if inspect.isclass(plugin) or not (isinstance(plugin, ModuleType) or hasattr(plugin, "__dict__")):
         raise _Refused(f"its entry point is {plugin!r}; point it at a module or at an object that has the hooks")
+    if not isinstance(plugin, Hashable):
+        raise _Refused(f"its entry point {plugin!r} is not hashable; point it at a module or a plain object")
     return check_plugin(candidate, plugin)
 
 

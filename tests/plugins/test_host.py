@@ -1,0 +1,288 @@
+"""Calling: one vendor's hooks, checked results, and errors that say whose they are."""
+
+import io
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hearth.api import EnvVar, Probe
+from hearth.plugins import (
+    AcceleratorRequest,
+    Device,
+    HostMount,
+    InventoryOutput,
+    InventorySource,
+    LocalLaunch,
+    MetricsEndpoint,
+    PluginError,
+    PluginRejects,
+    PodAdaptation,
+    ProbeSet,
+    RenderContext,
+    RuntimeManifest,
+    VendorHost,
+    VendorUnavailable,
+)
+from hearth.plugins.host import VendorHost as Host
+
+from .support import candidate, context, plugin
+
+
+def host(**hooks: Any) -> VendorHost:
+    return VendorHost.of({"acme": plugin("acme", **hooks)})
+
+
+def test_a_hook_that_is_absent_or_returns_none_leaves_the_choice_to_the_host() -> None:
+    for one in (host(), host(hearth_accelerator=lambda: None, hearth_env=lambda: None, hearth_pod=lambda: None)):
+        assert one.accelerator(context()) is None
+        assert one.env(context()) == ()
+        assert one.probes(context()) is None
+        assert one.metrics(context()) is None
+        assert one.pod(context()) is None
+        assert one.local_command(context(), ["0"]) is None
+        assert one.local_inventory("acme") is None
+        assert one.local_devices("acme", InventoryOutput()) == ()
+
+
+def test_results_arrive_typed() -> None:
+    one = host(
+        hearth_accelerator=lambda ctx: AcceleratorRequest(resources={"acme.dev/chip": 2}),
+        hearth_env=lambda ctx: [EnvVar(name="A", value="1")],
+        hearth_probes=lambda ctx: ProbeSet(startup=Probe(period_seconds=5)),
+        hearth_metrics=lambda ctx: MetricsEndpoint(path="/stats"),
+        hearth_pod=lambda ctx: PodAdaptation(host_mounts=(HostMount(host_path="/opt/acme"),)),
+        hearth_local_command=lambda ctx, devices: LocalLaunch(argv=["run", *devices]),
+        hearth_local_inventory=lambda: InventorySource(command=["acme-smi"]),
+        hearth_local_devices=lambda output: [Device(id="0", name=output.stdout)],
+    )
+    assert one.accelerator(context()) == AcceleratorRequest(resources={"acme.dev/chip": 2})
+    assert one.env(context()) == (EnvVar(name="A", value="1"),)
+    assert one.probes(context()) == ProbeSet(startup=Probe(period_seconds=5))
+    assert one.metrics(context()) == MetricsEndpoint(path="/stats")
+    assert one.pod(context()) == PodAdaptation(host_mounts=(HostMount(host_path="/opt/acme"),))
+    assert one.local_command(context(), ["3", "4"]) == LocalLaunch(argv=("run", "3", "4"))
+    assert one.local_inventory("acme") == InventorySource(command=("acme-smi",))
+    assert one.local_devices("acme", InventoryOutput(stdout="chip")) == (Device(id="0", name="chip"),)
+
+
+def test_only_the_vendor_of_the_context_is_called() -> None:
+    def never(ctx: RenderContext) -> None:
+        raise AssertionError("another vendor's hook was called")
+
+    one = VendorHost.of(
+        {
+            "acme": plugin("acme", hearth_env=lambda ctx: [EnvVar(name="A", value="acme")]),
+            "other": plugin("other", hearth_env=never, hearth_pod=never),
+        }
+    )
+    assert one.env(context("acme")) == (EnvVar(name="A", value="acme"),)
+    assert one.pod(context("acme")) is None
+    with pytest.raises(PluginError):
+        one.env(context("other"))
+
+
+def test_an_exception_says_whose_it_is() -> None:
+    def broken(ctx: RenderContext) -> None:
+        raise KeyError("driver")
+
+    one = VendorHost.load(candidates=[candidate("acme", plugin("acme", hearth_env=broken))], environ={})
+    with pytest.raises(PluginError) as caught:
+        one.env(context())
+    error = caught.value
+    assert (error.vendor, error.distribution, error.version, error.hook) == (
+        "acme",
+        "hearth-acme",
+        "1.2.3",
+        "hearth_env",
+    )
+    assert isinstance(error.__cause__, KeyError)
+    assert str(error) == (
+        "the plugin for vendor 'acme' (hearth-acme 1.2.3) failed in hearth_env: KeyError: 'driver'; "
+        "upgrade hearth-acme or report this to its authors; HEARTH_DISABLED_PLUGINS=acme turns it off"
+    )
+
+
+def test_a_rejection_is_passed_on() -> None:
+    def rejects(ctx: RenderContext) -> None:
+        raise PluginRejects("TooFew", "needs two chips")
+
+    with pytest.raises(PluginRejects, match="needs two chips") as caught:
+        host(hearth_accelerator=rejects).accelerator(context())
+    assert caught.value.reason == "TooFew"
+
+
+@pytest.mark.parametrize(
+    ("hook", "result", "problem"),
+    [
+        ("accelerator", {"acme.dev/chip": 1}, "resources: "),
+        ("accelerator", AcceleratorRequest(resources={"acme.dev/chip": 0}), "acme.dev/chip: "),
+        ("accelerator", AcceleratorRequest(resources={"acme.dev/chip": "many"}), "acme.dev/chip: "),  # type: ignore[dict-item]
+        ("env", EnvVar(name="A", value="1"), "0: "),
+        ("env", [("A", "1")], "0: "),
+        ("probes", "never", "ProbeSet"),
+        ("metrics", MetricsEndpoint(path="stats"), "path: "),
+        ("pod", PodAdaptation(annotations={"a": 1}), "annotations.a: "),  # type: ignore[dict-item]
+        ("pod", PodAdaptation(volumes=({"name": object()},)), "volumes.0"),  # type: ignore[dict-item]
+    ],
+)
+def test_a_result_that_is_not_valid_is_the_plugins_fault(hook: str, result: object, problem: str) -> None:
+    one = host(**{f"hearth_{hook}": lambda ctx: result})
+    with pytest.raises(PluginError, match=f"hearth_{hook}: its result is not valid") as caught:
+        getattr(one, hook)(context())
+    assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("launch", "problem"),
+    [
+        (LocalLaunch(argv=()), "empty argv"),
+        (LocalLaunch(argv="run"), "argv: "),  # type: ignore[arg-type]
+        (LocalLaunch(argv=("run",), env={"A": 1}), "env.A: "),  # type: ignore[dict-item]
+    ],
+)
+def test_a_local_command_is_checked(launch: LocalLaunch, problem: str) -> None:
+    with pytest.raises(PluginError, match=problem):
+        host(hearth_local_command=lambda ctx, devices: launch).local_command(context(), ["0"])
+
+
+def test_device_ids_are_unique() -> None:
+    twice = [Device(id="0", name="a"), Device(id="0", name="b")]
+    with pytest.raises(PluginError, match="a device id twice: 0, 0"):
+        host(hearth_local_devices=lambda output: twice).local_devices("acme", InventoryOutput())
+
+
+def test_hooks_get_copies() -> None:
+    seen: list[RenderContext] = []
+
+    def keeps(ctx: RenderContext) -> None:
+        seen.append(ctx)
+        ctx.service.metadata.labels["changed"] = "yes"
+
+    ctx = context()
+    host(hearth_env=keeps).env(ctx)
+    assert seen[0] is not ctx
+    assert ctx.service.metadata.labels == {}
+
+
+def test_a_vendor_that_is_not_installed() -> None:
+    with pytest.raises(VendorUnavailable) as caught:
+        host().env(context("nvidia"))
+    assert str(caught.value) == (
+        "no installed distribution provides the vendor 'nvidia'; pip install hearth-nvidia (usable vendors: acme)"
+    )
+
+
+def test_a_vendor_whose_plugin_is_broken() -> None:
+    one = VendorHost.load(candidates=[candidate("acme", object())], environ={})
+    with pytest.raises(VendorUnavailable) as caught:
+        one.env(context())
+    assert "the plugin for vendor 'acme' (hearth-acme 1.2.3) is not usable: its entry point is" in caught.value.message
+    assert caught.value.remedy == "see `hearth plugins` (no vendor plugin is usable)"
+
+
+def test_the_trace_shows_calls_and_results(capsys: pytest.CaptureFixture[str]) -> None:
+    made = plugin("acme", hearth_env=lambda ctx: [EnvVar(name="A", value="1")])
+    one = VendorHost.load(candidates=[candidate("acme", made)], environ={"HEARTH_TRACE_PLUGINS": "1"})
+    one.env(context())
+    trace = capsys.readouterr().err
+    assert "plugins: hearth_env -> acme" in trace
+    assert "plugins: hearth_env returned [EnvVar(name='A'" in trace
+
+
+def test_the_trace_shows_exceptions() -> None:
+    def broken(ctx: RenderContext) -> None:
+        raise KeyError("driver")
+
+    stream = io.StringIO()
+    loaded = Host.of({"acme": plugin("acme", hearth_env=broken)})
+    one = Host(loaded._loaded.values(), trace=stream)
+    with pytest.raises(PluginError):
+        one.env(context())
+    assert "plugins: hearth_env raised KeyError('driver')" in stream.getvalue()
+
+
+RUNTIME = """
+apiVersion: serving.hearth.dev/v1alpha1
+kind: InferenceRuntime
+metadata: {{name: {name}}}
+spec:
+  vendor: {vendor}
+  container: {{image: "engine:1"}}
+  accelerator: {{resourceName: {vendor}.dev/chip}}
+"""
+
+
+def shipping(directory: Path, vendor: str, *files: tuple[str, str]) -> object:
+    manifests: list[RuntimeManifest] = []
+    for name, text in files:
+        file: Traversable = directory / f"{vendor}-{name}.yaml"
+        (directory / f"{vendor}-{name}.yaml").write_text(text)
+        manifests.append(RuntimeManifest(name, file))
+    return plugin(vendor, hearth_runtimes=lambda: manifests)
+
+
+def test_packaged_runtimes(tmp_path: Path) -> None:
+    files = [(name, RUNTIME.format(name=name, vendor="acme")) for name in ("vllm-acme", "vllm-acme-big")]
+    one = VendorHost.of({"acme": shipping(tmp_path, "acme", *files)})
+    assert one.vendors[0].runtimes == ("vllm-acme", "vllm-acme-big")
+    assert [runtime.manifest.metadata.name for runtime in one.runtimes()] == ["vllm-acme", "vllm-acme-big"]
+    assert one.runtimes()[0].origin == "in-process-acme 0, acme-vllm-acme.yaml"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("vllm-acme", "kind: [", "hearth_runtimes"),
+        ("vllm-acme", RUNTIME.format(name="other", vendor="acme"), "holds 'other', not 'vllm-acme'"),
+        ("vllm-acme", RUNTIME.format(name="vllm-acme", vendor="other"), "has spec.vendor 'other', not 'acme'"),
+        (
+            "vllm-acme",
+            RUNTIME.format(name="vllm-acme", vendor="acme") + "---" + RUNTIME.format(name="b", vendor="acme"),
+            "does not hold exactly one InferenceRuntime",
+        ),
+    ],
+)
+def test_a_broken_packaged_runtime_blocks_its_vendor(tmp_path: Path, name: str, text: str, problem: str) -> None:
+    good = shipping(tmp_path, "good", ("vllm-good", RUNTIME.format(name="vllm-good", vendor="good")))
+    one = VendorHost.of({"acme": shipping(tmp_path, "acme", (name, text)), "good": good})
+    assert [runtime.manifest.metadata.name for runtime in one.runtimes()] == ["vllm-good"]
+    acme, other = one.vendors
+    assert acme.state == "error"
+    assert problem in acme.error
+    assert one.problem("acme") == acme.error
+    assert other.state == "ready"
+
+
+def test_two_vendors_that_ship_one_name_are_both_blocked(tmp_path: Path) -> None:
+    one = VendorHost.of(
+        {
+            vendor: shipping(tmp_path, vendor, ("vllm", RUNTIME.format(name="vllm", vendor=vendor)))
+            for vendor in ("beta", "alpha")
+        }
+    )
+    assert one.runtimes() == ()
+    assert {status.error for status in one.vendors} == {"the runtime 'vllm' is shipped by alpha and beta"}
+
+
+def test_the_generic_adapter_needs_no_plugin() -> None:
+    local = {
+        "command": ["engine", "serve"],
+        "env": [{"name": "MODE", "value": "cpu"}],
+        "devices": ["0"],
+        "visibleDevicesEnv": "CHIPS",
+    }
+    ctx = context("cpu", adapter="generic", local=local)
+    one = VendorHost.of({})
+    assert one.info(ctx.runtime).name == "cpu"
+    assert one.pod(ctx) is None
+    assert one.local_command(ctx, ["0"]) == LocalLaunch(argv=("engine", "serve"), env={"MODE": "cpu", "CHIPS": "0"})
+    assert one.local_command(context("cpu", adapter="generic"), ["0"]) is None
+
+
+def test_the_generic_adapter_takes_literal_variables_only() -> None:
+    secret = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
+    ctx = context("cpu", adapter="generic", local={"command": ["engine"], "env": [secret]})
+    with pytest.raises(PluginRejects, match=r"spec.local.env 'TOKEN' has no literal value"):
+        VendorHost.of({}).local_command(ctx, [])
