@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway stub . plugins/hearth-fake
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format bench clean
+.PHONY: help install demo test test-soak lint format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,8 +22,14 @@ $(STAMP): constraints.txt pyproject.toml gateway/pyproject.toml stub/pyproject.t
 	@PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q $(foreach d,$(DISTS),-e $(d)) --group dev
 	@touch $@
 
+demo: $(STAMP) ## the 0 -> 1 -> N -> 0 loop on this machine: no root, no cluster, no GPU
+	@$(BIN)/python examples/demo/demo.py
+
 test: $(STAMP) ## run the test suite
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
+
+test-soak: $(STAMP) ## 200 sleeps and wakes with 10 clients each (about 6 minutes)
+	@$(BIN)/python -m pytest -m slow tests/e2e
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	@$(BIN)/ruff check .
