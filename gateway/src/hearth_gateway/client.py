@@ -214,6 +214,8 @@ class Client(asyncio.Protocol):
     # ---------------------------------------------------------------- reading a request
 
     def _start(self, data: bytes) -> None:
+        if data[0] < 32:
+            data = data.lstrip(b"\r\n") or b"\r"  # stray line ends before a request are allowed
         end = data.find(b"\r\n\r\n")
         limits = self.gateway.limits
         if end < 0 or end > limits.max_head_bytes:
@@ -279,10 +281,7 @@ class Client(asyncio.Protocol):
         if data[:14] == b"PRI * HTTP/2.0":
             self._bad_request("it is HTTP/2; this port speaks HTTP/1.1")
             return
-        stripped = data.lstrip(b"\r\n")  # stray line ends before a request are allowed
-        if not stripped:
-            return
-        self._buffer = stripped
+        self._buffer = data
         if self.state == IDLE:
             self._since_now(HEAD)
 
@@ -569,6 +568,8 @@ class Client(asyncio.Protocol):
         if pool and not self.fresh:
             upstream = self.upstream = pool.pop()
             upstream.client = self
+            if self._writing_paused:
+                self.pause_writing()
             upstream.transport.write(self.payload)
         else:
             self.gateway.connect(self, backend)
@@ -595,8 +596,7 @@ class Client(asyncio.Protocol):
         """A new connection for this request."""
         self.upstream = upstream
         if self._writing_paused:
-            upstream.paused = True
-            upstream.transport.pause_reading()
+            self.pause_writing()
         upstream.client = self
         upstream.transport.write(self.payload)
 
