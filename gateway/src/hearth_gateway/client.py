@@ -110,6 +110,7 @@ class Client(asyncio.Protocol):
         "replayed",
         "route",
         "seen",
+        "seen_serial",
         "serial",
         "service",
         "since",
@@ -142,6 +143,7 @@ class Client(asyncio.Protocol):
         self.torn = False  # part of an event was passed on
         self.old_http = False  # HTTP/1.0
         self.seen = b""  # the piece of the stream that the sweep saw last
+        self.seen_serial = 0  # the request that it saw last
         self._close = False
         self._chunked = False  # the answer is written in chunks
         self._parser: httptools.HttpRequestParser | None = None
@@ -683,6 +685,8 @@ class Client(asyncio.Protocol):
         if self.committed:
             return
         self.stream = sse
+        if sse:
+            length = None  # an error event may have to follow what the backend announced
         head = [line for line in lines if line[:13].lower() != b"cache-control"] if sse else lines
         if sse:
             head += [b"Cache-Control: no-cache", b"X-Accel-Buffering: no"]

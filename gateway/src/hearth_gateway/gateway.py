@@ -350,7 +350,10 @@ class Gateway:
             if age > allowed:
                 connection.read_timed_out(allowed)
         elif state == client.IDLE:
-            if age > self.limits.idle_timeout_seconds:
+            if connection.seen_serial != connection.serial:
+                connection.seen_serial = connection.serial
+                connection.since = now
+            elif age > self.limits.idle_timeout_seconds:
                 connection.transport.close()
         elif state in (client.SENT, client.ANSWERING) and connection.service is not None:
             upstream = connection.upstream
