@@ -1,0 +1,118 @@
+"""Reasons and warnings: what a user reads before anything runs."""
+
+from typing import Any
+
+import pytest
+
+from .support import ARGS, plan
+
+KEEP = {"min": 0, "activationTimeout": "5m"}
+
+
+def reason(made: Any, subject: str) -> str:
+    [found] = [line for line in made.reasons if line.startswith(subject)]
+    return str(found)
+
+
+def test_a_cold_request_that_is_held() -> None:
+    assert reason(plan(), "cold request") == (
+        "cold request: held for at most 5m0s while a replica starts; a stream gets a heartbeat every 10s, then its "
+        "tokens; any other request waits silently"
+    )
+
+
+def test_a_cold_request_that_is_rejected() -> None:
+    assert reason(plan({"endpoint": {"coldStart": {"mode": "reject"}}}), "cold request") == (
+        "cold request: answered at once with 503 and Retry-After; the first one wakes a replica, which is wanted for "
+        "5m0s even if nobody asks again"
+    )
+
+
+def test_scaling_in_words() -> None:
+    assert reason(plan({"scaling": {"max": 3, "target": 4, "scaleDownStabilization": "1m"}}), "scaling") == (
+        "scaling: 0 to 3 replicas, one replica for every 4 requests held or in flight, fewer after 1m0s of lower "
+        "demand, none after 1m0s without any"
+    )
+    assert reason(plan({"scaling": {"min": 2, "max": 2}}), "scaling") == "scaling: always 2"
+    assert "none after" not in reason(plan({"scaling": {"min": 1, "max": 2}}), "scaling")
+    assert "for 1 always run" in reason(plan({"scaling": {"min": 1, "max": 2}}), "cold request")
+
+
+@pytest.mark.parametrize(
+    ("uri", "target", "text"),
+    [
+        ("hf://a/b", "cluster", "downloaded by the engine, kept on the volume claim tiny-cache"),
+        ("hf://a/b", "local", "downloaded by the engine into your own cache"),
+        ("pvc://w/x", "cluster", "volume claim w, read-only at /models/x"),
+        ("file:///m", "local", "directory /m"),
+    ],
+)
+def test_where_the_model_comes_from(uri: str, target: Any, text: str) -> None:
+    assert text in reason(plan({"model": {"source": {"uri": uri}}}, target=target), "model")
+
+
+def args(*more: str) -> dict[str, Any]:
+    return {"container": {"image": "e", "args": [*ARGS, *more]}}
+
+
+DRAIN = {"lifecycle": {"preStopDrain": True}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "runtime_spec", "target", "text"),
+    [
+        (
+            {"endpoint": {"coldStart": {"heartbeatInterval": "5m"}}},
+            {},
+            "local",
+            "heartbeatInterval 5m0s is not below spec.scaling.activationTimeout 5m0s: no heartbeat is ever sent",
+        ),
+        ({"endpoint": {"coldStart": {"mode": "reject"}}}, {}, "local", "the runtime may take 10m0s to start"),
+        ({"scaling": {"activationTimeout": "100ms"}}, {}, "local", "no engine starts that fast"),
+        ({"scaling": {"drainTimeout": "1m"}}, {}, "local", "spec.scaling.drainTimeout 1m0s has no effect"),
+        ({}, DRAIN, "cluster", "drains by waiting the whole spec.scaling.drainTimeout of 2m0s"),
+        ({}, {**DRAIN, **args("--shutdown-timeout=131")}, "cluster", "=131 is longer than the 130 s after which"),
+        ({}, args("--shutdown-timeout", "60"), "cluster", "=60 is longer than the 30 s after which"),
+        (
+            {"runtime": {"argsOverride": ["--served-model-name", "other", "more"]}},
+            {},
+            "local",
+            "changes --served-model-name to other more: the gateway asks for 'tiny' and the engine will answer 404",
+        ),
+        ({}, {"container": {"image": "e"}}, "local", "the engine calls the model 'acme/tiny'"),
+        ({"runtime": {"argsOverride": ["--port=9"]}}, {}, "local", "--port 9 among the arguments is replaced"),
+        ({"runtime": {"argsOverride": ["--port", "9"]}}, {}, "cluster", "--port 9 among the arguments differs from"),
+        ({"resources": {"accelerators": 2}}, {}, "local", "add --tensor-parallel-size=2"),
+        (
+            {"model": {"source": {"uri": "pvc://w"}}, "cache": {"prewarm": True}},
+            {},
+            "cluster",
+            "spec.cache.prewarm has no effect: pvc://w is not downloaded",
+        ),
+        ({"cache": {"prewarm": True, "strategy": "None"}}, {}, "cluster", "strategy None keeps nothing"),
+        ({"cache": {"size": "1Gi", "strategy": "HostPath"}}, {}, "cluster", "have no effect with spec.cache.strategy"),
+        ({"scaling": {"max": 2}}, {}, "cluster", "they can only run on the node that has it"),
+    ],
+)
+def test_warnings(spec: dict[str, Any], runtime_spec: dict[str, Any], target: Any, text: str) -> None:
+    found = [warning for warning in plan(spec, runtime_spec, target=target).warnings if text in warning]
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize(
+    ("spec", "runtime_spec"),
+    [
+        ({}, {}),
+        ({"scaling": {"drainTimeout": "1m"}}, {**DRAIN, **args("--shutdown-timeout=60")}),
+        ({"endpoint": {"coldStart": {"mode": "reject"}}}, {"health": {"startup": {"periodSeconds": 1}}}),
+        ({"runtime": {"argsOverride": ["--served-model-name=tiny", "--port=8000"]}}, {}),
+        ({"resources": {"accelerators": 2}}, args("-tp=2")),
+        ({"scaling": {"max": 2}, "model": {"source": {"uri": "pvc://w"}}}, {}),
+        (
+            {"scaling": {"min": 1, "activationTimeout": "1s"}, "endpoint": {"coldStart": {"heartbeatInterval": "2s"}}},
+            {},
+        ),
+    ],
+)
+def test_nothing_to_warn_of(spec: dict[str, Any], runtime_spec: dict[str, Any]) -> None:
+    assert plan(spec, runtime_spec, target="cluster").warnings == ()

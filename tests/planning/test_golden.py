@@ -1,0 +1,58 @@
+"""What is rendered, byte for byte, and that it is the same whatever the order of hashes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hearth.api import parse_manifests
+from hearth.planning import as_document, make_plan
+
+from .manifests import CASES, RUNTIME, SERVICES
+from .support import host
+
+
+@pytest.mark.parametrize(("name", "target"), CASES)
+def test_golden(name: str, target: str, golden: Callable[[str, str], None]) -> None:
+    golden(f"{name}.{target}.yaml", render(name, target))
+
+
+def render(name: str, target: str) -> str:
+    manifests = parse_manifests(f"{RUNTIME}\n---\n{SERVICES[name]}")
+    [made] = [
+        make_plan(service, runtimes=manifests.runtimes, host=host("acme", "zeta"), target=target)  # type: ignore[arg-type]
+        for service in manifests.services
+    ]
+    documents = [as_document(made), *made.objects]
+    return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120)
+
+
+DIGEST = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from tests.planning.test_golden import render
+from tests.planning.manifests import CASES
+print(json.dumps([render(*case) for case in CASES]))
+"""
+
+
+def test_plans_do_not_depend_on_the_order_of_hashes() -> None:
+    root = str(Path(__file__).parents[2])
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", DIGEST, root],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=root,
+        ).stdout
+        for seed in ("0", "1", "4711")
+    }
+    [output] = outputs
+    assert len(json.loads(output)) == len(CASES)
