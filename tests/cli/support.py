@@ -1,0 +1,37 @@
+"""Running the command as a user does: its exit code and what it prints. An exception that escapes fails the test."""
+
+import io
+import os
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from hearth.cli import main
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+def hearth(*args: str | Path, stdin: str = "", **environ: str) -> Done:
+    """Run `hearth` with its plugins pinned to the fake vendor, unless HEARTH_PLUGINS is given."""
+    out, err = io.StringIO(), io.StringIO()
+    pinned = {"HEARTH_PLUGINS": "fake", "COLUMNS": "100", **environ}
+    code = 0
+    with (
+        mock.patch.object(sys, "argv", ["hearth", *map(str, args)]),
+        mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
+        mock.patch.dict(os.environ, pinned),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+    return Done(code, out.getvalue(), err.getvalue())
