@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from .failure import Failure
 
@@ -60,7 +61,8 @@ def _cards(gateway: Gateway, service: Service) -> list[dict[str, Any]]:
 
 
 def _model(gateway: Gateway, service: Service | None, target: bytes) -> Answer:
-    name = target.partition(b"?")[0].partition(b"/v1/models/")[2].decode(errors="replace")
+    # openai-python sends a slash in a name as %2F.
+    name = unquote_to_bytes(target.partition(b"?")[0].partition(b"/v1/models/")[2]).decode(errors="replace")
     found = gateway.by_model.get(name)
     if found is None or (service is not None and found is not service):
         failure = Failure(404, "model_not_found", f"The model `{name[:200]}` does not exist.", param="model")

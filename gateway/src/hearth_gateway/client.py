@@ -243,7 +243,7 @@ class Client(asyncio.Protocol):
             return
         total = end + 4 + length
         surplus = len(data) - total
-        if surplus < 0 and length > limits.max_request_bytes:
+        if surplus < 0 and length > self.gateway.max_request_bytes:
             self._too_large(length)
             return
         parser = self._parser
@@ -289,23 +289,28 @@ class Client(asyncio.Protocol):
 
     def _start_special(self, data: bytes, end: int, length: int) -> None:
         """A head with something for this hop: check it as it is, then build what goes on."""
-        limits = self.gateway.limits
+        limit = self.gateway.max_request_bytes
         lines = data[:end].split(b"\r\n")
         headers = [line.partition(b":") for line in lines[1:]]
         values = {name.lower(): value.strip().lower() for name, _, value in headers}
-        connection = {token.strip() for token in values.get(b"connection", b"").split(b",")}
+        connection = {
+            token.strip()
+            for name, _, value in headers
+            if name.lower() == b"connection"
+            for token in value.lower().split(b",")
+        }
         chunked = b"transfer-encoding" in values
         # An upgrade is not taken (RFC 9110 7.8 allows that); the parser would stop at it, so it is shown the rest.
         checked = [line for line in lines[1:] if line.partition(b":")[0].lower() not in (b"upgrade", b"http2-settings")]
         head = b"\r\n".join([lines[0], *checked]) + b"\r\n\r\n"
-        collector = _BodyCollector(limits.max_request_bytes)
+        collector = _BodyCollector(limit)
         parser = httptools.HttpRequestParser(collector)
         try:
             parser.feed_data(head)
         except httptools.HttpParserError as error:
             self._bad_request(str(error))
             return
-        if length > limits.max_request_bytes:
+        if length > limit:
             self._too_large(length)
             return
         if b"close" in connection:
@@ -418,6 +423,9 @@ class Client(asyncio.Protocol):
                 return
             self.old_http = self._close = True
             self.plain = False
+        if method == b"HEAD":
+            self.bodiless = True
+            self.plain = False
         gateway = self.gateway
         if gateway.draining:
             self._close = True
@@ -437,11 +445,8 @@ class Client(asyncio.Protocol):
         if route.kind is Kind.LOCAL:
             service, agreed = self._pin(service)
             if agreed:
-                self._answer_locally(route, service, rewritten or target, head_only=method == b"HEAD")
+                self._answer_locally(route, service, rewritten or target)
             return
-        self.bodiless = method == b"HEAD"
-        if self.bodiless:
-            self.plain = False
         payload = message
         if rewritten is not None or self.old_http:
             payload = b"%b %b HTTP/1.1%b" % (method, rewritten or target, message[len(line) :])
@@ -527,12 +532,12 @@ class Client(asyncio.Protocol):
         self.payload = payload
         service.admit(self)
 
-    def _answer_locally(self, route: Route, service: Service | None, path: bytes, *, head_only: bool) -> None:
+    def _answer_locally(self, route: Route, service: Service | None, path: bytes) -> None:
         status, content_type, body = self.gateway.answer(route.path, service, path)
         head = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n" % (status, content_type, len(body))
         if self._close:
             head += b"Connection: close\r\n"
-        self.transport.write(head + b"\r\n" + (b"" if head_only else body))
+        self.transport.write(head + b"\r\n" + (b"" if self.bodiless else body))
         self._next()
 
     # ---------------------------------------------------------------- policy's view (service.Request)
@@ -584,7 +589,8 @@ class Client(asyncio.Protocol):
             flavor = self.route.flavor if self.route is not None else "openai"
             self.transport.write(sse.chunk(sse.error_event(failure, flavor)) + sse.LAST_CHUNK)
         else:
-            self.transport.write(failure.response(close=self._close))
+            response = failure.response(close=self._close)
+            self.transport.write(response[: response.find(b"\r\n\r\n") + 4] if self.bodiless else response)
         self.plain = False
         self._next()
 
@@ -809,7 +815,7 @@ class Client(asyncio.Protocol):
         self._fail_and_close(Failure(400, "bad_request", f"The request is not valid HTTP/1.1: {why}."))
 
     def _too_large(self, size: int, limit: int | None = None) -> None:
-        limit = limit or self.gateway.limits.max_request_bytes
+        limit = limit or self.gateway.max_request_bytes
         text = f"The request is {size} bytes or more, and the limit is {limit}. Send less, or raise limits.maxRequestBytes."
         self._fail_and_close(Failure(413, "request_too_large", text))
 

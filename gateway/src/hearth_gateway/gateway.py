@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 from . import answers, client
 from .client import Client
-from .config import ServiceConfig
+from .config import Limits, ServiceConfig
 from .endpoint import Backend, Endpoint
 from .failure import Failure
 from .probe import Prober
@@ -26,7 +26,8 @@ log = logging.getLogger("hearth.gateway")
 SWEEP_INTERVAL = 1.0
 LINGER = 5.0  # seconds that a refused sender may go on sending until the connection is cut
 BACKLOG = 4096
-_MEMO = 4096
+_MEMO = 4096  # entries
+_MEMO_BYTES = 256  # of a key: what strangers send must not fill the memory
 
 Resolved = tuple[Route | None, Service | None, bytes | None]
 
@@ -37,7 +38,6 @@ class GatewayLimits:
 
     max_connections: int = 10_000
     max_head_bytes: int = 32 * 1024
-    max_request_bytes: int = 32 * 1024 * 1024
     max_buffered_bytes: int = 512 * 1024 * 1024  # of bodies that are being read
     head_timeout_seconds: float = 10.0
     body_timeout_seconds: float = 30.0  # and a second more for every KiB that came
@@ -53,6 +53,7 @@ class Gateway:
         self.by_model: dict[str, Service] = {}
         self.connections: set[Client] = set()
         self.unrouted: dict[str, int] = {}
+        self.max_request_bytes = Limits().max_request_bytes
         self.draining = False
         self.started_at = int(time.time())
         self.port = 0
@@ -218,7 +219,7 @@ class Gateway:
         if known is not None:
             return known
         found = self._resolve(target)
-        if found[0] is not None and len(self._targets) < _MEMO and b"?" not in target:
+        if found[0] is not None and len(self._targets) < _MEMO and len(target) <= _MEMO_BYTES and b"?" not in target:
             self._targets[target] = found
         return found
 
@@ -238,7 +239,7 @@ class Gateway:
 
     def remember_line(self, line: bytes, route: Route, service: Service | None) -> None:
         """The outcome of a request line that leads to inference without rewriting."""
-        if len(self.lines) < _MEMO:
+        if len(self.lines) < _MEMO and len(line) <= _MEMO_BYTES:
             self.lines[line] = route, service
 
     def pinned(self, host: bytes | None) -> Service | None:
@@ -251,7 +252,7 @@ class Gateway:
         service = self._hosts.get(name)
         if service is None and ".svc." in name:
             service = self._hosts.get(name[: name.index(".svc.") + 4])
-        if len(self.host_memo) < _MEMO:
+        if len(self.host_memo) < _MEMO and len(host) <= _MEMO_BYTES:
             self.host_memo[host] = service
         return service
 
@@ -274,7 +275,7 @@ class Gateway:
         except (OSError, TimeoutError) as error:
             if connection.waits_for(backend, serial):
                 exhausted = isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS)
-                why = f"{backend.address}:{backend.port}: {error or 'no answer within 5 s'}"
+                why = f"{backend.address}:{backend.port}: {str(error) or 'no answer within 5 s'}"
                 connection.connect_failed(backend, why, exhausted=exhausted)
             return
         if connection.waits_for(backend, serial):
@@ -324,6 +325,9 @@ class Gateway:
             name, namespace = service.config.name.lower(), service.config.namespace.lower()
             for host in (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", *map(str.lower, service.config.hosts)):
                 self._hosts[host] = service
+        # A body is read before its model is known: the most generous service bounds them all until then.
+        limits = [service.max_request_bytes for service in self.services.values()]
+        self.max_request_bytes = max(limits, default=Limits().max_request_bytes)
         self.host_memo = {None: None}
         self.lines = {}
         self._targets = {path: (route, None, None) for path, route in ROUTES.items()}
