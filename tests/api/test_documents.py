@@ -190,7 +190,7 @@ def test_endless_broken_documents_are_given_up(parser: str) -> None:
 def test_no_input_takes_long(text: str) -> None:
     start = time.process_time()
     read_documents(text)
-    assert time.process_time() - start < 5
+    assert time.process_time() - start < 10
 
 
 @given(st.text(alphabet=st.sampled_from("ab: -[]{}&*!|>'\"%@`#,?\n\t<1.~\\"), max_size=60))
