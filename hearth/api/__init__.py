@@ -12,7 +12,7 @@ from hearth.api.errors import HearthError, ManifestError, ManifestErrors
 
 if TYPE_CHECKING:
     from hearth.api.base import API_VERSION, GROUP
-    from hearth.api.core import EnvVar, HostMount, LocalObjectReference, Probe, Toleration
+    from hearth.api.core import EnvVar, HostMount, LocalObjectReference, NodeRequirement, Probe, Toleration
     from hearth.api.durations import Duration, format_duration, parse_duration
     from hearth.api.manifests import Manifests, Origin, load_manifests, parse_manifests
     from hearth.api.quantities import Quantity, parse_quantity
@@ -32,6 +32,7 @@ __all__ = [
     "ManifestError",
     "ManifestErrors",
     "Manifests",
+    "NodeRequirement",
     "Origin",
     "Probe",
     "Quantity",
@@ -45,7 +46,7 @@ __all__ = [
 
 _HOMES = {
     "base": ("API_VERSION", "GROUP"),
-    "core": ("EnvVar", "HostMount", "LocalObjectReference", "Probe", "Toleration"),
+    "core": ("EnvVar", "HostMount", "LocalObjectReference", "NodeRequirement", "Probe", "Toleration"),
     "durations": ("Duration", "format_duration", "parse_duration"),
     "manifests": ("Manifests", "Origin", "load_manifests", "parse_manifests"),
     "quantities": ("Quantity", "parse_quantity"),

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 
 from hearth.api.base import Count, Items, Model, PortNumber, PositiveCount, Text
-from hearth.api.names import EnvironmentName, SubdomainName, check_port_name
+from hearth.api.names import EnvironmentName, LabelKey, SubdomainName, check_port_name
 from hearth.api.quantities import Quantity
 from hearth.api.rejection import rejected
-from hearth.api.wording import named
+from hearth.api.wording import named, quoted
 
 
 def _port_reference(value: Any) -> int | str:
@@ -31,6 +32,20 @@ PortReference = Annotated[
     WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}),
 ]
 """A port number or the name of a container port."""
+
+
+def _absolute(value: str) -> str:
+    if not value.startswith("/") or "\0" in value or ".." in value.split("/"):
+        raise rejected(f"{quoted(value)} is not an absolute path", "begin it with '/' and leave out '..'")
+    return value
+
+
+def _absolute_or_empty(value: str) -> str:
+    return _absolute(value) if value else value
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute), Field(min_length=1)]
+"""A path from the root, without `..`."""
 
 
 class LocalObjectReference(Model):
@@ -162,11 +177,35 @@ class Toleration(Model):
     toleration_seconds: int | None = Field(None, description="How long a NoExecute taint is tolerated.")
 
 
+class NodeRequirement(Model):
+    """A condition on the labels of a node, as the node affinity of Kubernetes has it."""
+
+    key: LabelKey = Field(description="Label of the node.")
+    operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(description="Kind of condition.")
+    values: Items[str] = Field(
+        (), description="Values for In and NotIn, one whole number for Gt and Lt.", validate_default=True
+    )
+
+    @field_validator("values")
+    @classmethod
+    def _fit_the_operator(cls, values: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        operator = info.data.get("operator")
+        if operator in ("In", "NotIn") and not values:
+            raise rejected(f"{operator} needs at least one value", "list the values of the label")
+        if operator in ("Gt", "Lt") and not (len(values) == 1 and re.fullmatch(r"-?[0-9]+", values[0])):
+            raise rejected(f"{operator} compares with one whole number", 'write it in quotes, such as ["40000"]')
+        if operator in ("Exists", "DoesNotExist") and values:
+            raise rejected(f"{operator} takes no values", "remove them, or use In")
+        return values
+
+
 class HostMount(Model):
     """A file or directory of the node that appears in the container, as vendors' drivers need it."""
 
-    host_path: Text = Field(description="Absolute path on the node.")
-    mount_path: str = Field("", description="Absolute path in the container; the same as on the node when empty.")
+    host_path: AbsolutePath = Field(description="Absolute path on the node.")
+    mount_path: Annotated[str, AfterValidator(_absolute_or_empty)] = Field(
+        "", description="Absolute path in the container; the same as on the node when empty."
+    )
     type: Literal["", "Directory", "File", "DirectoryOrCreate", "FileOrCreate", "Socket", "CharDevice"] = Field(
         "", description="What must be there; anything when empty."
     )

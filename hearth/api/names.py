@@ -146,6 +146,7 @@ def is_qualified(key: str) -> bool:
     return len(name) <= 63 and len(domain) <= 253 and re.fullmatch(QUALIFIED, key) is not None
 
 
+LabelKey = Annotated[str, AfterValidator(_key), _schema(QUALIFIED, 317)]
 _TEXTS = WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}})
 Labels = Annotated[dict[Annotated[str, AfterValidator(_key)], Annotated[str, AfterValidator(_label_value)]], _TEXTS]
 """Labels of an object, or those that a node must have."""

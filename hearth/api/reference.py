@@ -59,7 +59,7 @@ def _shared() -> Iterator[str]:
     yield "## Types of Kubernetes\n"
     models = [model for model in vars(core).values() if isinstance(model, type) and issubclass(model, BaseModel)]
     for model in models:
-        if _is_shared(model) and model is not core.HostMount:
+        if _is_shared(model):
             yield f"### {model.__name__}\n\n{_meaning(model)}\n"
             yield _table(model)
 

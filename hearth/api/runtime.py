@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from hearth.api.base import ALPHA, Items, Model, PortNumber, PositiveCount, Text
-from hearth.api.core import EnvVar, PortReference, Probe, Toleration
+from hearth.api.core import EnvVar, NodeRequirement, PortReference, Probe, Toleration
 from hearth.api.metadata import ClusterObjectMeta, Condition, Kind
 from hearth.api.names import (
     EnvironmentName,
@@ -16,6 +17,8 @@ from hearth.api.names import (
     PortName,
     ResourceName,
 )
+from hearth.api.pod import Pod
+from hearth.api.quantities import Quantity
 from hearth.api.rejection import rejected
 from hearth.api.wording import quoted
 
@@ -38,10 +41,42 @@ class Container(Model):
     port: ContainerPort = Field(default_factory=ContainerPort, description="The port on which the engine serves.")
 
 
+class SharedAmount(Model):
+    """How a part of an accelerator is asked for: a resource that counts units."""
+
+    resource_name: ResourceName = Field(description="Extended resource that counts the units.")
+    unit: Quantity = Field(
+        Quantity(Decimal(2**20), "binary"),
+        description="Amount of one unit, such as 1Mi, 256Mi or 1Gi of memory; a request is rounded up to whole units.",
+    )
+
+    @field_validator("unit")
+    @classmethod
+    def _positive(cls, unit: Quantity) -> Quantity:
+        if unit.value <= 0:
+            raise rejected(f"{unit} is not a unit", "write an amount above 0, such as 1Mi")
+        return unit
+
+
 class Sharing(Model):
-    """Whether services can share one accelerator."""
+    """Whether and how services can share one accelerator."""
 
     supported: bool = Field(default=False, description="Whether a service may ask for a fraction.")
+    resource_name: ResourceName | None = Field(
+        None,
+        description="Extended resource that counts accelerators when a fraction is asked for; "
+        "accelerator.resourceName when absent. With a vendor's plugin, the plugin knows.",
+        json_schema_extra=ALPHA,
+    )
+    memory: SharedAmount | None = Field(
+        None, description="How `fraction.memory` is asked for.", json_schema_extra=ALPHA
+    )
+    cores_resource_name: ResourceName | None = Field(
+        None, description="Extended resource of `fraction.cores`.", json_schema_extra=ALPHA
+    )
+    max_accelerators: PositiveCount = Field(
+        1, description="Most accelerators of which one service may have a part each.", json_schema_extra=ALPHA
+    )
 
 
 class Scheduler(Model):
@@ -66,12 +101,23 @@ class Accelerator(Model):
     """The accelerator that the engine runs on."""
 
     resource_name: ResourceName = Field(description="Extended resource that the device plugin announces.")
-    sharing: Sharing = Field(default_factory=Sharing, description="Whether services can share one accelerator.")
+    sharing: Sharing = Field(default_factory=Sharing, description="Whether and how services can share one accelerator.")
     node_selector: Labels = Field(
         default_factory=dict, description="Labels of the nodes that have it; also for prewarm pods."
     )
     tolerations: Items[Toleration] = Field((), description="Taints of those nodes; also for prewarm pods.")
     scheduler: Scheduler = Field(default_factory=Scheduler, description="The scheduler of the pods.")
+    node_requirements: Items[NodeRequirement] = Field(
+        (),
+        description="Conditions on the nodes' labels that a selector cannot say; all must hold. Also for prewarm pods.",
+        json_schema_extra=ALPHA,
+    )
+    dies: PositiveCount = Field(
+        1,
+        description="Devices of one accelerator, where the device plugin and the engine count dies and not cards: the "
+        "request and --tensor-parallel-size are multiplied by it.",
+        json_schema_extra=ALPHA,
+    )
 
 
 class Health(Model):
@@ -111,7 +157,10 @@ class LocalRun(Model):
     command: Annotated[Items[Text], Field(min_length=1)] = Field(
         description="Command in place of the image's entrypoint; the container's args follow it."
     )
-    env: Items[EnvVar] = Field((), description="Environment variables beside those of the container.")
+    env: Items[EnvVar] = Field(
+        (),
+        description="Environment variables beside those of the container; `{{ .Devices }}` is the ids joined by commas.",
+    )
     devices: Items[Text] = Field((), description="Ids of the accelerators of this machine.")
     visible_devices_env: EnvironmentName | None = Field(
         None, description="Variable that tells the engine which of them to use, ids joined by commas."
@@ -136,6 +185,9 @@ class InferenceRuntimeSpec(Model):
     health: Health = Field(default_factory=Health, description="The probes of the container.")
     lifecycle: Lifecycle = Field(default_factory=Lifecycle, description="How a backend ends.")
     metrics: Metrics | None = Field(None, description="The engine's metrics.")
+    pod: Pod = Field(
+        default_factory=Pod, description="What the pods need around their devices.", json_schema_extra=ALPHA
+    )
     local: LocalRun | None = Field(
         None, description="How the runtime runs as a process on one machine.", json_schema_extra=ALPHA
     )

@@ -427,6 +427,43 @@ RUNTIME_FAULTS = [
         "spec.local.command: it is missing; add command (command in place of the image's entrypoint; the "
         "container's args follow it)",
     ),
+    (
+        "spec.pod.hostMounts",
+        "[{hostPath: driver}]",
+        "spec.pod.hostMounts[0].hostPath: 'driver' is not an absolute path; begin it with '/' and leave out '..'",
+    ),
+    (
+        "spec.pod.hostMounts",
+        "[{hostPath: /driver, mountPath: /a/../b}]",
+        "spec.pod.hostMounts[0].mountPath: '/a/../b' is not an absolute path; begin it with '/' and leave out '..'",
+    ),
+    (
+        "spec.pod.extraLimits",
+        "{memory: 8Gi}",
+        "spec.pod.extraLimits.memory: 'memory' is for the service to say; write it as spec.resources.memory of the "
+        "LLMService",
+    ),
+    (
+        "spec.pod.sharedMemory",
+        "{size: 0}",
+        "spec.pod.sharedMemory.size: 0 is not a size; write an amount above 0, or enabled: false",
+    ),
+    (
+        "spec.accelerator.sharing",
+        "{memory: {resourceName: a.b/c, unit: 0}}",
+        "spec.accelerator.sharing.memory.unit: 0 is not a unit; write an amount above 0, such as 1Mi",
+    ),
+    (
+        "spec.accelerator.nodeRequirements",
+        "[{key: a.b/memory, operator: Gt, values: [40Gi]}]",
+        "spec.accelerator.nodeRequirements[0].values: Gt compares with one whole number; write it in quotes, such as "
+        '["40000"]',
+    ),
+    (
+        "spec.accelerator.nodeRequirements",
+        "[{key: a.b/product, operator: In}]",
+        "spec.accelerator.nodeRequirements[0].values: In needs at least one value; list the values of the label",
+    ),
     ("spec.image", "x", "spec.image: no such field in spec; did you mean spec.container.image?"),
     ("spec.adapter", "none", "spec.adapter: 'none' is not one of plugin, generic; write one of them"),
 ]

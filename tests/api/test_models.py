@@ -66,13 +66,27 @@ def test_defaults_of_a_runtime() -> None:
         },
         "accelerator": {
             "resourceName": "nvidia.com/gpu",
-            "sharing": {"supported": False},
+            "sharing": {"supported": False, "maxAccelerators": 1},
             "nodeSelector": {},
             "tolerations": [],
             "scheduler": {},
+            "nodeRequirements": [],
+            "dies": 1,
         },
         "health": {},
         "lifecycle": {"preStopDrain": False},
+        "pod": {
+            "annotations": {},
+            "labels": {},
+            "hostMounts": [],
+            "vendorMounts": True,
+            "sharedMemory": {},
+            "extraLimits": {},
+            "securityContext": {},
+            "containerSecurityContext": {},
+            "hostIPC": False,
+            "noDeviceEnv": [],
+        },
     }
     metrics = runtime(metrics={"queueDepth": "vllm:num_requests_waiting"}).spec.metrics
     assert metrics

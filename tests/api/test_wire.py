@@ -114,6 +114,14 @@ runtimes = st.fixed_dictionaries(
                     nodeSelector=st.dictionaries(labels, labels, max_size=2),
                     tolerations=st.lists(some(key=labels, operator=st.sampled_from(["Exists", "Equal"])), max_size=2),
                     scheduler=st.just({"name": "volcano", "queue": "q"}) | some(name=labels),
+                    sharing=some(supported=st.booleans(), memory=st.just({"resourceName": "a.b/c", "unit": "256Mi"})),
+                    nodeRequirements=st.lists(
+                        st.fixed_dictionaries(
+                            {"key": labels, "operator": st.just("NotIn"), "values": st.just(["a", "b"])}
+                        ),
+                        max_size=2,
+                    ),
+                    dies=positive,
                 ),
             },
             priority=st.integers(-9, 9),
@@ -121,6 +129,19 @@ runtimes = st.fixed_dictionaries(
             health=some(readiness=probes, liveness=probes, startup=probes),
             lifecycle=some(terminationGracePeriodSeconds=positive, preStopDrain=st.booleans()),
             metrics=with_required({"queueDepth": texts}, port=ports, running=texts),
+            pod=some(
+                annotations=st.dictionaries(labels, texts, max_size=2),
+                runtimeClassName=labels,
+                hostMounts=st.lists(
+                    with_required({"hostPath": labels.map(lambda name: f"/{name}")}, readOnly=st.booleans()), max_size=2
+                ),
+                vendorMounts=st.booleans(),
+                sharedMemory=some(enabled=st.booleans(), size=st.just("8Gi")),
+                extraLimits=st.just({"hugepages-2Mi": "95000Mi"}),
+                containerSecurityContext=st.just({"capabilities": {"add": ["SYS_NICE"]}, "privileged": False}),
+                hostIPC=st.booleans(),
+                noDeviceEnv=env,
+            ),
             local=with_required({"command": st.lists(texts, min_size=1, max_size=3)}, env=env, devices=st.lists(texts)),
         ),
     }
