@@ -58,6 +58,8 @@ class ScalerState:
     """What `decide` remembers. `replicas` is the last answer, as spec.replicas is in Kubernetes."""
 
     replicas: int = 0
+    active: bool = False
+    """Whether the last sample had demand."""
     last_active: float | None = None
     last_sync: float | None = None
     recommendations: tuple[tuple[float, int], ...] = ()
@@ -79,9 +81,11 @@ class Decision:
 def decide(state: ScalerState, sample: Sample, config: ScalerConfig, now: float) -> Decision:
     """The wanted number of replicas at `now`, why, and the state for the next call."""
     active = sample.demand > 0
-    seen = now if active else sample.last_request
+    # Demand that has just ended may have lasted until now.
+    seen = now if active or state.active else sample.last_request
     if seen is not None and (state.last_active is None or seen > state.last_active):
         state = replace(state, last_active=seen)
+    state = replace(state, active=active)
     floor = held_floor(state, config, now)
     lowest = max(config.min, floor)
 

@@ -98,8 +98,9 @@ def test_zero_only_after_the_cooldown(cfg: ScalerConfig, history: list[tuple[flo
 @given(configs(), histories())
 def test_idle_long_enough_always_ends_at_min(cfg: ScalerConfig, history: list[tuple[float, int]]) -> None:
     state = play(cfg, history)[-1].state
-    now = history[-1][0] + cfg.cooldown + cfg.stabilization + cfg.sync_period
-    quiet = [(now + step * (cfg.sync_period + cfg.stabilization + 1), 0) for step in range(1, 4)]
+    end = history[-1][0] + 0.01
+    now = end + cfg.cooldown + cfg.stabilization + cfg.sync_period
+    quiet = [(end, 0), *((now + step * (cfg.sync_period + cfg.stabilization + 1), 0) for step in range(1, 4))]
     assert play(cfg, quiet, state)[-1].replicas == cfg.min
 
 
@@ -167,7 +168,7 @@ def test_wakes_at_once_to_one_and_grows_at_the_next_sync() -> None:
 
 
 def test_jumps_to_zero_from_any_count() -> None:
-    answers = play(config(cooldown=10, stabilization=300), [(0, 45), (1, 45), (2, 0), (11, 0), (11.5, 0)])
+    answers = play(config(cooldown=10, stabilization=300), [(0, 45), (1, 45), (2, 0), (12, 0), (12.5, 0)])
     assert [answer.replicas for answer in answers] == [1, 5, 5, 5, 0]
     assert answers[-1].reason == "no demand for 10 s"
 
@@ -201,7 +202,7 @@ def test_contention_skips_the_window_but_not_the_cooldown() -> None:
     state = play(config(), [(0, 45), (1, 45)])[-1].state
     answer = decide(state, Sample(0, contended=True), config(), 2)
     assert answer.replicas == 1
-    assert cooldown_left(answer.state, config(), 2) == pytest.approx(299)
+    assert cooldown_left(answer.state, config(), 3) == pytest.approx(299)
 
 
 def test_sleeping_by_hand_waits_for_the_last_request() -> None:
@@ -230,7 +231,7 @@ def test_impossible_settings_are_refused(changes: dict[str, int]) -> None:
 
 def test_a_request_between_two_looks_refreshes_the_cooldown() -> None:
     cfg = config(cooldown=10)
-    state = play(cfg, [(0, 1)])[-1].state
+    state = play(cfg, [(0, 1), (1, 0)])[-1].state
     seen = decide(state, Sample(0, last_request=8), cfg, 11)
     assert seen.replicas == 1
     assert decide(seen.state, Sample(0, last_request=8), cfg, 18.5).replicas == 0
