@@ -139,7 +139,10 @@ def test_a_privileged_container_may_escalate() -> None:
         (PodAdaptation(volumes=({"emptyDir": {}},)), "a volume without 'name'"),
         (PodAdaptation(host_mounts=(HostMount(host_path="/dev/shm"),)), "the mount path '/dev/shm' is Hearth's own"),
         (PodAdaptation(host_mounts=(HostMount(host_path="/cache/x"),)), "the mount path '/cache/x' is Hearth's own"),
-        (PodAdaptation(host_mounts=(HostMount(host_path="relative"),)), "the mount path 'relative' is not absolute"),
+        (
+            PodAdaptation(volumes=({"name": "v", "emptyDir": {}},), mounts=({"name": "v", "mountPath": "relative"},)),
+            "the mount path 'relative' is not absolute",
+        ),
         (PodAdaptation(host_mounts=(HostMount(host_path="/a"), HostMount(host_path="/a"))), "mountPath '/a' is taken"),
         (PodAdaptation(mounts=({"name": "ghost", "mountPath": "/g"},)), "'/g' names no volume"),
     ],
