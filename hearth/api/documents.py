@@ -22,6 +22,9 @@ LARGEST_FILE: Final = 2**20
 MOST_VALUES: Final = 100_000
 """Values in one document once aliases are expanded."""
 
+MOST_DOCUMENTS: Final = 5_000
+"""Documents of one file."""
+
 MOST_BROKEN: Final = 20
 """Broken documents of one file after which the rest is not read."""
 
@@ -129,7 +132,7 @@ def read_documents(text: str) -> tuple[list[Document], list[Fault]]:
         broken = max(fault.line - 1, start + 1)
         start = next((n for n in range(broken, len(lines)) if _DOCUMENT_START.match(lines[n])), len(lines))
         number = composer.number
-        if start == len(lines):
+        if start == len(lines) or number > MOST_DOCUMENTS:
             break
     return documents, faults
 
@@ -170,6 +173,10 @@ class _Composer:
         for event in yaml.parse(text, Loader=_LOADER):
             if isinstance(event, yaml.DocumentStartEvent):
                 self._open, self._anchors, self._root = [], {}, None
+                if self.number > MOST_DOCUMENTS:
+                    mark = cast("yaml.Mark", event.start_mark)
+                    line, column = mark.line + 1 + self.offset, mark.column + 1
+                    raise self._refusal(line, column, f"more than {MOST_DOCUMENTS} documents", "split the file")
             elif isinstance(event, yaml.DocumentEndEvent):
                 yield Document(self.number, self._root if self._root and self._root.value is not None else None)
                 self.number += 1

@@ -137,6 +137,12 @@ def test_faults_say_where_and_what_to_do(text: str, line: int, message: str, rem
     assert fault.column > 0
 
 
+def test_the_documents_of_a_file_are_bounded() -> None:
+    found, (fault,) = read_documents("---\na: 1\n" * 6000)
+    assert len(found) == documents.MOST_DOCUMENTS
+    assert (fault.line, fault.message, fault.remedy) == (10_001, "more than 5000 documents", "split the file")
+
+
 def test_the_values_of_a_document_are_bounded() -> None:
     fault = fault_of("a: [" + "1," * documents.MOST_VALUES + "]")
     assert (fault.message, fault.remedy) == ("more than 100000 values or 64 levels", "use fewer aliases")
