@@ -27,7 +27,7 @@ def get(
 ) -> None:
     """Show the services that `hearth up` runs: NAME PHASE RUNTIME REPLICAS (those that are ready) AGE."""
     from hearth.api.errors import HearthError
-    from hearth.local.control import call
+    from hearth.local.remote import call
 
     views: list[dict[str, Any]] = call(state_dir(state), {"do": "get"})
     if name is not None:

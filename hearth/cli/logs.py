@@ -56,7 +56,7 @@ def logs(
 
 def _files(state: StateDir, name: str, replica: str | None) -> list[Path]:
     from hearth.api.errors import HearthError
-    from hearth.local.control import is_running, not_running
+    from hearth.local.remote import is_running, not_running
 
     files = sorted(state.log_path(name, "*").parent.glob("*.log"), key=lambda path: path.stem.zfill(4))
     chosen = [path for path in files if replica in (None, path.stem)]

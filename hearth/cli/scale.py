@@ -33,7 +33,7 @@ def scale(
     With 0 the service goes to sleep as soon as it has no request, without waiting for its cooldown.
     """
     from hearth.api import parse_duration
-    from hearth.local.control import call
+    from hearth.local.remote import call
 
     seconds = None
     if duration is not None:
@@ -54,7 +54,7 @@ def wake(
 ) -> None:
     """Start a sleeping service as a request would, so that the next one finds it warm."""
     from hearth.api import HearthError, parse_duration
-    from hearth.local.control import call
+    from hearth.local.remote import call
 
     try:
         seconds = parse_duration(timeout).seconds

@@ -2,19 +2,17 @@
 
 One connection, one request, one answer; each is one line of JSON. A request is {"do": NAME, ...}; an answer is
 {"ok": VALUE} or {"error": MESSAGE, "remedy": TEXT}. The socket is in a private directory and is private itself.
+The other end is remote.py.
 """
 
 import asyncio
 import json
-import socket
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hearth.api.errors import HearthError
-from hearth.local.state import StateDir
 from hearth.local.supervisor import Supervisor
 
 LIMIT = 1024 * 1024
@@ -114,55 +112,3 @@ async def _unless_gone(reader: asyncio.StreamReader, action: Awaitable[object]) 
         work.cancel()
         left.cancel()
         await asyncio.gather(work, left, return_exceptions=True)
-
-
-def call(state: StateDir, request: Mapping[str, object], timeout: float | None = 10.0) -> Any:
-    """Ask the `hearth up` of a state directory; blocking, `timeout` in seconds.
-
-    Raises HearthError with its error, and when there is none, or it does not answer in time.
-    """
-    instance = state.instance()
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(timeout)
-        try:
-            connection.connect(instance.socket if instance is not None else "")
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            line = _read_line(connection)
-        except TimeoutError as error:
-            raise HearthError(
-                f"`hearth up` (state directory {state.path}) did not answer within {timeout:g} s", ""
-            ) from error
-        except OSError as error:
-            raise not_running(state) from error
-    with suppress(ValueError):
-        answer = json.loads(line)
-        if "error" in answer:
-            raise HearthError(answer["error"], answer["remedy"])
-        return answer["ok"]
-    raise HearthError(f"`hearth up` (state directory {state.path}) ended before it answered", "")
-
-
-def not_running(state: StateDir) -> HearthError:
-    """What a command says when there is nobody to ask."""
-    return HearthError(
-        f"no `hearth up` is running on the state directory {state.path}",
-        "start one with `hearth up -f FILE`, or name the directory of one that runs with --state-dir",
-    )
-
-
-def is_running(state: StateDir) -> bool:
-    """Whether a `hearth up` holds the state directory now."""
-    try:
-        call(state, {"do": "get"}, timeout=2.0)
-    except HearthError:
-        return False
-    return True
-
-
-def _read_line(connection: socket.socket) -> bytes:
-    parts = []
-    while part := connection.recv(65536):
-        parts.append(part)
-        if part.endswith(b"\n"):
-            break
-    return b"".join(parts)

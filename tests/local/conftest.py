@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from hearth.local.control import call
+from hearth.local.remote import call
 from hearth.local.state import StateDir
 
 DEADLINE = 30.0
