@@ -61,6 +61,13 @@ class Fraction(Model):
     memory: Quantity | None = Field(None, description="Memory of the accelerator.")
     cores: PositiveCount | None = Field(None, description="Cores of the accelerator, in the unit of its vendor.")
 
+    @field_validator("memory")
+    @classmethod
+    def _positive(cls, memory: Quantity | None) -> Quantity | None:
+        if memory is not None and memory.value <= 0:
+            raise rejected(f"{memory} is not a part of a memory", "write an amount above 0, such as 16Gi")
+        return memory
+
 
 class Resources(Model):
     """What each replica gets."""

@@ -17,8 +17,6 @@ _SLOW_START = 60.0
 OpenAI clients retry twice and obey Retry-After of at most a minute.
 """
 
-_PARALLELISM = ("--tensor-parallel-size", "-tp", "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp")
-
 
 def explain(plan: Plan) -> tuple[str, ...]:
     """Return sentences on the model, the devices, a cold request, scaling and the end of a replica."""
@@ -173,11 +171,6 @@ def _argument_warnings(plan: Plan) -> Iterator[str]:
         yield (
             f"--port {port[-1]} among the arguments differs from the runtime's container.port {number}, which probes "
             "and the gateway use: the service will never be ready"
-        )
-    if plan.devices > 1 and not has_flag(args, *_PARALLELISM):
-        yield (
-            f"spec.resources.accelerators is {plan.devices}, but no argument spreads the model over them; add "
-            f"--tensor-parallel-size={plan.devices} to spec.runtime.argsOverride"
         )
 
 

@@ -10,7 +10,7 @@ from hearth.api import Probe
 from hearth.planning.errors import PlanningError
 from hearth.planning.plan import Plan
 from hearth.planning.probes import HEALTH_PATH
-from hearth.plugins import PluginRejects, VendorHost
+from hearth.plugins import PluginRejects, VendorHost, generic
 
 HOST = "127.0.0.1"
 
@@ -64,6 +64,8 @@ def local_launch(plan: Plan, *, host: VendorHost, devices: Sequence[str], port: 
     name = plan.runtime.metadata.name
     try:
         command = host.local_command(plan.context, devices)
+        # As everywhere, what the runtime says wins over its vendor's plugin.
+        own = generic.hearth_local_command(plan.context, devices)
     except PluginRejects as exc:
         raise PlanningError(exc.reason, f"runtime {name}: {exc.message}", "choose another runtime") from exc
     if command is None:
@@ -73,10 +75,10 @@ def local_launch(plan: Plan, *, host: VendorHost, devices: Sequence[str], port: 
             "choose another runtime, or write one with adapter: generic and spec.local.command",
         )
     env = {variable["name"]: variable["value"] for variable in plan.serving.get("env", ()) if "value" in variable}
-    env |= command.env
+    env |= {**command.env, **(own.env if own else {})}
     args = [_expand(arg, env) for arg in plan.serving.get("args", ())]
     # The last use of a flag counts, so these replace what the runtime or the user may have said.
-    argv = (*command.argv, *args, "--host", HOST, "--port", str(port))
+    argv = (*(own or command).argv, *args, "--host", HOST, "--port", str(port))
     probes = plan.probes
     return Launch(
         argv=argv,

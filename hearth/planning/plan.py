@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hearth.api import InferenceRuntime, LLMService
+from hearth.api import EnvVar, InferenceRuntime, LLMService
+from hearth.planning.accelerator import plan_devices
+from hearth.planning.adaptation import merge_adaptation
 from hearth.planning.cache import cache_claim, plan_cache
 from hearth.planning.deployment import backend_deployment
 from hearth.planning.errors import PlanningError
@@ -22,7 +24,6 @@ from hearth.planning.selection import select_runtime
 from hearth.planning.support import check_supported
 from hearth.planning.templates import template_values
 from hearth.plugins import (
-    AcceleratorRequest,
     MetricsEndpoint,
     PluginRejects,
     PodAdaptation,
@@ -39,8 +40,9 @@ class Plan:
 
     `pod` is the merged pod template on the wire form (`metadata`, `spec`); its first container is `serving`.
     `objects` are the Kubernetes objects in the order of applying; none for the local target. `gateway` is the
-    service's entry of the gateway's services file. `devices` counts the accelerators of one replica. `metrics` is
-    where the engine's metrics are, None when nobody says.
+    service's entry of the gateway's services file. `devices` counts the devices of one replica as its engine does.
+    `metrics` is where the engine's metrics are, None when nobody says. `no_device_env` is the environment of pods that
+    run the image without a device.
     """
 
     service: LLMService
@@ -55,6 +57,7 @@ class Plan:
     gateway: Mapping[str, Any]
     scaling: Scaling
     devices: int
+    no_device_env: tuple[EnvVar, ...]
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -83,13 +86,16 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
     ctx = RenderContext(service, runtime, model)
     vendor = host.info(runtime)
     with _rejections(runtime):
-        accelerator = _accelerator(ctx, host, vendor)
+        devices = plan_devices(ctx, host, vendor, target)
         vendor_env = host.env(ctx)
         vendor_probes = host.probes(ctx)
         metrics = _runtime_metrics(runtime) or host.metrics(ctx)
-        adaptation = (host.pod(ctx) if target == "cluster" else None) or PodAdaptation()
-    templates = template_values(service, model)
-    args = render_args(ctx, templates)
+        vendor_adaptation = host.pod(ctx) if target == "cluster" else None
+    adaptation, adaptation_notes = (
+        merge_adaptation(runtime, vendor_adaptation) if target == "cluster" else (PodAdaptation(), ())
+    )
+    templates = template_values(service, model, devices.count)
+    args = render_args(ctx, templates, devices.count)
     probes = merge_probes(runtime, vendor_probes)
     ending = plan_ending(service, runtime, args)
     cache = plan_cache(service, model, target)
@@ -97,7 +103,8 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
         ctx=ctx,
         templates=templates,
         args=args,
-        accelerator=accelerator,
+        accelerator=devices.request,
+        devices=devices.count,
         vendor_env=vendor_env,
         adaptation=adaptation,
         probes=probes,
@@ -117,14 +124,15 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
         objects=_objects(service, runtime, model, pod) if target == "cluster" else (),
         gateway=gateway_entry(service, probes.readiness),
         scaling=plan_scaling(service, runtime),
-        devices=service.spec.resources.accelerators,
+        devices=devices.count,
+        no_device_env=adaptation.no_device_env,
         reasons=(),
         warnings=(),
     )
     return replace(
         plan,
         reasons=(*selection.reasons, *explain(plan)),
-        warnings=(*selection.warnings, *warn(plan, ending), *notes),
+        warnings=(*selection.warnings, *warn(plan, ending), *devices.request.notes, *adaptation_notes, *notes),
     )
 
 
@@ -142,25 +150,6 @@ def _runtime_metrics(runtime: InferenceRuntime) -> MetricsEndpoint | None:
     wire = metrics.to_wire()
     names = {meaning: name for meaning, name in wire.items() if meaning not in ("path", "port")}
     return MetricsEndpoint(path=metrics.path, port=str(metrics.port), names=names)
-
-
-def _accelerator(ctx: RenderContext, host: VendorHost, vendor: VendorInfo) -> AcceleratorRequest:
-    wanted = ctx.service.spec.resources
-    if wanted.fraction is not None and "fraction" not in vendor.capabilities:
-        raise PlanningError(
-            "FractionUnsupported",
-            f"spec.resources.fraction: vendor {vendor.name!r} cannot give out parts of an accelerator",
-            "ask for whole ones with spec.resources.accelerators, or choose a vendor with the capability `fraction` "
-            "(`hearth plugins`)",
-        )
-    request = host.accelerator(ctx)
-    if request is not None:
-        return request
-    if wanted.fraction is not None:
-        raise host.rejection(
-            ctx, "hearth_accelerator", "it returned None for a fraction although the vendor claims `fraction`"
-        )
-    return AcceleratorRequest(resources={ctx.runtime.spec.accelerator.resource_name: wanted.accelerators})
 
 
 @contextmanager

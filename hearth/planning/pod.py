@@ -16,7 +16,7 @@ from hearth.api import EnvVar, HostMount, InferenceRuntime, LLMService, Quantity
 from hearth.planning.cache import CACHE_PATH, CachePlan
 from hearth.planning.errors import PlanningError
 from hearth.planning.labels import RESERVED_LABELS, RESERVED_PREFIX, object_labels
-from hearth.planning.lifecycle import Ending
+from hearth.planning.lifecycle import Ending, has_flag
 from hearth.planning.model import MODELS_PATH
 from hearth.planning.probes import Probes
 from hearth.planning.templates import render_template
@@ -27,6 +27,10 @@ SERVING = "serving"
 """The name of the container that serves; always the first."""
 
 SHM_PATH = "/dev/shm"  # noqa: S108 - a mount in a container
+TENSOR_PARALLEL = "--tensor-parallel-size"
+PARALLELISM = (TENSOR_PARALLEL, "-tp", "--pipeline-parallel-size", "-pp", "--data-parallel-size", "-dp")
+"""vLLM's arguments that spread a model, or copies of it, over several devices."""
+
 QUEUE_ANNOTATION = "scheduling.volcano.sh/queue-name"
 
 _MEMORY_OF_ONE = 2 * 2**30
@@ -43,6 +47,7 @@ class PodInputs:
     templates: Mapping[str, str]
     args: tuple[str, ...]
     accelerator: AcceleratorRequest
+    devices: int
     vendor_env: tuple[EnvVar, ...]
     adaptation: PodAdaptation
     probes: Probes
@@ -77,11 +82,13 @@ def build_pod(inputs: PodInputs, host: VendorHost) -> tuple[Mapping[str, Any], t
             render_template(word, inputs.templates, place=f"runtime {runtime.metadata.name}: spec.container.command")
             for word in runtime.spec.container.command
         ]
+    elif adaptation.command:
+        container["command"] = list(adaptation.command)
     container |= {
         "args": list(inputs.args),
         "env": env,
         "ports": [runtime.spec.container.port.to_wire()],
-        "resources": _resources(service, inputs.accelerator),
+        "resources": _resources(service, inputs.accelerator, adaptation),
         "startupProbe": inputs.probes.startup.to_wire(defaults=False),
         "readinessProbe": inputs.probes.readiness.to_wire(defaults=False),
         "livenessProbe": inputs.probes.liveness.to_wire(defaults=False) if inputs.probes.liveness else None,
@@ -93,6 +100,7 @@ def build_pod(inputs: PodInputs, host: VendorHost) -> tuple[Mapping[str, Any], t
         "containers": [_present(container)],
         "volumes": volumes,
         "nodeSelector": selector,
+        "affinity": _affinity(runtime, inputs.accelerator),
         "tolerations": _tolerations(runtime, inputs.accelerator),
         "schedulerName": scheduler,
         "runtimeClassName": adaptation.runtime_class_name,
@@ -109,11 +117,17 @@ def build_pod(inputs: PodInputs, host: VendorHost) -> tuple[Mapping[str, Any], t
     return pod, (*env_notes, *selector_notes, *scheduler_notes, *annotation_notes)
 
 
-def render_args(ctx: RenderContext, templates: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the runtime's rendered arguments with the user's appended, unchanged."""
+def render_args(ctx: RenderContext, templates: Mapping[str, str], devices: int) -> tuple[str, ...]:
+    """Return the runtime's rendered arguments with the user's appended, unchanged.
+
+    vLLM does not look at how many devices it has: when nobody says how the model spreads over them, tensor parallelism
+    over all is asked for.
+    """
     place = f"runtime {ctx.runtime.metadata.name}: spec.container.args"
     rendered = [render_template(arg, templates, place=place) for arg in ctx.runtime.spec.container.args]
-    return (*rendered, *ctx.service.spec.runtime.args_override)
+    override = ctx.service.spec.runtime.args_override
+    spread = devices == 1 or has_flag((*rendered, *override), *PARALLELISM)
+    return (*rendered, *(() if spread else (f"{TENSOR_PARALLEL}={devices}",)), *override)
 
 
 def _environment(inputs: PodInputs, host: VendorHost) -> tuple[list[Mapping[str, Any]], tuple[str, ...]]:
@@ -164,16 +178,25 @@ def _labels(inputs: PodInputs, host: VendorHost) -> dict[str, str]:
     return {**object_labels(inputs.ctx.service, inputs.ctx.runtime), **inputs.adaptation.labels}
 
 
+def _affinity(runtime: InferenceRuntime, request: AcceleratorRequest) -> Mapping[str, Any]:
+    wanted = (*runtime.spec.accelerator.node_requirements, *request.node_requirements)
+    if not wanted:
+        return {}
+    term = {"matchExpressions": union(requirement.to_wire(defaults=False) for requirement in wanted)}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
+
+
 def _tolerations(runtime: InferenceRuntime, request: AcceleratorRequest) -> list[Mapping[str, Any]]:
     wanted = (*runtime.spec.accelerator.tolerations, *request.tolerations)
     return union(toleration.to_wire() for toleration in wanted)
 
 
-def _resources(service: LLMService, request: AcceleratorRequest) -> Mapping[str, Any]:
+def _resources(service: LLMService, request: AcceleratorRequest, adaptation: PodAdaptation) -> Mapping[str, Any]:
     """Extended resources go into limits only: Kubernetes copies them to requests and refuses any difference."""
     wanted = service.spec.resources
     requests: dict[str, str] = {}
-    limits = {name: str(count) for name, count in sorted(request.resources.items())}
+    amounts: dict[str, object] = {**adaptation.extra_limits, **request.resources}
+    limits = {name: str(amount) for name, amount in sorted(amounts.items())}
     if wanted.cpu is not None:
         requests["cpu"] = str(wanted.cpu)
     if wanted.memory is not None:
@@ -198,7 +221,7 @@ def _volumes(inputs: PodInputs, host: VendorHost) -> tuple[list[Mapping[str, Any
         mounts.append({"name": "model", "mountPath": MODELS_PATH, "readOnly": True})
     adaptation = inputs.adaptation
     if adaptation.shared_memory:
-        size = shared_memory_size(inputs.ctx.service)
+        size = adaptation.shared_memory_size or shared_memory_size(inputs.ctx.service, inputs.devices)
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": str(size)}})
         mounts.append({"name": "shm", "mountPath": SHM_PATH})
     host_volumes, host_mounts = _host_mounts(adaptation.host_mounts)
@@ -239,12 +262,12 @@ def _host_mounts(mounts: Sequence[HostMount]) -> tuple[list[Mapping[str, Any]], 
     return volumes, points
 
 
-def shared_memory_size(service: LLMService) -> Quantity:
-    """Return the bound of /dev/shm: 2 GiB, 10 GiB for several accelerators (vLLM's advice for tensor parallelism).
+def shared_memory_size(service: LLMService, devices: int) -> Quantity:
+    """Return the bound of /dev/shm: 2 GiB, 10 GiB for several devices (vLLM's advice for tensor parallelism).
 
     It counts against the container's memory limit, so it is at most half of that.
     """
-    wanted = _MEMORY_OF_ONE if service.spec.resources.accelerators == 1 else _MEMORY_OF_MANY
+    wanted = _MEMORY_OF_ONE if devices == 1 else _MEMORY_OF_MANY
     memory = service.spec.resources.memory
     if memory is not None:
         wanted = min(wanted, memory.bytes // 2)

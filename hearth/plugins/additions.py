@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, JsonValue
 
-from hearth.api import EnvVar, HostMount, InferenceRuntime, LLMService, Probe, Toleration
+from hearth.api import EnvVar, HostMount, InferenceRuntime, LLMService, NodeRequirement, Probe, Quantity, Toleration
 
 _CHECKED: Mapping[str, Any] = {"revalidate_instances": "always"}
 
@@ -55,7 +55,10 @@ class AcceleratorRequest:
 
     `resources` are extended resources and their whole numbers (`{"nvidia.com/gpu": 2}`); they replace the host's
     `{runtime.accelerator.resourceName: accelerators}`. The rest is used where the runtime says nothing;
-    tolerations are added to the runtime's. `queue` needs `scheduler_name: volcano`.
+    tolerations and node requirements are added to the runtime's. `queue` needs `scheduler_name: volcano`.
+    `devices` is how many the engine sees, the degree of its tensor parallelism; None means accelerators times the
+    runtime's `accelerator.dies`. `notes` are sentences for the user on what the request will do beyond what it says;
+    they become warnings of the plan.
     """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _CHECKED
@@ -65,6 +68,9 @@ class AcceleratorRequest:
     tolerations: tuple[Toleration, ...] = ()
     scheduler_name: str | None = None
     queue: str | None = None
+    node_requirements: tuple[NodeRequirement, ...] = ()
+    devices: Count | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,9 @@ class PodAdaptation:
 
     `volumes` and `mounts` are Kubernetes objects on the wire form; `host_mounts` is the short form of both.
     `pod_security` and `container_security` are merged key by key over the host's defaults. `shared_memory=False`
-    leaves /dev/shm to the device plugin (NVIDIA MPS mounts its own). Keys of Hearth's own (labels and annotations
+    leaves /dev/shm to the device plugin (NVIDIA MPS mounts its own). `command` is the entrypoint when the runtime has
+    none. `extra_limits` are limits beside the devices (`hugepages-2Mi`). `no_device_env` is for pods that run the
+    image without a device, so that its container runtime gives them none. Keys of Hearth's own (labels and annotations
     under `serving.hearth.dev/`, the mounts /dev/shm, /cache and /models) are refused.
     """
 
@@ -112,3 +120,7 @@ class PodAdaptation:
     container_security: Mapping[str, JsonValue] = field(default_factory=dict)
     host_ipc: bool = False
     shared_memory: bool = True
+    shared_memory_size: Quantity | None = None
+    command: tuple[str, ...] = ()
+    extra_limits: Mapping[str, Quantity] = field(default_factory=dict)
+    no_device_env: tuple[EnvVar, ...] = ()

@@ -5,6 +5,7 @@ It is written as a plugin, and is called as one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,47 @@ from hearth.plugins.hookspecs import hookimpl
 from hearth.plugins.vendor import LocalLaunch, PluginRejects, VendorInfo
 
 if TYPE_CHECKING:
-    from hearth.plugins.additions import RenderContext
+    from hearth.plugins.additions import AcceleratorRequest, RenderContext
+
+_DEVICES = re.compile(r"\{\{\s*\.Devices\s*\}\}")
 
 
 @hookimpl
 def hearth_vendor() -> VendorInfo:
-    return VendorInfo(name="generic", title="any hardware that data can describe")
+    return VendorInfo(name="generic", title="any hardware that data can describe", capabilities=("fraction",))
+
+
+@hookimpl
+def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
+    """Ask for parts of accelerators as `spec.accelerator.sharing` says; whole ones are the host's default."""
+    from hearth.plugins.additions import AcceleratorRequest
+
+    wanted, accelerator = ctx.service.spec.resources, ctx.runtime.spec.accelerator
+    fraction, sharing = wanted.fraction, accelerator.sharing
+    if fraction is None:
+        return None
+    count = wanted.accelerators * accelerator.dies
+    place = f"runtime {ctx.runtime.metadata.name!r}: spec.accelerator.sharing"
+    if count > sharing.max_accelerators:
+        raise PluginRejects(
+            "FractionOfSeveral",
+            f"spec.resources.fraction: {place} gives a service parts of at most {sharing.max_accelerators} devices, and "
+            f"{count} are asked for; ask for fewer, or for whole ones",
+        )
+    resources = {sharing.resource_name or accelerator.resource_name: count}
+    if fraction.memory is not None:
+        if sharing.memory is None:
+            raise PluginRejects(
+                "FractionUnsupported", f"spec.resources.fraction.memory: {place}.memory says no resource"
+            )
+        resources[sharing.memory.resource_name] = -(-fraction.memory.bytes // sharing.memory.unit.bytes)
+    if fraction.cores is not None:
+        if sharing.cores_resource_name is None:
+            raise PluginRejects(
+                "FractionUnsupported", f"spec.resources.fraction.cores: {place}.coresResourceName says no resource"
+            )
+        resources[sharing.cores_resource_name] = fraction.cores
+    return AcceleratorRequest(resources)
 
 
 @hookimpl
@@ -34,7 +70,7 @@ def hearth_local_command(ctx: RenderContext, devices: Sequence[str]) -> LocalLau
                 f"runtime {ctx.runtime.metadata.name!r}: spec.local.env {variable.name!r} has no literal value; "
                 "give it one, or export the variable before starting Hearth",
             )
-        env[variable.name] = variable.value
+        env[variable.name] = _DEVICES.sub(",".join(devices), variable.value)
     if local.visible_devices_env:
         env[local.visible_devices_env] = ",".join(devices)
     return LocalLaunch(argv=tuple(local.command), env=env)

@@ -47,10 +47,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class PackagedRuntime:
-    """An InferenceRuntime that a plugin ships, and where it comes from (`hearth-fake 0.1.0, runtimes/vllm-fake.yaml`)."""
+    """An InferenceRuntime that a plugin ships, where it comes from (`hearth-fake 0.1.0, vllm-fake.yaml`), and its YAML.
+
+    `text` is the file as it was shipped, with its comments.
+    """
 
     manifest: InferenceRuntime
     origin: str
+    text: str
 
 
 class VendorHost:
@@ -204,7 +208,8 @@ class VendorHost:
         hook = "hearth_runtimes"
         origin = f"{self._loaded[vendor].distribution} {self._loaded[vendor].version}, {manifest.file.name}"
         try:
-            manifests = parse_manifests(manifest.file.read_text(encoding="utf-8"), file=origin)
+            text = manifest.file.read_text(encoding="utf-8")
+            manifests = parse_manifests(text, file=origin)
         except (OSError, UnicodeDecodeError, HearthError) as exc:
             raise self._failure(vendor, hook, str(exc)) from exc
         if manifests.services or len(manifests.runtimes) != 1:
@@ -214,7 +219,7 @@ class VendorHost:
             raise self._failure(vendor, hook, f"{origin} holds {runtime.metadata.name!r}, not {manifest.name!r}")
         if runtime.spec.vendor != vendor:
             raise self._failure(vendor, hook, f"{origin} has spec.vendor {runtime.spec.vendor!r}, not {vendor!r}")
-        return PackagedRuntime(runtime, origin)
+        return PackagedRuntime(runtime, origin, text)
 
     def accelerator(self, ctx: RenderContext) -> AcceleratorRequest | None:
         from hearth.plugins.additions import AcceleratorRequest

@@ -82,7 +82,6 @@ DRAIN = {"lifecycle": {"preStopDrain": True}}
         ({}, {"container": {"image": "e"}}, "local", "the engine calls the model 'acme/tiny'"),
         ({"runtime": {"argsOverride": ["--port=9"]}}, {}, "local", "--port 9 among the arguments is replaced"),
         ({"runtime": {"argsOverride": ["--port", "9"]}}, {}, "cluster", "--port 9 among the arguments differs from"),
-        ({"resources": {"accelerators": 2}}, {}, "local", "add --tensor-parallel-size=2"),
         (
             {"model": {"source": {"uri": "pvc://w"}}, "cache": {"prewarm": True}},
             {},

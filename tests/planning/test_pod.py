@@ -172,12 +172,20 @@ def test_fractions_are_for_vendors_that_have_them() -> None:
         assert fraction.memory is not None
         return AcceleratorRequest(resources={"acme.dev/chip": 1, "acme.dev/mib": fraction.memory.bytes // 2**20})
 
-    able = host("acme", capabilities=("fraction",), hearth_accelerator=parts)
-    planned = make_plan(made, runtimes=[runtime()], host=able, target="cluster")
+    able = host("acme", capabilities=("fraction", "local"), hearth_accelerator=parts)
+    shared = runtime({"accelerator": {"resourceName": "acme.dev/chip", "sharing": {"supported": True}}})
+    planned = make_plan(made, runtimes=[shared], host=able, target="cluster")
     assert planned.serving["resources"]["limits"] == {"acme.dev/chip": "1", "acme.dev/mib": "8192"}
     silent = host("acme", capabilities=("fraction",))
     with pytest.raises(PluginError, match="returned None for a fraction"):
-        make_plan(made, runtimes=[runtime()], host=silent, target="cluster")
+        make_plan(made, runtimes=[shared], host=silent, target="cluster")
+    with pytest.raises(PlanningError, match="runtime 'vllm-acme' does not share its accelerators"):
+        make_plan(made, runtimes=[runtime()], host=able, target="cluster")
+    with pytest.raises(PlanningError, match="on one machine accelerators are given out whole"):
+        make_plan(made, runtimes=[shared], host=able, target="local")
+    empty = service({"resources": {"fraction": {}}})
+    with pytest.raises(PlanningError, match=r"spec\.resources\.fraction: it is empty"):
+        make_plan(empty, runtimes=[shared], host=able, target="cluster")
 
 
 def test_probes_runtime_then_vendor_then_default() -> None:
