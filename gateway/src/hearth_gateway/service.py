@@ -102,6 +102,7 @@ class Counters:
 
 
 _load = attrgetter("in_flight")
+_waiting_since = attrgetter("admitted")
 
 
 class Service:
@@ -109,9 +110,12 @@ class Service:
 
     __slots__ = (
         "_clock",
+        "_closed",
         "_deadline",
+        "_ending",
         "_estimate",
         "_heartbeat_at",
+        "_idle_since",
         "_lease_until",
         "_now",
         "_on_cold",
@@ -149,7 +153,7 @@ class Service:
         self.max_request_bytes = config.limits.max_request_bytes
         self.backends: dict[str, Backend] = {}
         self.usable: list[Backend] = []
-        self.held: dict[Request, None] = {}  # in order of arrival
+        self.held: dict[Request, None] = {}  # who waits longest comes first
         self.held_bytes = 0
         self.in_flight = 0
         self.last_request: float | None = None
@@ -163,11 +167,14 @@ class Service:
         self._estimate: float | None = None
         self._lease_until = 0.0
         self._heartbeat_at = 0.0
-        self._timer: Timer | None = None
-        self._deadline = 0.0
+        self._idle_since = 0.0  # when the last request in flight ended
+        self._timer: Timer | None = None  # for the next deadline, whichever it is
+        self._deadline = 0.0  # when it fires
         self._ramp: Timer | None = None
         self._ramp_size = RAMP_FIRST
-        self._told = False
+        self._told = False  # whether subscribers know of demand
+        self._ending: Failure | None = None  # why nobody is served from here on
+        self._closed = False
 
     # ---------------------------------------------------------------- requests
 
@@ -199,79 +206,58 @@ class Service:
     def _admit_without_capacity(self, request: Request) -> None:
         now = self._now()
         self.last_request = now
-        if self.usable and not self.held:
-            self._reject(
-                request,
-                Failure(
-                    429,
-                    "too_many_requests",
-                    f"The model `{self.config.name}` is busy: {self.in_flight} requests are in flight, its limit. Retry later.",
-                    retry_after=1,
-                ),
+        config, limits = self.config, self.config.limits
+        if self._ending is not None:
+            self._reject(request, self._ending)
+        elif self.usable and not self.held:
+            text = (
+                f"The model `{config.name}` is busy: {self.in_flight} requests are in flight, its limit. Retry later."
             )
-            return
-        if not self.usable and self.config.cold_start.mode == "reject":
-            self._lease(now)
-            self._reject(
-                request,
-                Failure(
-                    503,
-                    "cold_start",
-                    f"The model `{self.config.name}` sleeps and is being started{self._because()}. Retry later.",
-                    retry_after=retry_after(self.estimate(now)),
-                ),
+            self._reject(request, Failure(429, "too_many_requests", text, retry_after=1))
+        elif not self.usable and config.cold_start.mode == "reject":
+            self._lease(now, config.activation_timeout_seconds)
+            text = f"The model `{config.name}` sleeps and is being started{self._because()}. Retry later."
+            self._reject(request, Failure(503, "cold_start", text, retry_after=retry_after(self.estimate(now))))
+        elif len(self.held) >= limits.max_held or self.held_bytes + request.size > limits.max_held_bytes:
+            if not self.usable and not self.held:  # the refused client is the only sign of demand
+                self._lease(now, config.activation_timeout_seconds)
+            text = (
+                f"The model `{config.name}` is {self._condition()}, and {len(self.held)} requests of {self.held_bytes} bytes"
+                f" wait already{self._because()}. Retry later."
             )
-            return
-        limits = self.config.limits
-        if len(self.held) >= limits.max_held or self.held_bytes + request.size > limits.max_held_bytes:
-            if not self.usable:
-                self._lease(now)
-            self._reject(
-                request,
-                Failure(
-                    429,
-                    "queue_full",
-                    f"The model `{self.config.name}` is starting and {len(self.held)} requests wait already{self._because()}."
-                    " Retry later.",
-                    retry_after=retry_after(self.estimate(now)),
-                ),
-            )
-            return
-        self._hold(request, now)
+            self._reject(request, Failure(429, "queue_full", text, retry_after=retry_after(self.estimate(now))))
+        else:
+            request.admitted = now
+            self._hold(request, now)
 
     def _hold(self, request: Request, now: float) -> None:
-        if not self.usable:
-            self._lease(now)
-        request.admitted = now
         self.held[request] = None
         self.held_bytes += request.size
         if not self._heartbeat_at:
             self._heartbeat_at = now + self.config.cold_start.heartbeat_interval_seconds
-        self._tell()
-        self._arm(now)
         request.hold(self._heartbeat(now))
-        if self.usable and self._ramp is None:
-            self._release()
+        self._arm(now)
+        if not self.usable:
+            self._activate(now)
 
     def retry(self, request: Request, backend: Backend) -> None:
-        """A request came back from ``backend`` before its first byte: send it elsewhere, or hold it in the first place.
+        """A request came back from ``backend`` before its first byte: send it elsewhere, or hold it whatever the limits say.
 
-        Its place in flight is given back here. It keeps the deadline of its first hold, if it had one.
+        Its place in flight is given back here. If it was held before, it keeps that deadline and the place that goes with it.
         """
         self.counters.replays += 1
         self._leave(backend)
         if self.usable:
             self._send(request)
-            return
-        now = self._now()
-        first = request.admitted
-        self._hold(request, now)
-        if first:
-            request.admitted = first
-        if len(self.held) > 1 and request in self.held:
-            rest = [other for other in self.held if other is not request]
-            self.held = dict.fromkeys([request, *rest])
-        self._settle()
+        elif self._ending is not None:
+            self._reject(request, self._ending)
+        else:
+            now = self._now()
+            if not request.admitted:
+                request.admitted = now
+            elif self.held:
+                self.held = dict.fromkeys(sorted((*self.held, request), key=_waiting_since))
+            self._hold(request, now)
 
     def done(self, backend: Backend) -> None:
         """A request that was forwarded has ended, however it ended."""
@@ -285,26 +271,28 @@ class Service:
         backend.in_flight -= 1
         if backend.idle and not backend.in_flight:
             backend.settle()
+        if not self.in_flight:
+            self._idle_since = self._now()
 
     def _after_done(self, backend: Backend) -> None:
         if backend.idle and not backend.in_flight:
             backend.settle()
         if self.held and self.usable and self._ramp is None:
             self._release()
-        self._settle()
+        if not self.in_flight:
+            now = self._idle_since = self._now()
+            self._arm(now)
 
     def abandon(self, request: Request) -> None:
         """The client of a held request left."""
         if request not in self.held:
             return
         self._unhold(request)
-        self._shorten_lease()
-        self._settle()
-
-    def _shorten_lease(self) -> None:
-        # The lease outlives the last client, since it may come back, but not by minutes: nobody may want the answer.
-        if not self.held:
-            self._lease_until = min(self._lease_until, self._now() + LEASE_GRACE)
+        if not self.held and not self.usable:
+            # It may come back, so the activation goes on for a while, but not to its end: nobody may want the answer.
+            now = self._now()
+            self._lease_until = max(self._lease_until, now + LEASE_GRACE)
+            self._arm(now)
 
     def _unhold(self, request: Request) -> None:
         del self.held[request]
@@ -342,12 +330,7 @@ class Service:
         """Want a backend as a request would, without a request."""
         now = self._now()
         self.last_request = now
-        if self.usable:
-            self._lease_until = max(self._lease_until, now + LEASE_GRACE)
-            self._tell()
-            self._arm(now)
-        else:
-            self._lease(now)
+        self._lease(now, LEASE_GRACE if self.usable else self.config.activation_timeout_seconds)
 
     def estimate(self, now: float) -> float:
         """Seconds that the running activation is expected to take still."""
@@ -355,16 +338,22 @@ class Service:
         elapsed = 0.0 if self.activation_started is None else now - self.activation_started
         return max(1.0, whole - elapsed)
 
-    def _lease(self, now: float) -> None:
-        self._lease_until = max(self._lease_until, now + self.config.activation_timeout_seconds)
+    def _lease(self, now: float, seconds: float) -> None:
+        """Demand without a request to show for it."""
+        self._lease_until = max(self._lease_until, now + seconds)
+        if self.usable:
+            self._tell()
+        else:
+            self._activate(now)
+        self._arm(now)
+
+    def _activate(self, now: float) -> None:
+        """A backend is wanted and none is usable."""
         if self.activation_started is None:
             self.activation_started = now
             self._count_activation("started")
             self._told = True
-            self._on_edge(self.config.name)
-        else:
-            self._tell()
-        self._arm(now)
+            self._on_edge(self.name)
         self._on_cold(self)
 
     def _count_activation(self, outcome: str) -> None:
@@ -373,17 +362,18 @@ class Service:
     def _tell(self) -> None:
         if not self._told:
             self._told = True
-            self._on_edge(self.config.name)
-            self._arm(self._now())
+            self._on_edge(self.name)
+
+    def _condition(self) -> str:
+        return "busy" if self.usable else "starting"
 
     def _because(self) -> str:
         return f" ({self.notice})" if self.notice else ""
 
     def _heartbeat(self, now: float) -> bytes:
-        started = self.activation_started
-        text = f"{self.config.name} is starting"
-        if started is not None:
-            text += f", {now - started:.0f} s so far"
+        text = f"{self.name} is {self._condition()}"
+        if not self.usable:
+            text += f", {now - (self.activation_started or now):.0f} s so far"
             if self._estimate is not None:
                 text += f", about {self.estimate(now):.0f} s left"
         return sse.chunk(sse.comment(text + self._because()))
@@ -442,7 +432,7 @@ class Service:
                 self._ramp.cancel()
                 self._ramp = None
             if self.held:
-                self._lease(self._now())
+                self._activate(self._now())
             return
         if self.activation_started is not None:
             now = self._now()
@@ -451,7 +441,7 @@ class Service:
             self.activation_started = None
             self._lease_until = now + LEASE_GRACE
             self._count_activation("ready")
-            self._on_edge(self.config.name)
+            self._on_edge(self.name)
             self._arm(now)
         if self.held and self._ramp is None:
             self._ramp_size = RAMP_FIRST
@@ -475,36 +465,29 @@ class Service:
 
     def _ramp_on(self) -> None:
         self._ramp = None
-        if not self.held:
-            self._ramp_size = RAMP_FIRST
-            self._settle()
-        elif self.usable and self.in_flight < self.max_in_flight:
+        if self.held and self.usable and self.in_flight < self.max_in_flight:
             self._release()
+        else:
+            self._ramp_size = RAMP_FIRST
 
     # ---------------------------------------------------------------- time
 
-    def _settle(self) -> None:
-        """Something ended: look at the clock's business anew."""
-        self._arm(self._now())
-
-    def _next_deadline(self, now: float) -> float | None:
+    def _next_deadline(self) -> float | None:
         """When time alone changes something; None when it cannot."""
-        times = []
         if self.held:
             oldest = next(iter(self.held))
-            times += [self._heartbeat_at, oldest.admitted + self.config.activation_timeout_seconds]
-        elif now < self._lease_until:
-            times.append(self._lease_until)
-        elif self.activation_started is not None:
-            times.append(now)
-        elif self._told and not self.in_flight:
-            times.append(now + IDLE_NOTICE)
-        return min(times) if times else None
+            return min(self._heartbeat_at, oldest.admitted + self.config.activation_timeout_seconds)
+        if self.activation_started is not None:
+            return self._lease_until
+        if self._told and not self.in_flight:
+            return max(self._lease_until, self._idle_since + IDLE_NOTICE)
+        return None
 
     def _arm(self, now: float) -> None:
-        at = self._next_deadline(now)
-        if at is None:
-            return  # a timer that runs already finds nothing to do
+        """Have the timer fire at the next deadline. One that fires earlier than needed stays: it arms itself anew."""
+        at = self._next_deadline()
+        if at is None or self._closed:
+            return
         if self._timer is not None:
             if self._deadline <= at:
                 return
@@ -516,20 +499,27 @@ class Service:
         self._timer = None
         now = self._now()
         self._expire(now)
-        if self.held and now >= self._heartbeat_at:
-            self._heartbeat_at = now + self.config.cold_start.heartbeat_interval_seconds
-            frame = self._heartbeat(now)
-            for request in list(self.held):
-                request.heartbeat(frame)
-        if not self.held and now >= self._lease_until:
-            if self.activation_started is not None:
-                self.activation_started = None
-                self._count_activation("given_up")
-                self._on_edge(self.config.name)
-            if self._told and not self.in_flight and now - (self.last_request or 0.0) >= IDLE_NOTICE:
-                self._told = False
-                self._on_edge(self.config.name)
+        if self.held:
+            if now >= self._heartbeat_at:
+                self._heartbeat_at = now + self.config.cold_start.heartbeat_interval_seconds
+                frame = self._heartbeat(now)
+                for request in list(self.held):
+                    request.heartbeat(frame)
+        elif now >= self._lease_until:
+            self._subside(now)
         self._arm(now)
+
+    def _subside(self, now: float) -> None:
+        """Nobody waits and no lease runs: end an activation that led to nothing, and tell when demand is gone."""
+        given_up = self.activation_started is not None
+        if given_up:
+            self.activation_started = None
+            self._count_activation("given_up")
+        gone = self._told and not self.in_flight and now >= self._idle_since + IDLE_NOTICE
+        if gone:
+            self._told = False
+        if given_up or gone:
+            self._on_edge(self.name)
 
     def _expire(self, now: float) -> None:
         limit = self.config.activation_timeout_seconds
@@ -547,7 +537,6 @@ class Service:
                     retry_after=retry_after(self.estimate(now)),
                 ),
             )
-            self._shorten_lease()
 
     # ---------------------------------------------------------------- change and end
 
@@ -560,17 +549,21 @@ class Service:
             now = self._now()
             self._heartbeat_at = min(self._heartbeat_at, now + config.cold_start.heartbeat_interval_seconds)
             self._arm(now)
+            if self.usable and self._ramp is None and self.in_flight < self.max_in_flight:
+                self._release()
 
     def refuse_held(self, failure: Failure) -> None:
-        """Nobody will be served from here on: the service is deleted or the gateway stops."""
+        """Nobody will be held from here on: the service is deleted or the gateway stops."""
+        self._ending = failure
         for request in list(self.held):
             self._unhold(request)
             self._reject(request, failure)
 
     def close(self) -> None:
-        """Cancel every timer."""
+        """Cancel every timer, for good; requests in flight may still end."""
         for timer in (self._timer, self._ramp):
             if timer is not None:
                 timer.cancel()
         self._timer = self._ramp = None
         self._lease_until = 0.0
+        self._closed = True
