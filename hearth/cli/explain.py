@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from hearth.cli.inputs import Files, plan_files
 
 if TYPE_CHECKING:
     from hearth.planning import Plan
+    from hearth.plugins import VendorHost
+
+_EXAMPLE_PORT = 8000
 
 
 class TargetChoice(StrEnum):
@@ -33,18 +36,30 @@ def explain(
     output: Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")] = Output.text,
 ) -> None:
     """Say what will run, why, what happens to a cold request, and what looks wrong. Starts nothing."""
-    plans = plan_files(files, target.value)
+    plans, host = plan_files(files, target.value)
     if output is Output.json:
         import json
 
         from hearth.planning import as_document
 
-        typer.echo(json.dumps([as_document(plan) for plan in plans], indent=2))
+        documents = [
+            as_document(plan) | ({"process": _process(plan, host)} if plan.target == "local" else {}) for plan in plans
+        ]
+        typer.echo(json.dumps(documents, indent=2))
         return
-    typer.echo("\n\n".join("\n".join(_lines(plan)) for plan in plans))
+    typer.echo("\n\n".join("\n".join(_lines(plan, host)) for plan in plans))
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _process(plan: Plan, host: VendorHost) -> dict[str, Any]:
+    """Return the command and the variables of a replica that got the first devices and an example of a port."""
+    from hearth.planning import local_launch
+
+    devices = [str(number) for number in range(plan.devices)]
+    launch = local_launch(plan, host=host, devices=devices, port=_EXAMPLE_PORT)
+    return {"argv": list(launch.argv), "env": dict(launch.env), "cwd": launch.cwd}
+
+
+def _lines(plan: Plan, host: VendorHost) -> Iterator[str]:
     place = "on this machine" if plan.target == "local" else "in a cluster"
     yield f"{plan.service.metadata.namespace}/{plan.service.metadata.name} {place}"
     for reason in plan.reasons:
@@ -54,11 +69,17 @@ def _lines(plan: Plan) -> Iterator[str]:
         elif separator:
             yield f"  {subject}"
             yield from _wrapped(f"    {rest}")
-    command = [*plan.serving.get("command", ()), *plan.serving.get("args", ())]
-    yield "  container"
-    yield f"    {plan.serving['image']}"
-    if command:
-        yield from _wrapped(f"    {' '.join(command)}")
+    if plan.target == "local":
+        import shlex
+
+        process = _process(plan, host)
+        yield "  process (devices and port are given out at its start)"
+        env = [f"{name}={shlex.quote(value)}" for name, value in process["env"].items()]
+        yield from _wrapped(f"    {' '.join([*env, shlex.join(process['argv'])])}")
+    else:
+        yield "  container"
+        command = [*plan.serving.get("command", ()), *plan.serving.get("args", ())]
+        yield from _wrapped(f"    {' '.join([plan.serving['image'], *command])}")
     for item in plan.objects:
         yield f"  object {item['apiVersion']} {item['kind']} {item['metadata']['name']}"
     for warning in plan.warnings:

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from hearth.planning import Plan, Target
+    from hearth.plugins import VendorHost
 
 Files = Annotated[
     list[Path],
@@ -23,8 +24,8 @@ Files = Annotated[
 ]
 
 
-def plan_files(files: list[Path], target: Target) -> tuple[Plan, ...]:
-    """Plan every service of the manifests.
+def plan_files(files: list[Path], target: Target) -> tuple[tuple[Plan, ...], VendorHost]:
+    """Plan every service of the manifests; return the plans and the vendors that they were made with.
 
     Raises ManifestErrors with every fault of the files, or of all services that cannot be planned, and PluginError.
     """
@@ -58,4 +59,4 @@ def plan_files(files: list[Path], target: Target) -> tuple[Plan, ...]:
         faults.append(ManifestError(files_read, 0, 0, "", None, "no LLMService is in it", "write one, or add its file"))
     if faults:
         raise ManifestErrors(faults)
-    return tuple(plans)
+    return tuple(plans), host

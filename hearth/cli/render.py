@@ -11,7 +11,7 @@ def render(*, files: Files) -> None:
     """Print the Kubernetes objects of every service as YAML, in the order of applying; warnings go to stderr."""
     import yaml
 
-    plans = plan_files(files, "cluster")
+    plans, _ = plan_files(files, "cluster")
     for plan in plans:
         for warning in plan.warnings:
             typer.echo(f"warning: {plan.service.metadata.namespace}/{plan.service.metadata.name}: {warning}", err=True)

@@ -92,6 +92,8 @@ def test_explain(manifest: Path) -> None:
     assert (done.code, done.err) == (0, "")
     assert done.out.startswith("default/tiny on this machine\n  runtime vllm-fake\n    the only usable runtime;")
     assert "  cold request\n    held for at most 5m0s while a replica starts;" in done.out
+    process = done.out.partition("  process (devices and port are given out at its start)\n")[2]
+    assert process.split()[:2] == ["HEARTH_FAKE_VISIBLE_DEVICES=0", sys.executable]
 
 
 def test_explain_for_a_cluster(manifest: Path) -> None:
@@ -108,6 +110,7 @@ def test_explain_as_json_for_several_files(manifest: Path, tmp_path: Path) -> No
     assert plans[0]["runtime"] == "vllm-fake"
     assert plans[0]["scaling"]["activationTimeoutSeconds"] == 300
     assert plans[0]["reasons"]
+    assert plans[0]["process"]["argv"][-4:] == ["--host", "127.0.0.1", "--port", "8000"]
 
 
 def test_explain_shows_warnings(tmp_path: Path) -> None:
