@@ -81,3 +81,6 @@ class Follower:
             self._file = self._path.open("rb")
             data += self._file.read()
         return data
+
+    def close(self) -> None:
+        self._file.close()

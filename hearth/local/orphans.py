@@ -6,6 +6,7 @@ process since has another identity and no token.
 """
 
 import os
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -57,12 +58,20 @@ def end_processes(processes: Iterable[psutil.Process], grace: float) -> int:
     for process in mine:
         with suppress(psutil.NoSuchProcess):
             process.terminate()
-    _, left = psutil.wait_procs(mine, timeout=grace)
-    for process in left:
+    for process in _wait(mine, grace):
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(left, timeout=5)
+    _wait(mine, STRAY_GRACE)
     return len(mine)
+
+
+def _wait(processes: Sequence[psutil.Process], timeout: float) -> list[psutil.Process]:
+    """Those that still run after `timeout` seconds. Not psutil's own wait: it waits for zombies too, and an orphan
+    stays one where nobody reaps (a container without an init process)."""
+    end = time.monotonic() + timeout
+    while (left := [process for process in processes if _alive(process)]) and time.monotonic() < end:
+        time.sleep(0.02)
+    return left
 
 
 def _token(process: psutil.Process) -> str:
