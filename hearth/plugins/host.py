@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -195,8 +195,13 @@ class VendorHost:
 
     def _manifests(self, vendor: str) -> tuple[RuntimeManifest, ...]:
         hook = "hearth_runtimes"
-        result = self._call(vendor, hook)
-        manifests = () if result is None else tuple(result)
+        try:
+            result = self._call(vendor, hook)
+        except PluginRejects as exc:
+            raise self._failure(vendor, hook, f"{exc.reason}: {exc.message}") from exc
+        if result is not None and not isinstance(result, Iterable):
+            raise self._failure(vendor, hook, f"it returned {result!r}, not RuntimeManifests")
+        manifests = tuple(result or ())
         for manifest in manifests:
             if not isinstance(manifest, RuntimeManifest):
                 raise self._failure(vendor, hook, f"it returned {manifest!r} among its runtimes, not a RuntimeManifest")
@@ -286,7 +291,9 @@ class VendorHost:
             plugin = self._vendor(vendor).plugin
         others = [other for other in self._manager.get_plugins() if other is not plugin]
         try:
-            return self._manager.subset_hook_caller(hook, others)(**arguments)
+            result = self._manager.subset_hook_caller(hook, others)(**arguments)
+            # A generator runs here, so that what it raises is handled like what a function raises.
+            return list(result) if isinstance(result, Iterator) else result
         except PluginRejects:
             raise
         except Exception as exc:

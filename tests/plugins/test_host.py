@@ -1,6 +1,8 @@
 """Calling: one vendor's hooks, checked results, and errors that say whose they are."""
 
 import io
+from collections.abc import Iterator
+from dataclasses import replace
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from hearth.plugins import (
     PodAdaptation,
     ProbeSet,
     RenderContext,
+    ResolvedModel,
     RuntimeManifest,
     VendorHost,
     VendorUnavailable,
@@ -203,6 +206,22 @@ def test_the_trace_shows_exceptions() -> None:
     assert "plugins: hearth_env raised KeyError('driver')" in stream.getvalue()
 
 
+def test_a_hook_may_be_a_generator() -> None:
+    def yields(ctx: RenderContext) -> Iterator[EnvVar]:
+        yield EnvVar(name="A", value="1")
+        if ctx.model.scheme == "pvc":
+            raise PluginRejects("NoVolumes", "weights must be downloaded")
+        if ctx.model.scheme == "file":
+            raise KeyError("driver")
+
+    one = host(hearth_env=yields)
+    assert one.env(context()) == (EnvVar(name="A", value="1"),)
+    with pytest.raises(PluginRejects, match="weights must be downloaded"):
+        one.env(replace(context(), model=ResolvedModel("pvc://w", "pvc", "/models", "w")))
+    with pytest.raises(PluginError, match="KeyError: 'driver'"):
+        one.env(replace(context(), model=ResolvedModel("file:///m", "file", "/m")))
+
+
 RUNTIME = """
 apiVersion: serving.hearth.dev/v1alpha1
 kind: InferenceRuntime
@@ -253,6 +272,36 @@ def test_a_broken_packaged_runtime_blocks_its_vendor(tmp_path: Path, name: str, 
     assert problem in acme.error
     assert one.problem("acme") == acme.error
     assert other.state == "ready"
+
+
+def refuse() -> None:
+    raise PluginRejects("NoDriver", "install the driver")
+
+
+def crash() -> Iterator[RuntimeManifest]:
+    yield from ()
+    raise KeyError("driver")
+
+
+@pytest.mark.parametrize(
+    ("hook", "problem"),
+    [
+        (refuse, "NoDriver: install the driver"),
+        (crash, "KeyError: 'driver'"),
+        (lambda: 42, "it returned 42, not RuntimeManifests"),
+        (lambda: ["vllm"], "it returned 'vllm' among its runtimes"),
+    ],
+)
+def test_a_failing_list_of_runtimes_blocks_its_vendor(hook: Any, problem: str) -> None:
+    for listed_first in (True, False):
+        one = host(hearth_runtimes=hook)
+        if not listed_first:
+            assert one.runtimes() == ()
+        [status] = one.vendors
+        assert status.state == "error"
+        assert problem in status.error
+        assert one.runtimes() == ()
+        assert problem in str(one.problem("acme"))
 
 
 def test_two_vendors_that_ship_one_name_are_both_blocked(tmp_path: Path) -> None:
