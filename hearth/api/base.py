@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, WithJsonSchema, model_validator
 from pydantic.alias_generators import to_camel
 
 from hearth.api.rejection import rejected
@@ -53,7 +53,12 @@ def _not_blank(value: str) -> str:
     return value
 
 
-Text = Annotated[str, AfterValidator(_not_blank), Field(min_length=1)]
+Text = Annotated[
+    str,
+    AfterValidator(_not_blank),
+    Field(min_length=1),
+    WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"\S"}),
+]
 """A string with something in it."""
 
 LARGEST: Final = 2**31 - 1

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 
 from hearth.api.base import Count, Items, Model, PortNumber, PositiveCount, Text
-from hearth.api.names import EnvironmentName, LabelKey, SubdomainName, check_port_name
+from hearth.api.names import PORT_NAME, EnvironmentName, LabelKey, SubdomainName, check_port_name
 from hearth.api.quantities import Quantity
 from hearth.api.rejection import rejected
 from hearth.api.wording import named, quoted
@@ -29,7 +29,16 @@ def _port_reference(value: Any) -> int | str:
 PortReference = Annotated[
     int | str,
     PlainValidator(_port_reference),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "maxLength": 15,
+            "maximum": 65535,
+            "minimum": 1,
+            "pattern": PORT_NAME,
+            "x-kubernetes-int-or-string": True,
+        }
+    ),
 ]
 """A port number or the name of a container port."""
 
@@ -44,7 +53,10 @@ def _absolute_or_empty(value: str) -> str:
     return _absolute(value) if value else value
 
 
-AbsolutePath = Annotated[str, AfterValidator(_absolute), Field(min_length=1)]
+_ABSOLUTE = r"(/(\.|\.?[^/.][^/]*|\.\.[^/]+)?)+"  # one part after the other, none of them `..`
+AbsolutePath = Annotated[
+    str, AfterValidator(_absolute), WithJsonSchema({"type": "string", "minLength": 1, "pattern": f"^{_ABSOLUTE}$"})
+]
 """A path from the root, without `..`."""
 
 
@@ -203,9 +215,11 @@ class HostMount(Model):
     """A file or directory of the node that appears in the container, as vendors' drivers need it."""
 
     host_path: AbsolutePath = Field(description="Absolute path on the node.")
-    mount_path: Annotated[str, AfterValidator(_absolute_or_empty)] = Field(
-        "", description="Absolute path in the container; the same as on the node when empty."
-    )
+    mount_path: Annotated[
+        str,
+        AfterValidator(_absolute_or_empty),
+        WithJsonSchema({"type": "string", "pattern": f"^({_ABSOLUTE})?$"}),
+    ] = Field("", description="Absolute path in the container; the same as on the node when empty.")
     type: Literal["", "Directory", "File", "DirectoryOrCreate", "FileOrCreate", "Socket", "CharDevice"] = Field(
         "", description="What must be there; anything when empty."
     )

@@ -19,17 +19,19 @@ SERVICE_LABEL: Final = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 """RFC 1123 subdomain: most object names."""
 
-QUALIFIED: Final = (
-    r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$"
-)
+_DOMAIN: Final = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/"
+_NAME: Final = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+QUALIFIED: Final = f"^({_DOMAIN})?{_NAME}$"
 """An optional domain and a name, as in `nvidia.com/gpu`: resource names, label keys, taint keys."""
 
 LABEL_VALUE: Final = r"^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$"
 
-NATIVE_RESOURCE: Final = "cpu|memory|ephemeral-storage|hugepages-.+"
-"""The resources that Kubernetes itself names, without a domain."""
+RESOURCE: Final = f"^({_DOMAIN}{_NAME}|cpu|memory|ephemeral-storage|hugepages-[-A-Za-z0-9_.]{{0,52}}[A-Za-z0-9])$"
+"""Names of resources: those that Kubernetes itself names, all others with a domain."""
 
-PORT_NAME: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+PORT_NAME: Final = r"^([0-9]+-)*[0-9]*[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+"""Name of a container port: a letter somewhere, single `-` between letters and digits."""
+
 ENVIRONMENT: Final = r"^[ -<>-~]+$"
 """Environment variable names: printable ASCII without `=`, as Kubernetes has it."""
 
@@ -75,7 +77,7 @@ def check_port_name(value: str) -> str:
 
 
 def _resource_name(value: str) -> str:
-    if not is_qualified(value) or not ("/" in value or re.fullmatch(NATIVE_RESOURCE, value)):
+    if not is_qualified(value) or not re.fullmatch(RESOURCE, value):
         raise rejected(
             f"{quoted(value)} is not the name of an extended resource",
             "write it with its domain, as the device plugin announces it, such as nvidia.com/gpu",
@@ -118,7 +120,7 @@ RuntimeName = Annotated[str, AfterValidator(_runtime_name), _schema(SUBDOMAIN, 6
 LabelName = Annotated[str, AfterValidator(_label), _schema(LABEL, 63)]
 SubdomainName = Annotated[str, AfterValidator(_subdomain), _schema(SUBDOMAIN, 253)]
 PortName = Annotated[str, AfterValidator(check_port_name), _schema(PORT_NAME, 15)]
-ResourceName = Annotated[str, AfterValidator(_resource_name), _schema(QUALIFIED, 317)]
+ResourceName = Annotated[str, AfterValidator(_resource_name), _schema(RESOURCE, 317)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name), _schema(ENVIRONMENT, 253)]
 
 
@@ -147,8 +149,11 @@ def is_qualified(key: str) -> bool:
 
 
 LabelKey = Annotated[str, AfterValidator(_key), _schema(QUALIFIED, 317)]
-_TEXTS = WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}})
-Labels = Annotated[dict[Annotated[str, AfterValidator(_key)], Annotated[str, AfterValidator(_label_value)]], _TEXTS]
+_VALUES = WithJsonSchema(
+    {"type": "object", "additionalProperties": {"type": "string", "maxLength": 63, "pattern": LABEL_VALUE}}
+)
+Labels = Annotated[dict[Annotated[str, AfterValidator(_key)], Annotated[str, AfterValidator(_label_value)]], _VALUES]
 """Labels of an object, or those that a node must have."""
 
+_TEXTS = WithJsonSchema({"type": "object", "additionalProperties": {"type": "string"}})
 Annotations = Annotated[dict[Annotated[str, AfterValidator(_key)], str], _TEXTS]

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, JsonValue, WithJsonSchema, field_val
 from hearth.api.base import Items, Model
 from hearth.api.core import EnvVar, HostMount
 from hearth.api.names import Annotations, Labels, ResourceName, SubdomainName
-from hearth.api.quantities import PATTERN, Quantity
+from hearth.api.quantities import SCHEMA, Quantity
 from hearth.api.rejection import rejected
 
 SecurityContext = Annotated[
@@ -17,16 +17,7 @@ SecurityContext = Annotated[
 ]
 """A security context as Kubernetes has it; passed on, and checked by the API server."""
 
-_AMOUNT = WithJsonSchema(
-    {
-        "type": "object",
-        "additionalProperties": {
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "pattern": PATTERN,
-            "x-kubernetes-int-or-string": True,
-        },
-    }
-)
+_AMOUNTS = WithJsonSchema({"type": "object", "additionalProperties": SCHEMA})
 
 
 def _not_of_the_service(name: str) -> str:
@@ -35,7 +26,7 @@ def _not_of_the_service(name: str) -> str:
     return name
 
 
-Limits = Annotated[dict[Annotated[ResourceName, AfterValidator(_not_of_the_service)], Quantity], _AMOUNT]
+Limits = Annotated[dict[Annotated[ResourceName, AfterValidator(_not_of_the_service)], Quantity], _AMOUNTS]
 """Further limits of the container by resource name."""
 
 

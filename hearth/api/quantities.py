@@ -18,10 +18,17 @@ from pydantic_core import core_schema
 from hearth.api.rejection import rejected
 from hearth.api.wording import named, quoted
 
-PATTERN: Final = (
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
-)
-"""What a quantity looks like, in the words that Kubernetes uses in its own schemas."""
+PATTERN: Final = r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,3})?$"
+"""What a quantity looks like. The pattern in Kubernetes' own schemas also takes exponents with fractions (`1e1.5`), which
+its parser then refuses."""
+
+SCHEMA: Final[dict[str, Any]] = {
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "maxLength": 64,
+    "pattern": PATTERN,
+    "x-kubernetes-int-or-string": True,
+}
+"""The JSON schema of a quantity."""
 
 Form = Literal["binary", "decimal", "exponent"]
 
@@ -62,11 +69,7 @@ class Quantity:
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {
-            "anyOf": [{"type": "integer"}, {"type": "string"}],
-            "pattern": PATTERN,
-            "x-kubernetes-int-or-string": True,
-        }
+        return dict(SCHEMA)
 
 
 def parse_quantity(text: str | int) -> Quantity:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hearth.api import core, durations
+from hearth.api import core, durations, quantities
 from hearth.api.fields import shape_of, wire_fields
 from hearth.api.manifests import KINDS
 from hearth.api.schema import wire_schema
@@ -100,7 +100,7 @@ def _plain(schema: dict[str, Any]) -> str:
     if len(present) == 1:
         return _plain(present[0])
     if schema.get("x-kubernetes-int-or-string"):
-        return "quantity" if "pattern" in schema else "port number or name"
+        return "quantity" if schema.get("pattern") == quantities.PATTERN else "port number or name"
     if schema.get("pattern") == durations.PATTERN:
         return "duration"
     if "const" in schema or "enum" in schema:
@@ -109,7 +109,7 @@ def _plain(schema: dict[str, Any]) -> str:
         case "array":
             return f"list of {_plain(schema['items'])}"
         case "object":
-            return "mapping of text" if schema.get("additionalProperties") == {"type": "string"} else "mapping"
+            return "mapping of text" if schema.get("additionalProperties", {}).get("type") == "string" else "mapping"
         case "string":
             return "text"
         case "boolean":
