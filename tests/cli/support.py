@@ -9,6 +9,7 @@ from pathlib import Path
 from unittest import mock
 
 from hearth.cli import main
+from hearth.plugins.loader import Candidate, installed_candidates
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,17 @@ class Done:
 
 
 def hearth(*args: str | Path, stdin: str = "", **environ: str) -> Done:
-    """Run `hearth` with its plugins pinned to the fake vendor, unless HEARTH_PLUGINS is given."""
+    """Run `hearth` as if no other plugins were installed than those of HEARTH_PLUGINS, the fake vendor by default."""
     out, err = io.StringIO(), io.StringIO()
     pinned = {"HEARTH_PLUGINS": "fake", "COLUMNS": "100", **environ}
+    wanted = pinned["HEARTH_PLUGINS"].split(",")
+
+    def installed() -> tuple[Candidate, ...]:
+        return tuple(candidate for candidate in installed_candidates() if candidate.name in wanted)
+
     code = 0
     with (
+        mock.patch("hearth.plugins.host.installed_candidates", installed),
         mock.patch.object(sys, "argv", ["hearth", *map(str, args)]),
         mock.patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()))),
         mock.patch.dict(os.environ, pinned),
