@@ -39,13 +39,7 @@ class Failure:
 
     def body(self) -> bytes:
         """The JSON document that clients parse."""
-        error = {
-            "message": self.message,
-            "type": _TYPES.get(self.status, "InternalServerError"),
-            "param": self.param,
-            "code": self.status,
-        }
-        return json.dumps({"error": error}, ensure_ascii=False).encode()
+        return error_document(self.status, self.message, param=self.param)
 
     def response(self, *, close: bool) -> bytes:
         """The complete HTTP/1.1 response."""
@@ -65,6 +59,17 @@ class Failure:
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+def error_document(status: int, message: str, *, kind: str | None = None, param: str | None = None) -> bytes:
+    """The JSON document of an error, on one line. Lone surrogates, which engines quote from prompts, become ``?``."""
+    error = {
+        "message": message,
+        "type": kind or _TYPES.get(status, "InternalServerError"),
+        "param": param,
+        "code": status,
+    }
+    return json.dumps({"error": error}, ensure_ascii=False).encode(errors="replace")
+
+
 def retry_after(seconds_left: float) -> int:
     """Whole seconds for Retry-After: the estimate, at least 1 and at most 55."""
-    return max(1, min(MAX_RETRY_AFTER, round(seconds_left)))
+    return round(max(1, min(MAX_RETRY_AFTER, seconds_left)))

@@ -7,7 +7,7 @@ Comment lines end in ONE newline: a blank line after a comment makes some client
 import json
 from typing import Literal
 
-from .failure import Failure
+from .failure import Failure, error_document
 
 Flavor = Literal["openai", "responses", "anthropic"]
 LAST_CHUNK = b"0\r\n\r\n"
@@ -22,7 +22,7 @@ def chunk(data: bytes) -> bytes:
 def comment(text: str) -> bytes:
     """A comment line. Whatever the text holds, it stays one line."""
     flat = " ".join(text.split())[:MAX_COMMENT]
-    return f": {flat}\n".encode()
+    return f": {flat}\n".encode(errors="replace")
 
 
 def error_event(failure: Failure, flavor: Flavor) -> bytes:
@@ -38,7 +38,7 @@ def error_event_from(body: bytes, flavor: Flavor) -> bytes:
     document = {"type": "error", "error": error}
     if flavor == "responses":
         document |= {"code": str(error["code"]), "message": error["message"], "param": error["param"]}
-    return f"event: error\ndata: {json.dumps(document, ensure_ascii=False)}\n\n".encode()
+    return f"event: error\ndata: {json.dumps(document, ensure_ascii=False)}\n\n".encode(errors="replace")
 
 
 def late_error(status: int, body: bytes) -> bytes:
@@ -47,20 +47,18 @@ def late_error(status: int, body: bytes) -> bytes:
     vLLM sends ``{"error": {...}}``, ``{"error": "text"}`` for 401 and elastic scaling, ``{"detail": "text"}`` for unknown paths.
     """
     message = body[:2000].decode(errors="replace") or f"the backend answered with status {status} and no body"
+    kind = param = None
     try:
         document = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         document = None
-    if isinstance(document, dict):
-        error = document.get("error", document.get("detail"))
-        if isinstance(error, dict) and isinstance(error.get("message"), str):
-            shaped = {
-                "message": error["message"],
-                "type": error.get("type"),
-                "param": error.get("param"),
-                "code": status,
-            }
-            return json.dumps({"error": shaped}, ensure_ascii=False).encode()
-        if isinstance(error, str):
-            message = error
-    return Failure(status if status >= 400 else 502, "backend_error", message).body()
+    error = document.get("error", document.get("detail")) if isinstance(document, dict) else None
+    if isinstance(error, str):
+        message = error
+    elif isinstance(error, dict) and isinstance(error.get("message"), str):
+        message, kind, param = error["message"], _text(error.get("type")), _text(error.get("param"))
+    return error_document(status if status >= 400 else 502, message, kind=kind, param=param)
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
