@@ -22,10 +22,12 @@ from hearth_gateway.failure import Failure
 
 WATCH_PERIOD = 0.5
 """Seconds between looks at the manifest files."""
-ORPHAN_GRACE = 5.0
+ORPHAN_GRACE = 3.0
 """Seconds that a process left behind gets to end before it is killed."""
 CLOSING = 2.0
 """Seconds that clients get to read what was written to them after the last backend is gone."""
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +51,17 @@ class Screen(Protocol):
 
 
 async def up(options: Options, host: VendorHost, environment: Mapping[str, str], screen: Screen) -> None:
-    """Run until SIGINT or SIGTERM, then drain; a second signal ends everything at once.
+    """Run until SIGINT, SIGTERM or SIGHUP (a closed terminal), then drain; a second one ends everything at once.
 
     Raises HearthError when something is wrong before the first backend starts: manifests, state directory, port.
     """
     signals = _Signals()
     configuration = load_configuration(options.files, host)
     options.state.create()
-    with options.state.locked(f"{options.host}:{options.port}"), signals.handled():
+    with options.state.locked(f"{options.host}:{options.port}") as announce, signals.handled():
         gateway = Gateway()
         await _listen(gateway, options)
+        announce(f"{options.host}:{gateway.port}")
         try:
             await _end_orphans(options.state, screen)
             for fault in configuration.unplanned.values():
@@ -219,7 +222,7 @@ def _refuse_held(gateway: Gateway) -> None:
 
 
 class _Signals:
-    """SIGINT and SIGTERM as two events: the first and the second one."""
+    """The signals that end a program as two events: the first and the second one."""
 
     def __init__(self) -> None:
         self.first = asyncio.Event()
@@ -238,9 +241,9 @@ class _Handled:
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING:
             self._loop.add_signal_handler(number, self._callback)
 
     def __exit__(self, *_: object) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _ENDING:
             self._loop.remove_signal_handler(number)

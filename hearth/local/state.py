@@ -9,7 +9,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -69,8 +69,11 @@ class StateDir:
             ) from error
 
     @contextmanager
-    def locked(self, listen: str) -> Iterator[Instance]:
-        """Hold the directory for this process. Raises HearthError naming the process that holds it already."""
+    def locked(self, listen: str) -> Iterator[Callable[[str], None]]:
+        """Hold the directory for this process; yields a function that tells others where it really listens.
+
+        Raises HearthError naming the process that holds it already.
+        """
         with self.lock_file.open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -82,12 +85,16 @@ class StateDir:
                     f"`hearth up` is already running on the state directory {self.path} ({who})",
                     f"{stop}use another directory with --state-dir",
                 ) from None
-            instance = Instance(os.getpid(), str(self.socket_path()), listen)
-            file.truncate(0)
-            file.write(json.dumps(asdict(instance)))
-            file.flush()
+            socket = str(self.socket_path())
+
+            def announce(listen: str) -> None:
+                file.truncate(0)
+                file.write(json.dumps(asdict(Instance(os.getpid(), socket, listen))))
+                file.flush()
+
+            announce(listen)
             try:
-                yield instance
+                yield announce
             finally:
                 file.truncate(0)
 

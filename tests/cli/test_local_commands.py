@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 from hearth.api.errors import HearthError
 from hearth.cli.app import app
 from hearth.cli.get import age
+from hearth.cli.screen import Printer
 from hearth.cli.up import parse_listen
 from hearth.local.logs import Follower, LogFile, set_aside
 from hearth.local.state import StateDir
@@ -230,3 +232,29 @@ def test_listen(text: str, expected: tuple[str, int]) -> None:
 def test_listen_that_is_not_a_place(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is not HOST:PORT, such as"):
         parse_listen(text)
+
+
+def test_output_that_nobody_takes_stops_nothing() -> None:
+    stuck, shown = threading.Event(), list[str]()
+
+    def show(time: datetime, subject: str, text: str) -> None:
+        stuck.wait()
+        shown.append(subject + text)
+
+    printer = Printer(show)
+    printer.put("qwen", "waking")
+    printer.put("", "stopping")
+    assert shown == []
+    stuck.set()
+    printer.close()
+    assert shown == ["qwen: waking", "stopping"]
+
+
+def test_a_reader_that_left_is_no_error() -> None:
+    def show(time: datetime, subject: str, text: str) -> None:
+        raise BrokenPipeError
+
+    printer = Printer(show)
+    printer.put("", "one")
+    printer.put("", "two")
+    printer.close()

@@ -81,7 +81,7 @@ def test_a_place_that_cannot_be_written_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_second_instance_is_told_who_holds_it(state: StateDir) -> None:
-    with state.locked("127.0.0.1:8080"):
+    with state.locked("127.0.0.1:8080") as announce:
         assert (instance := state.instance()) is not None
         assert instance.pid == os.getpid()
         with (
@@ -90,6 +90,8 @@ def test_a_second_instance_is_told_who_holds_it(state: StateDir) -> None:
         ):
             pass
         assert state.instance() == instance
+        announce("127.0.0.1:40001")
+        assert state.instance() == replace(instance, listen="127.0.0.1:40001")
     assert state.instance() is None
     with state.locked("127.0.0.1:8080"):
         pass

@@ -258,7 +258,7 @@ async def test_a_second_one_on_the_same_state_directory_is_refused(up: Start, tm
     first: Up = await up(manifest)
     second: Up = await up(manifest, listening=False)
     assert await second.ended() == 1
-    assert f"process {first.process.pid}, listening on" in "".join(second.lines)
+    assert f"process {first.process.pid}, listening on 127.0.0.1:{first.port}" in "".join(second.lines)
     assert (await first.view("qwen"))["phase"] == "ScaledToZero"
 
 
