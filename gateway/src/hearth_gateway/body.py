@@ -30,7 +30,7 @@ def read_json(body: bytes) -> Fields:
     try:
         return _FIELDS.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadBody(str(error).replace("`", "'") if body else "it is empty") from error
+        raise _bad(body, error) from error
 
 
 def read_form(body: bytes) -> Fields:
@@ -44,14 +44,20 @@ def rename_model(body: bytes, name: str) -> bytes:
     try:
         document = _DOCUMENT.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise BadBody(str(error)) from error
+        raise _bad(body, error) from error
     document["model"] = msgspec.Raw(msgspec.json.encode(name))
     return msgspec.json.encode(document)
 
 
 def rename_form_model(body: bytes, name: str) -> bytes:
-    """The same multipart body with another value in its ``model`` field."""
+    """The same multipart body with another value in every ``model`` field."""
+    pieces, position = [], 0
     for match in _FORM_FIELD.finditer(body):
         if match[1].lower() == b"model":
-            return body[: match.start(2)] + name.encode() + body[match.end(2) :]
-    return body
+            pieces += [body[position : match.start(2)], name.encode()]
+            position = match.end(2)
+    return b"".join((*pieces, body[position:]))
+
+
+def _bad(body: bytes, error: Exception) -> BadBody:
+    return BadBody(str(error).replace("`", "'") if body else "it is empty")

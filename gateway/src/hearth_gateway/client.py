@@ -480,7 +480,7 @@ class Client(asyncio.Protocol):
         try:
             fields = read_form(body) if form else read_json(body)
         except BadBody as error:
-            self.refuse(Failure(400, "bad_body", f"The request body is not a JSON object: {error}.", param="body"))
+            self._bad_body(error)
             return
         model = fields.model
         if service is None:
@@ -490,7 +490,11 @@ class Client(asyncio.Protocol):
                 if service is None:
                     return
         if model != service.name and model.__class__ is str and model in service.config.aliases:
-            body = rename_form_model(body, service.name) if form else rename_model(body, service.name)
+            try:
+                body = rename_form_model(body, service.name) if form else rename_model(body, service.name)
+            except BadBody as error:  # it is looked at more closely than for its fields
+                self._bad_body(error)
+                return
             payload = _with_body(payload, body)
         if len(body) > service.max_request_bytes:
             self._too_large(len(body), service.max_request_bytes)
@@ -499,6 +503,9 @@ class Client(asyncio.Protocol):
         self.stream = fields.stream is True and route.streams
         self.payload = payload
         service.admit(self)
+
+    def _bad_body(self, error: BadBody) -> None:
+        self.refuse(Failure(400, "bad_body", f"The request body is not a JSON object: {error}.", param="body"))
 
     def _only_service(self, model: object) -> Service | None:
         """The service of a body that names none; refuses the request when that is not clear."""
