@@ -3,17 +3,17 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-DISTS  := gateway stub . plugins/hearth-fake
+DISTS  := gateway stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-soak test-wheels lint format bench clean
+.PHONY: help install demo demo-vllm test test-soak test-wheels lint format bench crds clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## create .venv with pinned dependencies and the distributions of this repository
 
-$(STAMP): constraints.txt pyproject.toml gateway/pyproject.toml stub/pyproject.toml plugins/hearth-fake/pyproject.toml
+$(STAMP): constraints.txt pyproject.toml gateway/pyproject.toml stub/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"error: Hearth needs Python 3.11 or later; {sys.executable} is {v[0]}.{v[1]}. Say which to use: make PYTHON=/path/to/python3.12")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: this Python cannot create virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "installing into $(VENV) (once)"
@@ -62,6 +62,9 @@ $(VLLM_STAMP): examples/vllm-cpu/overrides.txt examples/vllm-cpu/make_model.py
 
 demo-vllm: $(STAMP) $(VLLM_STAMP) ## the same with a real vLLM on the CPU (installs about 6 GB, then two minutes)
 	@$(BIN)/python examples/vllm-cpu/demo_vllm.py $(VLLM_VENV)/tiny-llama
+
+crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
+	@$(BIN)/hearth crds --output charts/hearth/crds
 
 clean: ## remove the virtual environment and every cache
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, Strict, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import core_schema
 
 from hearth.api.rejection import rejected
+from hearth.api.wording import quoted
 
 GROUP: Final = "serving.hearth.dev"
 API_VERSION: Final = "serving.hearth.dev/v1alpha1"
@@ -60,6 +74,29 @@ Text = Annotated[
     WithJsonSchema({"type": "string", "minLength": 1, "pattern": r"\S"}),
 ]
 """A string with something in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """Bounds a text, as in `Annotated[Text, AtMost(63)]`: a CRD's rules may look at bounded texts only."""
+
+    characters: int
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "maxLength": self.characters}
+
+    def _checked(self, value: str) -> str:
+        if len(value) > self.characters:
+            raise rejected(
+                f"{quoted(value)} has {len(value)} characters and the limit is {self.characters}", "shorten it"
+            )
+        return value
+
 
 LARGEST: Final = 2**31 - 1
 Count = Annotated[int, Field(ge=0, le=LARGEST)]

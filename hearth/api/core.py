@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, WithJsonSchema, field_validator
 
-from hearth.api.base import Count, Items, Model, PortNumber, PositiveCount, Text
+from hearth.api.base import AtMost, Count, Items, Model, PortNumber, PositiveCount, Text
 from hearth.api.names import PORT_NAME, EnvironmentName, LabelKey, SubdomainName, check_port_name
 from hearth.api.quantities import Quantity
 from hearth.api.rejection import rejected
@@ -194,7 +194,7 @@ class NodeRequirement(Model):
 
     key: LabelKey = Field(description="Label of the node.")
     operator: Literal["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"] = Field(description="Kind of condition.")
-    values: Items[str] = Field(
+    values: Items[Annotated[str, AtMost(63)]] = Field(
         (), description="Values for In and NotIn, one whole number for Gt and Lt.", validate_default=True
     )
 

@@ -6,11 +6,11 @@ a CRD whose defaults sit on the leaves only, an absent parent stays absent and e
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from hearth.api.base import ALPHA, Count, Items, Model, PositiveCount, Text
+from hearth.api.base import ALPHA, AtMost, Count, Items, Model, PositiveCount, Text
 from hearth.api.core import LocalObjectReference
 from hearth.api.durations import Duration
 from hearth.api.metadata import Condition, Kind, ObjectMeta
@@ -25,7 +25,7 @@ _HOUR = Duration(3600 * 10**9)
 class ModelSource(Model):
     """Where the weights come from."""
 
-    uri: Text = Field(
+    uri: Annotated[Text, AtMost(2048)] = Field(
         description="`hf://` (or `huggingface://`), `modelscope://`, `pvc://<claim>[/<subpath>]`, `file:///<path>`."
     )
     secret_ref: LocalObjectReference | None = Field(None, description="Secret with the credentials of the source.")
