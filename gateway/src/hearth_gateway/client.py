@@ -689,12 +689,16 @@ class Client(asyncio.Protocol):
             self._next()
         else:
             # The status is sent and no event can follow: an answer that stays incomplete is the only error left.
+            self.state = CLOSED
+            self.gateway.left(self)
+            self.service = self.backend = None
             self.transport.abort()
 
     def begin(self, lines: list[bytes], length: int | None, *, sse: bool) -> None:
         """The head of an answer: write it, unless heartbeats were the head."""
         self.state = ANSWERING
         self.payload = b""
+        self.torn = False
         if self.committed:
             return
         self.stream = sse
@@ -719,14 +723,23 @@ class Client(asyncio.Protocol):
         """A piece of the answer's body."""
         self.transport.write(b"%x\r\n%b\r\n" % (len(body), body) if self._chunked else body)
 
-    def relay_end(self, upstream: Upstream, status: int, *, done: bool) -> None:
-        """The answer's body is complete."""
+    def relay_end(self, upstream: Upstream, status: int, last: bytes | None, tail: bytes) -> None:
+        """The answer's body is complete.
+
+        ``last``: the latest piece of a stream of events, None for other bodies; ``tail``: an event that was not finished.
+        """
         assert self.route is not None
-        if not done and self.route.done:
+        flavor = self.route.flavor
+        checked = last is not None and self.route.streams
+        if tail and (not checked or sse.is_end(tail, flavor)):
+            self.relay(tail + b"\n\n")
+            last = tail
+        if checked and not sse.is_end(last or b"", flavor):
             assert self.service is not None
-            text = f"The backend of `{self.service.config.name}` ended the stream without [DONE]."
-            event = sse.error_event(Failure(502, "backend_failed", text), self.route.flavor)
-            self.transport.write(sse.chunk(event) if self._chunked else event)
+            text = f"The backend of `{self.service.config.name}` ended the stream before its last event."
+            event = sse.error_event(Failure(502, "backend_failed", text), flavor)
+            self.relay(b"\n\n" + event if self.torn else event)
+            status = 502
         if self._chunked:
             self.transport.write(sse.LAST_CHUNK)
         self.finished(upstream, status)

@@ -23,7 +23,6 @@ class Route:
     """One path.
 
     ``streams``: the API knows ``"stream": true``, so a held request can be answered with heartbeats.
-    ``done``: such a stream must end with ``data: [DONE]``.
     ``form``: the body is multipart/form-data, the model is one of its fields.
     """
 
@@ -32,15 +31,14 @@ class Route:
     methods: tuple[bytes, ...] = (b"POST",)
     flavor: Flavor = "openai"
     streams: bool = False
-    done: bool = False
     form: bool = False
 
 
 _READ = (b"GET", b"HEAD")
 
 _INFERENCE = (
-    Route(Kind.INFERENCE, b"/v1/chat/completions", streams=True, done=True),
-    Route(Kind.INFERENCE, b"/v1/completions", streams=True, done=True),
+    Route(Kind.INFERENCE, b"/v1/chat/completions", streams=True),
+    Route(Kind.INFERENCE, b"/v1/completions", streams=True),
     Route(Kind.INFERENCE, b"/v1/responses", flavor="responses", streams=True),
     Route(Kind.INFERENCE, b"/v1/messages", flavor="anthropic", streams=True),
     Route(Kind.INFERENCE, b"/v1/messages/count_tokens", flavor="anthropic"),

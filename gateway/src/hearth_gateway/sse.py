@@ -5,6 +5,7 @@ Comment lines end in ONE newline: a blank line after a comment makes some client
 """
 
 import json
+import re
 from typing import Literal
 
 from .failure import Failure, error_document
@@ -17,6 +18,20 @@ MAX_COMMENT = 400
 def chunk(data: bytes) -> bytes:
     """One HTTP/1.1 chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+_END: dict[Flavor, re.Pattern[bytes]] = {
+    "openai": re.compile(rb"^data: ?\[DONE\]", re.MULTILINE),
+    "responses": re.compile(
+        rb"^(?:event: ?(?:response\.(?:completed|failed|incomplete)|error)\b|data: ?\[DONE\])", re.MULTILINE
+    ),
+    "anthropic": re.compile(rb"^(?:event: ?(?:message_stop|error)\b|data: ?\[DONE\])", re.MULTILINE),
+}
+
+
+def is_end(events: bytes, flavor: Flavor) -> bool:
+    """Whether the event that ends a stream of that API is among these; a stream that ends without it was cut off."""
+    return _END[flavor].search(events) is not None
 
 
 def comment(text: str) -> bytes:

@@ -23,7 +23,9 @@ CONNECT_TIMEOUT = 5.0
 POOL_IDLE = 4.0  # vLLM closes an idle connection after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE)
 
 # Headers that decide how an answer is passed on; the length of one that has it.
-_FRAMING = re.compile(rb"\n(?:c(?:ontent-length: (\d+)\r|onnection:)|transfer-encoding:)")
+_FRAMING = re.compile(
+    rb"\n(?:c(?:ontent-(?:length: (\d+)\r|type:[ \t]*text/event-stream)|onnection:)|transfer-encoding:)"
+)
 
 # What the body of the answer is framed by.
 _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _NONE = range(5)
@@ -33,9 +35,9 @@ class Upstream(asyncio.Protocol):
     """One connection to a backend."""
 
     __slots__ = (
+        "_as_is",
         "_body",
         "_decoder",
-        "_end_of_events",
         "_framing",
         "_keep",
         "_late",
@@ -66,6 +68,7 @@ class Upstream(asyncio.Protocol):
         self._remaining = 0
         self._decoder: ChunkDecoder | None = None
         self._sse = False
+        self._as_is = False  # chunks of whole events may be passed on with their framing
         self._tail = b""  # an event that is not complete yet
         self._keep = True
         self._late: list[bytes] | None = None  # an error body that must become an event
@@ -99,7 +102,7 @@ class Upstream(asyncio.Protocol):
         elif framing == _CHUNKED:
             decoder = self._decoder
             assert decoder is not None
-            if self._sse and not self._tail and decoder.at_boundary and data.endswith(b"\n\n\r\n"):
+            if self._as_is and not self._tail and decoder.at_boundary and data.endswith(b"\n\n\r\n"):
                 end = data.find(b"\r\n", 0, 10)
                 # Exactly one chunk with whole events: pass it on as it is.
                 if end > 0 and data[:end] == b"%x" % (len(data) - end - 4):
@@ -145,31 +148,31 @@ class Upstream(asyncio.Protocol):
         """Any answer: find its framing and hand head and body on."""
         if self._body:
             data = self._body + data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > MAX_HEAD:
-                self._broken(client, "its answer has no end of headers within 64 KiB")
-            else:
-                self._body = data
-            return
-        self._body = b""
-        lines = data[:end].split(b"\r\n")
-        version, _, rest = lines[0].partition(b" ")
-        if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit() or not 100 <= int(rest[:3]) <= 599:
-            self._broken(client, f"its answer starts with {lines[0][:60]!r}, which is not HTTP")
-            return
-        status = int(rest[:3])
-        if status == 101:
-            self._broken(client, "it switched protocols, which nobody asked for")
-            return
-        if status < 200:  # an interim answer; the real one follows
-            if len(data) > end + 4:
-                self._head(client, data[end + 4 :])
-            return
+            self._body = b""
+        status = 0
+        while status < 200:  # interim answers are skipped; the real one follows
+            end = data.find(b"\r\n\r\n")
+            if end < 0:
+                if len(data) > MAX_HEAD:
+                    self._broken(client, "its answer has no end of headers within 64 KiB")
+                else:
+                    self._body = data
+                return
+            lines = data[:end].split(b"\r\n")
+            version, _, rest = lines[0].partition(b" ")
+            if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit() or not 100 <= int(rest[:3]) <= 599:
+                self._broken(client, f"its answer starts with {lines[0][:60]!r}, which is not HTTP")
+                return
+            status = int(rest[:3])
+            if status == 101:
+                self._broken(client, "it switched protocols, which nobody asked for")
+                return
+            body = data[end + 4 :]
+            data = body
         length: int | None = None
         chunked = False
         self._keep = version == b"HTTP/1.1"
-        kept = [lines[0]]
+        kept = [b"HTTP/1.1 " + rest]
         content_type = b""
         for line in lines[1:]:
             name, _, value = line.partition(b":")
@@ -200,7 +203,10 @@ class Upstream(asyncio.Protocol):
         self._sse = content_type.startswith(b"text/event-stream")
         self._tail = b""
         self.last = b""
-        if client.bodiless or status in (204, 304):
+        if status in (204, 304):
+            client.bodiless = True
+            client.plain = False
+        if client.bodiless:
             self._framing = _NONE
         elif chunked:
             self._framing = _CHUNKED
@@ -214,8 +220,8 @@ class Upstream(asyncio.Protocol):
         self._late = None
         if client.committed and (status != 200 or not self._sse):
             self._late = []
+        self._as_is = self._sse and self._late is None and not client.old_http
         client.begin(kept, length if self._framing == _LENGTH else None, sse=self._sse)
-        body = data[end + 4 :]
         if self._framing == _NONE or (self._framing == _LENGTH and not self._remaining):
             if body:
                 self._keep = False
@@ -263,7 +269,9 @@ class Upstream(asyncio.Protocol):
             return
         body = self._tail + body if self._tail else body
         cut = len(body) if body.endswith((b"\n\n", b"\r\n\r\n")) else _after_last_event(body)
-        if not cut and len(body) > MAX_EVENT:
+        if cut:
+            client.torn = False
+        elif len(body) > MAX_EVENT:
             client.torn = True
             cut = len(body)
         self._tail = body[cut:]
@@ -281,12 +289,9 @@ class Upstream(asyncio.Protocol):
             self._reset()
             client.late_error(self, status, b"".join(late)[:MAX_LATE_ERROR])
             return
-        if self._tail:
-            client.relay(self._tail + b"\n\n")
-            self.last = self._tail
-        ended_well = not self._sse or b"[DONE]" in self.last
+        last, tail = self.last if self._sse else None, self._tail
         self._reset()
-        client.relay_end(self, status, done=ended_well)
+        client.relay_end(self, status, last, tail)
 
     def _reset(self) -> None:
         self._framing = _HEAD

@@ -44,7 +44,6 @@ def test_inference_wakes(path: str) -> None:
     assert route.kind is Kind.INFERENCE
     assert route.methods == (b"POST",)
     assert route.streams == (path.encode() in STREAMS)
-    assert route.done == (path in ("/v1/chat/completions", "/v1/completions"))
     assert route.form == path.startswith("/v1/audio/")
     assert route.flavor == {
         "/v1/responses": "responses",
