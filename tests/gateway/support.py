@@ -70,13 +70,7 @@ def chunk(data: bytes) -> bytes:
 
 def event(text: str) -> bytes:
     """A chat chunk as vLLM streams it."""
-    document = {
-        "id": "chatcmpl-1",
-        "object": "chat.completion.chunk",
-        "created": 1,
-        "model": "m",
-        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
-    }
+    document = {"model": "m", "choices": [{"delta": {"content": text}}]}
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
 
@@ -416,7 +410,7 @@ def plays(*answers_: bytes, then: str = "keep") -> Handler:
             call.send(piece)
             await call.drain()
             if len(answers_) > 1:
-                await asyncio.sleep(0.001)  # its own read at the other side, most of the time; correct either way
+                await asyncio.sleep(0)  # its own read at the other side, most of the time; correct either way
         if then == "close":
             call.close()
         elif then == "abort":
