@@ -23,6 +23,7 @@ TOKEN_VARIABLE = "HEARTH_PROCESS"  # noqa: S105 - names a process, opens nothing
 STATE_VARIABLE = "HEARTH_STATE_DIR"
 SOCKET_PATH_LIMIT = 100
 """Bytes. The kernel's limit for a unix socket's path is 108 on Linux and 104 on macOS, with the closing zero."""
+SHORT_PLACE = Path("/tmp")  # noqa: S108 - a private directory is made there; $TMPDIR may be long itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class StateDir:
         path = self.path / "control.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
             return path
-        short = Path(tempfile.gettempdir()) / f"hearth-{os.getuid()}"
+        short = SHORT_PLACE / f"hearth-{os.getuid()}"
         short.mkdir(mode=0o700, exist_ok=True)
         info = short.lstat()
         if info.st_uid != os.getuid() or info.st_mode & 0o077:

@@ -109,11 +109,11 @@ def test_the_lock_ends_with_its_process(state: StateDir) -> None:
 
 
 def test_a_long_path_gets_a_short_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     deep = StateDir(tmp_path / ("d" * 90) / ("e" * 90))
     other = StateDir(tmp_path / ("d" * 90) / ("f" * 90))
     assert len(os.fsencode(deep.socket_path())) <= SOCKET_PATH_LIMIT
     assert deep.socket_path() == StateDir(deep.path).socket_path() != other.socket_path()
+    monkeypatch.setattr("hearth.local.state.SHORT_PLACE", tmp_path)
     assert stat.S_IMODE(deep.socket_path().parent.stat().st_mode) == 0o700
     deep.socket_path().parent.chmod(0o755)
     with pytest.raises(HearthError, match="only you can read"):

@@ -176,8 +176,8 @@ async def test_two_services_share_one_device(up: Start, http: aiohttp.ClientSess
         assert "in use by first" in await answer.text()
     assert is_complete(await busy)
     assert (await waiting)[0] == 200
-    order = [line.split(" ", 1)[1] for line in running.lines]
-    assert order.index("first: asleep") < next(n for n, line in enumerate(order) if "second: replica 0 ready" in line)
+    ready = await running.said("second: replica 0 ready")
+    assert running.lines.index(await running.said("first: asleep")) < running.lines.index(ready)
 
 
 async def test_a_need_beyond_the_machine_is_degraded(up: Start, http: aiohttp.ClientSession, tmp_path: Path) -> None:
