@@ -4,6 +4,9 @@ One format for every place: the stand-alone program reads it from a file, local 
 entries. Durations are seconds, sizes are bytes.
 """
 
+import difflib
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -83,7 +86,7 @@ def parse_services(document: Mapping[str, Any]) -> tuple[ServiceConfig, ...]:
     try:
         services = msgspec.convert(document, _Document).services
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{str(error).replace('`', chr(39)).replace('$.', '')}") from error
+        raise ConfigError(_explain(str(error), document)) from error
     for index, service in enumerate(services):
         _check(f"services[{index}]", service)
     _check_names(services)
@@ -104,13 +107,13 @@ def load_services(path: Path) -> tuple[ServiceConfig, ...]:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}; give the path of a services file") from error
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise ConfigError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8") from error
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, such as 2026-13-01
+        raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}; correct the file") from error
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: expected a mapping with the key 'services', found {type(document).__name__}")
+        raise ConfigError(f"{path}: found {type(document).__name__}; write a mapping with the key 'services'")
     try:
         return parse_services(document)
     except ConfigError as error:
@@ -131,8 +134,8 @@ def _check(where: str, service: ServiceConfig) -> None:
         "timeouts.idleSeconds": service.timeouts.idle_seconds,
     }
     for field, value in positive.items():
-        if not value > 0:
-            raise ConfigError(f"{where}.{field}: {value} must be larger than 0")
+        if not 0 < value < math.inf:
+            raise ConfigError(f"{where}.{field}: {value:g} must be larger than 0 and finite")
     for field, count in {
         "limits.maxHeld": service.limits.max_held,
         "limits.maxHeldBytes": service.limits.max_held_bytes,
@@ -140,21 +143,78 @@ def _check(where: str, service: ServiceConfig) -> None:
         if count < 0:
             raise ConfigError(f"{where}.{field}: {count} must not be negative")
     if not service.probe.path.startswith("/") or not _is_visible(service.probe.path):
-        raise ConfigError(f"{where}.probe.path: {service.probe.path!r} is not a path; it must start with /")
+        raise ConfigError(f"{where}.probe.path: {service.probe.path!r} is not a path; start it with /, without blanks")
     for index, endpoint in enumerate(service.endpoints):
+        if not endpoint.address or not _is_visible(endpoint.address):
+            raise ConfigError(
+                f"{where}.endpoints[{index}].address: {endpoint.address!r} is not a host; give a name or an IP"
+            )
         if not 0 < endpoint.port < 65536:
-            raise ConfigError(f"{where}.endpoints[{index}].port: {endpoint.port} is not a port (1 to 65535)")
+            raise ConfigError(f"{where}.endpoints[{index}].port: {endpoint.port} is not a port; use 1 to 65535")
+    for field, names in {"aliases": service.aliases, "hosts": service.hosts}.items():
+        for index, name in enumerate(names):
+            if not name or not name.isprintable() or name != name.strip():
+                raise ConfigError(
+                    f"{where}.{field}[{index}]: {name!r} is not a name; use visible characters or remove it"
+                )
 
 
 def _check_names(services: Sequence[ServiceConfig]) -> None:
-    owners: dict[str, str] = {}
-    for service in services:
-        for name in (service.name, *service.aliases):
-            if name in owners:
-                raise ConfigError(
-                    f"services: the model name {name!r} is used by {owners[name]!r} and {service.name!r}; rename one"
-                )
-            owners[name] = service.name
+    for what, names_of in (("model name", _model_names), ("host", _host_names)):
+        owners: dict[str, str] = {}
+        for service in services:
+            for name in names_of(service):
+                if name in owners:
+                    users = (
+                        f"{owners[name]!r} and {service.name!r}"
+                        if owners[name] != service.name
+                        else f"{service.name!r} twice"
+                    )
+                    raise ConfigError(f"services: the {what} {name!r} is used by {users}; rename one")
+                owners[name] = service.name
+
+
+def _model_names(service: ServiceConfig) -> Sequence[str]:
+    return (service.name, *service.aliases)
+
+
+def _host_names(service: ServiceConfig) -> Sequence[str]:
+    return [host.lower() for host in service.hosts]
+
+
+def _explain(error: str, document: Mapping[str, Any]) -> str:
+    """msgspec's message with the place in front, the value that is there, and what to do."""
+    text, _, place = error.replace("`", "'").partition(" - at ")
+    where = place.strip("'").removeprefix("$").removeprefix(".") or "the document"
+    found: Any = document
+    table: Any = _Document
+    for field, index in re.findall(r"(\w+)|\[(\d+)\]", place.strip("'").removeprefix("$")):
+        try:
+            found = found[field or int(index)]
+        except (LookupError, TypeError):
+            return f"{error.replace('`', chr(39))}; correct it"
+        table = _TABLES.get(field, table)
+    if unknown := re.search(r"unknown field '(.*)'", text):
+        known = table.__struct_encode_fields__
+        close = difflib.get_close_matches(unknown[1], known, n=1)
+        remedy = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+        return f"{where}: the field {unknown[1]!r} is not known; {remedy}"
+    if missing := re.search(r"required field '(.*)'", text):
+        return f"{where}: the field {missing[1]!r} is missing; add it"
+    if "enum" in text:
+        return f"{where}: {found!r} is not known; use keepalive or reject"
+    shown = repr(found)
+    return f"{where}: {shown if len(shown) <= 80 else shown[:77] + '...'} is not valid; {text[0].lower()}{text[1:]}"
+
+
+_TABLES: Mapping[str, type[msgspec.Struct]] = {
+    "services": ServiceConfig,
+    "coldStart": ColdStart,
+    "limits": Limits,
+    "probe": Probe,
+    "timeouts": Timeouts,
+    "endpoints": StaticEndpoint,
+}
 
 
 _NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._:")
