@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hearth_gateway.body import BadBody, read_form, read_json, rename_form_model, rename_model
@@ -39,6 +39,7 @@ def same(left: Any, right: Any) -> bool:
     return json.dumps(left) == json.dumps(right)
 
 
+@settings(max_examples=60)
 @given(documents())
 def test_fields_are_what_json_says(body: bytes) -> None:
     fields, document = read_json(body), json.loads(body)
@@ -46,6 +47,7 @@ def test_fields_are_what_json_says(body: bytes) -> None:
     assert same(fields.stream, document.get("stream"))
 
 
+@settings(max_examples=60)
 @given(documents(), texts.filter(bool))
 def test_renaming_changes_the_model_only(body: bytes, name: str) -> None:
     renamed = rename_model(body, name)
