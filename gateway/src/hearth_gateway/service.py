@@ -406,9 +406,8 @@ class Service:
 
     def mark_answered(self, backend: Backend) -> None:
         """A probe got a 200."""
-        if not backend.removed:
-            backend.answer()
-            self.refresh()
+        backend.answer()
+        self.refresh()
 
     def probe_targets(self) -> list[Backend]:
         """Who is worth asking: everybody while nothing is usable and somebody waits; else only those that failed us."""
