@@ -194,6 +194,13 @@ def _tolerations(runtime: InferenceRuntime, request: AcceleratorRequest) -> list
 def _resources(service: LLMService, request: AcceleratorRequest, adaptation: PodAdaptation) -> Mapping[str, Any]:
     """Extended resources go into limits only: Kubernetes copies them to requests and refuses any difference."""
     wanted = service.spec.resources
+    pages = next((name for name in adaptation.extra_limits if name.startswith("hugepages-")), None)
+    if pages and wanted.memory is None and wanted.cpu is None:
+        raise PlanningError(
+            "HugepagesNeedMemory",
+            f"the runtime's pods have {pages}, which Kubernetes refuses without memory or cpu",
+            "give spec.resources.memory",
+        )
     requests: dict[str, str] = {}
     amounts: dict[str, object] = {**adaptation.extra_limits, **request.resources}
     limits = {name: str(amount) for name, amount in sorted(amounts.items())}
