@@ -24,15 +24,18 @@ PLUGIN = PodAdaptation(
 )
 
 
+MEMORY = {"resources": {"memory": "64Gi"}}
+
+
 def spec(pod: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"pod": pod, **more}
 
 
 def test_the_plugins_additions_are_the_pods() -> None:
-    made = plan(hearth_pod=lambda: PLUGIN)
+    made = plan(MEMORY, hearth_pod=lambda: PLUGIN)
     pod, serving = made.pod["spec"], made.serving
     assert serving["command"] == ["/entry"]
-    assert serving["resources"]["limits"] == {"acme.dev/chip": "1", "hugepages-2Mi": "1Gi"}
+    assert serving["resources"]["limits"] == {"acme.dev/chip": "1", "hugepages-2Mi": "1Gi", "memory": "64Gi"}
     assert [volume["name"] for volume in pod["volumes"]] == ["cache", "host-0", "host-1"]
     assert pod["runtimeClassName"] == "vendor"
     assert made.no_device_env == PLUGIN.no_device_env
@@ -50,7 +53,7 @@ def test_the_runtimes_data_wins_and_the_plan_says_so() -> None:
         "hostIPC": True,
         "noDeviceEnv": [{"name": "ACME_VISIBLE_DEVICES", "value": "void"}],
     }
-    made = plan(runtime_spec=spec(own), hearth_pod=lambda: PLUGIN)
+    made = plan(MEMORY, spec(own), hearth_pod=lambda: PLUGIN)
     pod, serving = made.pod["spec"], made.serving
     assert pod["runtimeClassName"] == "own"
     assert pod["hostIPC"] is True
@@ -84,7 +87,7 @@ def test_the_runtimes_data_wins_and_the_plan_says_so() -> None:
 
 
 def test_the_vendors_mounts_can_be_switched_off() -> None:
-    made = plan(runtime_spec=spec({"vendorMounts": False}), hearth_pod=lambda: PLUGIN)
+    made = plan(MEMORY, spec({"vendorMounts": False}), hearth_pod=lambda: PLUGIN)
     assert [volume["name"] for volume in made.pod["spec"]["volumes"]] == ["cache"]
 
 

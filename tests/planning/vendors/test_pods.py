@@ -148,7 +148,9 @@ def test_a_tie_names_the_tied_and_asks_to_pin() -> None:
         )
         for name in ("mine", "yours")
     ]
-    with pytest.raises(PlanningError, match="mine, yours share the highest priority 0; pin one with spec.runtime.name"):
+    with pytest.raises(
+        PlanningError, match=r"mine, yours share the highest priority 0; pin one with spec\.runtime\.name"
+    ):
         make_plan(SEED, runtimes=[*PACKAGED.values(), *own], host=HOST, target="cluster")
     only = make_plan(SEED, runtimes=[*PACKAGED.values(), own[0]], host=HOST, target="cluster")
     assert only.runtime.metadata.name == "mine"
