@@ -89,12 +89,13 @@ class Gateway:
         table: dict[str, Service] = {}
         for name, config in wanted.items():
             service = self.services.get(name)
+            had_static = service is not None and service.config.endpoints
             if service is None:
                 service = Service(config, loop, on_edge=self._edge, on_cold=self._prober.ensure)
             elif service.config != config:
                 service.reconfigure(config)
             table[name] = service
-            if config.endpoints or (service.backends and self._has_static(service)):
+            if config.endpoints or had_static:
                 static = [Endpoint(f"{e.address}:{e.port}", e.address, e.port) for e in config.endpoints]
                 self._take_endpoints(service, static)
         self.services = table
@@ -294,9 +295,6 @@ class Gateway:
     def _edge(self, name: str) -> None:
         for callback in self._subscribers:
             callback(name)
-
-    def _has_static(self, service: Service) -> bool:
-        return bool(service.config.endpoints)
 
     def _take_endpoints(self, service: Service, endpoints: list[Endpoint]) -> None:
         for backend in service.set_endpoints(endpoints):

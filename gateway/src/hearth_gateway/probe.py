@@ -23,17 +23,15 @@ class Prober:
     """One task per service with something to ask; none otherwise."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[Service, asyncio.Task[None]] = {}  # not by name: a service may be removed and come back
 
     def ensure(self, service: Service) -> None:
         """Probe until nothing is left to ask."""
-        name = service.config.name
-        if name not in self._tasks:
-            task = asyncio.get_running_loop().create_task(self._run(service), name=f"probe {name}")
-            self._tasks[name] = task
+        if service not in self._tasks:
+            task = asyncio.get_running_loop().create_task(self._run(service), name=f"probe {service.name}")
+            self._tasks[service] = task
 
     async def _run(self, service: Service) -> None:
-        name = service.config.name
         asked: dict[str, asyncio.Task[None]] = {}
         try:
             while service.is_waiting():
@@ -43,7 +41,7 @@ class Prober:
                         asked[backend.id] = asyncio.create_task(self._ask(service, backend, asked))
                 await asyncio.sleep(SUSPECT_INTERVAL if service.usable else service.config.probe.interval_seconds)
         finally:
-            self._tasks.pop(name, None)
+            self._tasks.pop(service, None)
             for task in list(asked.values()):
                 task.cancel()
 

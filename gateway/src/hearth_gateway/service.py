@@ -427,9 +427,6 @@ class Service:
         """Recompute who is usable; the first one ends the activation and releases the held requests."""
         self.usable = [backend for backend in self.backends.values() if backend.usable]
         if not self.usable:
-            if self._ramp is not None:
-                self._ramp.cancel()
-                self._ramp = None
             if self.held:
                 self._activate(self._now())
             return
