@@ -187,9 +187,9 @@ class Service:
             self.in_flight += 1
             backend.in_flight += 1
             self.last_request = self._now()
+            request.forward(backend)
             if not self._told:
                 self._tell()
-            request.forward(backend)
         else:
             self._admit_without_capacity(request)
 
@@ -199,9 +199,9 @@ class Service:
         self.in_flight += 1
         backend.in_flight += 1
         self.last_request = self._now()
+        request.forward(backend)
         if not self._told:
             self._tell()
-        request.forward(backend)
 
     def _admit_without_capacity(self, request: Request) -> None:
         now = self._now()

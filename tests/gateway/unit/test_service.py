@@ -406,6 +406,15 @@ def test_a_subscriber_may_act_at_once() -> None:
     assert bench.service.held_bytes == 0
 
 
+def test_a_subscriber_may_take_the_backend_away_at_once() -> None:
+    bench = Bench()
+    bench.ready(9001)
+    bench.service._on_edge = lambda _: bench.ready()
+    request = bench.admit()
+    assert request.state == "sent"  # it was on its way before anybody was told
+    assert bench.admit().state == "held"
+
+
 # ---------------------------------------------------------------- wake
 
 
