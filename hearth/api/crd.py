@@ -233,6 +233,8 @@ class _Converter:
             self._attach_rules(model, schema)
             self._default_parents(model, schema)
         unknown = schema.keys() - _KEYWORDS
+        if not schema.get("x-kubernetes-int-or-string"):
+            unknown |= schema.keys() & {"anyOf"}
         if unknown:
             raise ValueError(
                 f"{path}: a structural schema cannot say {', '.join(sorted(unknown))}; write the field otherwise"
@@ -247,8 +249,8 @@ class _Converter:
                 name = schema.pop("$ref").rpartition("/")[2]
                 schema = {**deepcopy(self._definitions[name]), **schema, _MODEL: name}
             elif "anyOf" in schema and {"type": "null"} in schema["anyOf"]:
-                (choice,) = (choice for choice in schema.pop("anyOf") if choice != {"type": "null"})
-                schema = {**choice, **schema}
+                choices = [choice for choice in schema.pop("anyOf") if choice != {"type": "null"}]
+                schema = {**(choices[0] if len(choices) == 1 else {"anyOf": choices}), **schema}
             else:
                 return schema
 

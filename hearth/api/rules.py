@@ -193,6 +193,7 @@ RULES: Final[Mapping[type[BaseModel], Mapping[str, tuple[Rule, ...]]]] = Mapping
                 Rule(
                     f"!('{name}' in self)",
                     f"'{name}' is for the service to say; write it as spec.resources.{name} of the LLMService",
+                    field=name,
                 )
                 for name in ("cpu", "memory")
             )

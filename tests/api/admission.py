@@ -1,0 +1,155 @@
+"""What an API server does with an object of a CRD: prune, fill defaults, check the schema, check the rules.
+
+The order and the meaning are those of Kubernetes 1.34's apiextensions-apiserver; JSON Schema and CEL are evaluated by
+libraries. The functions that Kubernetes adds to CEL are given here.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+import cel
+import jsonschema
+
+from hearth.api.crd import crds
+from hearth.api.durations import parse_duration
+from hearth.api.quantities import parse_quantity
+
+Schema = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """`by` says what refused: the schema, strict field validation, or `rule` with the rule's expression."""
+
+    path: str
+    message: str
+    by: str
+    expression: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The object as the server would store it, and why it would not."""
+
+    stored: dict[str, Any]
+    refusals: tuple[Refusal, ...]
+
+
+@cache
+def schemas() -> dict[str, Schema]:
+    """The schemas of both kinds."""
+    return {crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in crds()}
+
+
+def admit(manifest: dict[str, Any]) -> Verdict:
+    """What `kubectl apply` of a manifest would end in."""
+    schema, stored = schemas()[manifest["kind"]], copy.deepcopy(manifest)
+    unknown = [Refusal(path, "unknown field", "strict") for path in prune(schema, stored, root=True)]
+    fill(schema, stored)
+    faults = [
+        Refusal(path_of(error.absolute_path), error.message, "schema")
+        for error in jsonschema.Draft202012Validator(schema).iter_errors(stored)
+    ]
+    if manifest["apiVersion"] != "serving.hearth.dev/v1alpha1":
+        faults.append(Refusal("apiVersion", "no matches for kind", "discovery"))
+    if not isinstance(stored.get("metadata"), dict) or "name" not in stored["metadata"]:
+        faults.append(Refusal("metadata.name", "name or generateName is required", "metadata"))
+    # Kubernetes does not evaluate rules on objects of the wrong shape either.
+    broken = list(judge(schema, stored)) if not faults else []
+    return Verdict(stored, (*unknown, *faults, *broken))
+
+
+def path_of(steps: Any) -> str:
+    """`spec.container.env[2].name`."""
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+
+
+def is_open(schema: Schema) -> bool:
+    return "properties" not in schema or bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+
+
+def parts(schema: Schema, value: Any) -> Iterator[tuple[str | int, Schema, Any]]:
+    """The parts of a value that the schema knows, with their own schemas."""
+    if isinstance(value, dict):
+        for name, part in list(value.items()):
+            inner = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
+            if inner:
+                yield name, inner, part
+    elif isinstance(value, list) and "items" in schema:
+        for number, part in enumerate(value):
+            yield number, schema["items"], part
+
+
+def prune(schema: Schema, value: Any, path: str = "", *, root: bool = False) -> Iterator[str]:
+    """Takes unknown fields and nulls away; yields the paths of the unknown ones."""
+    if isinstance(value, dict) and not is_open(schema):
+        for name in value.keys() - schema["properties"].keys():
+            del value[name]
+            yield f"{path}.{name}".lstrip(".")
+        for name in [name for name, part in value.items() if part is None]:
+            del value[name]
+    for step, inner, part in parts(schema, value):
+        if not (root and step == "metadata"):  # the server has a schema of its own for it
+            yield from prune(inner, part, f"{path}.{step}")
+
+
+def fill(schema: Schema, value: Any) -> None:
+    """Fills in the defaults, from the outside to the inside."""
+    if isinstance(value, dict):
+        for name, inner in schema.get("properties", {}).items():
+            if "default" in inner and name not in value:
+                value[name] = copy.deepcopy(inner["default"])
+    for _, inner, part in parts(schema, value):
+        fill(inner, part)
+
+
+def judge(schema: Schema, value: Any, path: str = "") -> Iterator[Refusal]:
+    """Evaluates the rules."""
+    for rule in schema.get("x-kubernetes-validations", ()):
+        place = f"{path}{rule.get('fieldPath', '')}".lstrip(".")
+        try:
+            holds = evaluate(rule["rule"], value)
+        except RuntimeError as error:  # such as a duration out of range: the server refuses the object as well
+            yield Refusal(place, str(error), "error")
+            continue
+        if not holds:
+            message = rule.get("message") or evaluate(rule["messageExpression"], value)
+            yield Refusal(place, message, "rule", rule["rule"])
+    for step, inner, part in parts(schema, value):
+        yield from judge(inner, part, f"{path}{path_of([step]) if isinstance(step, int) else f'.{step}'}")
+
+
+@cache
+def compiled(expression: str) -> cel.Program:
+    # The library's own durations know neither Greek microseconds nor the range of Go's, and cannot be replaced.
+    return cel.compile(expression.replace("duration(", "go_duration("))
+
+
+def evaluate(expression: str, value: Any) -> Any:
+    """The result of a CEL expression."""
+    return compiled(expression).execute(cel.Context({"self": value}, FUNCTIONS))
+
+
+def sign(quantity: dict[str, str]) -> int:
+    """-1, 0 or 1. Kubernetes caps an amount that is too large instead of refusing it."""
+    try:
+        value = parse_quantity(quantity["text"]).value
+    except ValueError as error:
+        if "too large" not in str(error):
+            raise
+        value = Decimal(-1 if quantity["text"].startswith("-") else 1)
+    return (value > 0) - (value < 0)
+
+
+FUNCTIONS = {
+    "quantity": lambda text: {"text": text},
+    "sign": sign,
+    "go_duration": lambda text: parse_duration(text).nanoseconds,
+    "getSeconds": lambda nanoseconds: nanoseconds // 10**9,
+}
