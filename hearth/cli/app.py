@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from hearth.cli import crds, explain, get, logs, plugins, render, scale, up
+from hearth.cli import crds, explain, get, logs, plugins, render, runtimes, scale, up
 
 if TYPE_CHECKING:
     from hearth.api import HearthError
@@ -42,11 +42,16 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "default_map": {**_HELP_DEFAULT, **dict.fromkeys(_COMMANDS, _HELP_DEFAULT)},
+        "default_map": {
+            **_HELP_DEFAULT,
+            **dict.fromkeys(_COMMANDS, _HELP_DEFAULT),
+            "runtimes": {**_HELP_DEFAULT, **dict.fromkeys(runtimes.COMMANDS, _HELP_DEFAULT)},
+        },
     },
 )
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(runtimes.app, name="runtimes")
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so

@@ -10,7 +10,7 @@ from hearth.planning.model import Target
 from hearth.planning.plan import Plan, make_plan
 from hearth.planning.probes import Probes
 from hearth.planning.scaling import Scaling
-from hearth.planning.selection import available_runtimes
+from hearth.planning.selection import available_runtimes, named_runtime
 from hearth.plugins import ResolvedModel, VendorInfo
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "local_inventory_sources",
     "local_launch",
     "make_plan",
+    "named_runtime",
     "startup_seconds",
 ]

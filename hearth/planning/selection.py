@@ -28,6 +28,22 @@ def available_runtimes(own: Iterable[InferenceRuntime], host: VendorHost) -> tup
     return tuple(by_name[name] for name in sorted(by_name))
 
 
+def named_runtime(
+    name: str, runtimes: Sequence[InferenceRuntime], *, field: str = "spec.runtime.name"
+) -> InferenceRuntime:
+    """Return the runtime of that name. Raises PlanningError (`RuntimeNotFound`), with the names that there are."""
+    for runtime in runtimes:
+        if runtime.metadata.name == name:
+            return runtime
+    known = sorted(runtime.metadata.name for runtime in runtimes)
+    similar = difflib.get_close_matches(name, known, n=1)
+    raise PlanningError(
+        "RuntimeNotFound",
+        f"{field}: there is no InferenceRuntime {name!r}",
+        (f"did you mean {similar[0]!r}? " if similar else "") + f"known: {', '.join(known) or 'none'}",
+    )
+
+
 def select_runtime(
     service: LLMService, runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target
 ) -> Selection:
@@ -46,16 +62,7 @@ def select_runtime(
 def _by_name(
     name: str, vendors: Sequence[str], runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target
 ) -> Selection:
-    found = [runtime for runtime in runtimes if runtime.metadata.name == name]
-    if not found:
-        known = sorted(runtime.metadata.name for runtime in runtimes)
-        similar = difflib.get_close_matches(name, known, n=1)
-        raise PlanningError(
-            "RuntimeNotFound",
-            f"spec.runtime.name: there is no InferenceRuntime {name!r}",
-            (f"did you mean {similar[0]!r}? " if similar else "") + f"known: {', '.join(known) or 'none'}",
-        )
-    runtime = found[0]
+    runtime = named_runtime(name, runtimes)
     _require(runtime, host, target)
     warnings = []
     if vendors and runtime.spec.vendor not in vendors:
