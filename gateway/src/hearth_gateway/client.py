@@ -51,6 +51,12 @@ _HOP: Final = frozenset(
 )
 
 
+def _odd_length(value: bytes) -> int:
+    """A Content-Length with white space or leading zeros; what the parser refuses is 0 here."""
+    value = value.strip(b" \t").lstrip(b"0")
+    return int(value) if value.isdigit() and len(value) <= 20 else 0
+
+
 class _Validator:
     """httptools asks its protocol object for callbacks; we need only its verdict."""
 
@@ -217,7 +223,9 @@ class Client(asyncio.Protocol):
 
     def _start(self, data: bytes) -> None:
         if data[0] < 32:
-            data = data.lstrip(b"\r\n") or b"\r"  # stray line ends before a request are allowed
+            data = data.lstrip(b"\r\n")  # stray line ends before a request are allowed
+            if not data:
+                return
         end = data.find(b"\r\n\r\n")
         limits = self.gateway.limits
         if end < 0 or end > limits.max_head_bytes:
@@ -228,7 +236,8 @@ class Client(asyncio.Protocol):
         special = False
         for name, value in _SPECIAL.findall(data[:end].lower()):
             if name == b"content-length":
-                length = int(value) if len(value) < 16 and value.isdigit() else 0  # the parser judges the rest
+                # Who counts differently from the parser takes a body for the next request.
+                length = int(value) if len(value) < 16 and value.isdigit() else _odd_length(value)
             elif name == b"host":
                 if host is not None:
                     self._bad_request("it has two Host headers")
@@ -254,6 +263,9 @@ class Client(asyncio.Protocol):
             data = data[:total]
         try:
             parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._bad_request("it asks for a tunnel, and this is not a proxy")
+            return
         except httptools.HttpParserError as error:
             self._bad_request(str(error))
             return
@@ -307,6 +319,9 @@ class Client(asyncio.Protocol):
         parser = httptools.HttpRequestParser(collector)
         try:
             parser.feed_data(head)
+        except httptools.HttpParserUpgrade:
+            self._bad_request("it asks for a tunnel, and this is not a proxy")
+            return
         except httptools.HttpParserError as error:
             self._bad_request(str(error))
             return
@@ -416,7 +431,7 @@ class Client(asyncio.Protocol):
         if self._reserved:
             self._return_budget()
         line = message[: message.find(b"\r\n")]
-        method, target, version = line.split(b" ", 2)
+        method, target, version = line.split(b" ", 2) if line.count(b" ") >= 2 else (b"GET", line, b"HTTP/0.9")
         if version != b"HTTP/1.1":
             if version != b"HTTP/1.0":
                 self._bad_request(f"its version is {version.decode(errors='replace')}; this port speaks HTTP/1.1")
