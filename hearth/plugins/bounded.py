@@ -1,0 +1,57 @@
+"""Calling what belongs to others without waiting for ever."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_Work = tuple[Callable[[], Any], "SimpleQueue[tuple[Any, BaseException | None]]"]
+
+
+class HookTimeout(Exception):
+    """A call did not end in time. It may still run in its thread, which nobody waits for."""
+
+
+class BoundedCaller:
+    """Runs functions one at a time in a thread of its own, and gives up on those that take too long.
+
+    The thread is kept between calls, because starting one costs more than most calls. After a timeout the thread is
+    left to itself, a daemon, and the next call gets a new one. Calls from several threads wait for each other.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inbox: SimpleQueue[_Work] | None = None
+
+    def call(self, function: Callable[[], T], seconds: float) -> T:
+        """Return what the function returns; raise what it raises, SystemExit included, or HookTimeout."""
+        with self._lock:
+            if self._inbox is None:
+                self._inbox = SimpleQueue()
+                threading.Thread(target=_serve, args=(self._inbox,), name="vendor-hooks", daemon=True).start()
+            outbox: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+            self._inbox.put((function, outbox))
+            try:
+                result, error = outbox.get(timeout=seconds)
+            except Empty:
+                self._inbox = None
+                raise HookTimeout(f"it did not return within {seconds:g} s") from None
+        if error is not None:
+            raise error
+        value: T = result
+        return value
+
+
+def _serve(inbox: SimpleQueue[_Work]) -> None:
+    while True:
+        function, outbox = inbox.get()
+        try:
+            outcome: tuple[Any, BaseException | None] = (function(), None)
+        except BaseException as exc:  # noqa: BLE001 - handed to the caller, who raises it
+            outcome = (None, exc)
+        outbox.put(outcome)
+        del function, outbox, outcome

@@ -1,0 +1,59 @@
+"""The runtimes that a plugin ships are good ones: law 14."""
+
+from __future__ import annotations
+
+from hearth.api import HearthError, InferenceRuntime, LLMService, parse_manifests
+from hearth.planning import Target, make_plan
+from hearth.testing.law import LawBroken
+from hearth.testing.search import Search
+from hearth.testing.subject import Subject
+
+_HOOK = "hearth_runtimes"
+
+
+def packaged_runtimes(subject: Subject, search: Search) -> None:
+    """They parse, belong to this vendor, have one name each, and render for every target that the vendor claims."""
+    del search
+    outcome = subject.call(_HOOK)
+    if outcome.kind != "value":
+        return
+    found = subject.host.runtimes()
+    problem = subject.host.problem(subject.vendor)
+    if problem is not None:
+        raise LawBroken(problem, hook=_HOOK, remedy="mend the file; `hearth plugins` shows this too")
+    names = [packaged.manifest.metadata.name for packaged in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise LawBroken(f"two files hold {name!r}", hook=_HOOK, remedy="give each runtime a name of its own")
+    for packaged in found:
+        runtime = packaged.manifest
+        again = parse_manifests(packaged.text, file=packaged.origin).runtimes[0]
+        if again != InferenceRuntime.model_validate(runtime.to_wire()):
+            raise LawBroken(
+                f"{packaged.origin} reads differently when it is written and read again",
+                hook=_HOOK,
+                remedy="report this to Hearth with the file",
+            )
+        for target in subject.targets:
+            _render(subject, runtime, packaged.origin, target)
+
+
+def _render(subject: Subject, runtime: InferenceRuntime, origin: str, target: Target) -> None:
+    name = runtime.metadata.name
+    service = LLMService.model_validate(
+        {
+            "metadata": {"name": "tiny"},
+            "spec": {"model": {"source": {"uri": "hf://acme/tiny"}}, "runtime": {"name": name}},
+        }
+    )
+    hooks = ("hearth_accelerator", "hearth_env", "hearth_probes", "hearth_metrics", "hearth_pod")
+    try:
+        make_plan(service, runtimes=[runtime], host=subject.host, target=target)
+    except HearthError as refusal:
+        if getattr(refusal, "hook", "") in hooks:
+            return  # what a hook gets wrong is told by the laws of hooks
+        raise LawBroken(
+            f"{origin} does not render for the target {target}: {refusal}",
+            hook=_HOOK,
+            remedy="try it: hearth explain -f service.yaml with spec.runtime.name",
+        ) from refusal
