@@ -276,12 +276,10 @@ class VendorHost:
         return self._failure(self.adapter(ctx.runtime), hook, problem)
 
     def _checked(self, hook: str, expected: type[T], ctx: RenderContext, **arguments: object) -> T | None:
+        from hearth.plugins.copies import own_copy
+
         vendor = self.adapter(ctx.runtime)
-        own = replace(
-            ctx,
-            service=ctx.service.model_copy(deep=True),
-            runtime=ctx.runtime.model_copy(deep=True),
-        )
+        own = replace(ctx, service=own_copy(ctx.service), runtime=own_copy(ctx.runtime))
         return self._validate(vendor, hook, expected, self._call(vendor, hook, ctx=own, **arguments))
 
     def _call(self, vendor: str, hook: str, **arguments: object) -> Any:
