@@ -208,6 +208,7 @@ class Client(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writing_paused = True
+        self.plain = False  # so that _next is asked before another request is served
         if self.upstream is not None and not self.upstream.closed:
             self.upstream.paused = True
             self.upstream.transport.pause_reading()
@@ -218,6 +219,8 @@ class Client(asyncio.Protocol):
         if upstream is not None and upstream.paused and not upstream.closed:
             upstream.paused = False
             upstream.transport.resume_reading()
+        if self.state == RESUMING:
+            self.gateway.soon(self._resume)
 
     # ---------------------------------------------------------------- reading a request
 
@@ -678,15 +681,26 @@ class Client(asyncio.Protocol):
 
     def timed_out(self, seconds: float) -> None:
         """The backend was silent for too long."""
-        service, backend = self.service, self.backend
+        service = self.service
         assert service is not None
-        assert backend is not None
+        text = f"The backend of `{service.config.name}` sent nothing for {seconds:g} s."
+        self._give_up(service, Failure(504, "backend_timeout", text))
+
+    def stop(self, failure: Failure) -> None:
+        """The gateway waits no longer: a request on its way here or at a backend ends with ``failure``."""
+        if self.state in (SENT, ANSWERING):
+            assert self.service is not None
+            self._give_up(self.service, failure)
+        elif self.state in (HEAD, BODY):
+            self._fail_and_close(failure)
+
+    def _give_up(self, service: Service, failure: Failure) -> None:
+        assert self.backend is not None
         if self.upstream is not None:
             self.upstream.abort()
             self.upstream = None
-        service.done(backend)
-        text = f"The backend of `{service.config.name}` sent nothing for {seconds:g} s."
-        self._report(Failure(504, "backend_timeout", text))
+        service.done(self.backend)
+        self._report(failure)
 
     def _report(self, failure: Failure) -> None:
         """A failure after the request was sent, in whatever form the client can still understand."""
@@ -705,7 +719,6 @@ class Client(asyncio.Protocol):
         else:
             # The status is sent and no event can follow: an answer that stays incomplete is the only error left.
             self.state = CLOSED
-            self.gateway.left(self)
             self.service = self.backend = None
             self.transport.abort()
 
@@ -817,20 +830,23 @@ class Client(asyncio.Protocol):
             return
         if not self.plain or self.replayed or self.admitted:
             self._forget()
-        if self._pending:
+        if self._writing_paused:
+            self._since_now(RESUMING)  # answers wait for their reader, and requests for their answers
+        elif self._pending:
             # Not from here: a long row of pipelined requests must not become a deep stack.
-            self.state = RESUMING
+            self._since_now(RESUMING)
             self.gateway.soon(self._resume)
 
     def _resume(self) -> None:
-        if self.state != RESUMING:
+        if self.state != RESUMING or self._writing_paused:
             return
         self.state = IDLE
         pending, self._pending = self._pending, b""
         if self._read_paused:
             self._read_paused = False
             self.transport.resume_reading()
-        self._start(pending)
+        if pending:
+            self._start(pending)
 
     def _forget(self) -> None:
         """Drop what only a held, replayed or unusual request leaves behind."""
@@ -841,8 +857,7 @@ class Client(asyncio.Protocol):
         self.route = None
 
     def _shut(self) -> None:
-        self.state = CLOSED
-        self.gateway.left(self)
+        self._since_now(CLOSED)  # and counted until the last byte is read
         if not self.transport.is_closing():
             self.transport.close()
 

@@ -24,6 +24,7 @@ from .upstream import CONNECT_TIMEOUT, POOL_IDLE, Upstream
 log = logging.getLogger("hearth.gateway")
 
 SWEEP_INTERVAL = 1.0
+FLUSH = 1.0  # seconds that a stop gives clients to read the last error
 LINGER = 5.0  # seconds that a refused sender may go on sending until the connection is cut
 BACKLOG = 4096
 _MEMO = 4096  # entries
@@ -145,11 +146,16 @@ class Gateway:
             if connection.state == client.IDLE:
                 connection.transport.close()
         deadline = self.now() + grace
-        while self.connections and self.now() < deadline:
+        while any(map(_is_busy, self.connections)) and self.now() < deadline:
             await asyncio.sleep(0.02)
         stopping = Failure(503, "stopping", "The gateway stops. Retry later.", retry_after=1)
         for service in self.services.values():
             service.refuse_held(stopping)
+        for connection in list(self.connections):
+            connection.stop(stopping)
+        deadline = self.now() + FLUSH
+        while any(each.transport.get_write_buffer_size() for each in self.connections) and self.now() < deadline:
+            await asyncio.sleep(0.01)
         for connection in list(self.connections):
             connection.transport.abort()
         if self._sweeper is not None:
@@ -356,7 +362,7 @@ class Gateway:
                 connection.seen_serial = connection.serial
                 connection.since = now
             elif age > self.limits.idle_timeout_seconds:
-                connection.transport.close()
+                connection.transport.abort()  # close would wait for a client that does not read
         elif state in (client.SENT, client.ANSWERING) and connection.service is not None:
             upstream = connection.upstream
             timeouts = connection.service.config.timeouts
@@ -365,6 +371,13 @@ class Gateway:
                 connection.since = now
             elif age > (limit := timeouts.first_byte_seconds if state == client.SENT else timeouts.idle_seconds):
                 connection.timed_out(limit)
+        elif state in (client.RESUMING, client.CLOSED) and age > self.limits.idle_timeout_seconds:
+            connection.transport.abort()  # it does not read what it was sent
+
+
+def _is_busy(connection: Client) -> bool:
+    """Whether a stop should wait for it: a request is on its way, or an answer is not read to its end."""
+    return connection.state != client.CLOSED or connection.transport.get_write_buffer_size() > 0
 
 
 def _empty_pool(backend: Backend) -> None:
