@@ -18,7 +18,6 @@ from hearth.local.state import StateDir
 from hearth.local.supervisor import Supervisor
 from hearth.plugins import VendorHost
 from hearth_gateway import Gateway
-from hearth_gateway.failure import Failure
 
 WATCH_PERIOD = 0.5
 """Seconds between looks at the manifest files."""
@@ -191,7 +190,7 @@ async def _drain(
     supervisor: Supervisor, gateway: Gateway, signals: "_Signals", configuration: Configuration, screen: Screen
 ) -> None:
     """Refuse what is held, let what is in flight end, stop the backends; the second signal cuts all of it short."""
-    _refuse_held(gateway)
+    gateway.refuse_held()
     busy = supervisor.in_flight()
     if busy:
         requests = "1 request" if busy == 1 else f"{busy} requests"
@@ -208,17 +207,11 @@ async def _drain(
         supervisor.kill()
     await stopping
     force.cancel()
-    _refuse_held(gateway)
+    gateway.refuse_held()
     with suppress(TimeoutError):
         async with asyncio.timeout(0 if signals.second.is_set() else CLOSING):
             await closing
     screen.tell("", "stopped")
-
-
-def _refuse_held(gateway: Gateway) -> None:
-    """Requests that wait for a backend get their answer now: none will come."""
-    for service in gateway.services.values():
-        service.refuse_held(Failure(503, "stopping", "Hearth stops. Retry later.", retry_after=5))
 
 
 class _Signals:

@@ -136,6 +136,11 @@ class Gateway:
             backend.idle.append(waiter)
             await waiter
 
+    def refuse_held(self) -> None:
+        """Answer every request that waits for a backend now: none will come, the process is about to stop."""
+        for service in self.services.values():
+            service.refuse_held(STOPPING)
+
     async def stop(self, grace: float) -> None:
         """Accept no more, give what is held or in flight ``grace`` seconds to end, then close everything."""
         self.draining = True
@@ -148,11 +153,9 @@ class Gateway:
         deadline = self.now() + grace
         while any(map(_is_busy, self.connections)) and self.now() < deadline:
             await asyncio.sleep(0.02)
-        stopping = Failure(503, "stopping", "The gateway stops. Retry later.", retry_after=1)
-        for service in self.services.values():
-            service.refuse_held(stopping)
+        self.refuse_held()
         for connection in list(self.connections):
-            connection.stop(stopping)
+            connection.stop(STOPPING)
         deadline = self.now() + FLUSH
         while any(each.transport.get_write_buffer_size() for each in self.connections) and self.now() < deadline:
             await asyncio.sleep(0.01)

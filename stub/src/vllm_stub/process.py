@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import socket
-import sys
 from asyncio.base_events import Server as TcpServer
 
 from aiohttp import web
@@ -12,6 +11,7 @@ from vllm_stub import VERSION
 from vllm_stub.engine import Engine
 from vllm_stub.metrics import Metrics
 from vllm_stub.options import Options
+from vllm_stub.output import write_line
 from vllm_stub.server import Api
 
 BACKLOG = 2048
@@ -41,8 +41,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def say(text: str) -> None:
     """A log line as vLLM writes them, less the clock."""
-    sys.stdout.write(f"INFO {text}\n")
-    sys.stdout.flush()
+    write_line(f"INFO {text}")
 
 
 async def _serve(options: Options, listener: socket.socket) -> int:

@@ -1,6 +1,5 @@
 """The HTTP surface: routes, authorisation, and every answer that needs no engine."""
 
-import sys
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any
@@ -17,6 +16,7 @@ from vllm_stub.faults import Faults
 from vllm_stub.inference import BASE_HEADERS, JSON_TYPE, Handler, Inference, read_data
 from vllm_stub.metrics import Metrics
 from vllm_stub.options import Options
+from vllm_stub.output import write_line
 from vllm_stub.requests import (
     chat_tokens,
     check_model,
@@ -213,5 +213,4 @@ def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 
 def _log_access(request: web.BaseRequest, peer: tuple[str, int] | None, status: int) -> None:
     client = f"{peer[0]}:{peer[1]}" if peer else "-"
-    sys.stdout.write(f'INFO:     {client} - "{request.method} {request.path_qs} HTTP/1.1" {status}\n')
-    sys.stdout.flush()
+    write_line(f'INFO:     {client} - "{request.method} {request.path_qs} HTTP/1.1" {status}')
