@@ -47,6 +47,11 @@ def schemas() -> dict[str, Schema]:
     return {crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in crds()}
 
 
+@cache
+def validator(kind: str) -> jsonschema.Draft202012Validator:
+    return jsonschema.Draft202012Validator(schemas()[kind])
+
+
 def admit(manifest: dict[str, Any]) -> Verdict:
     """What `kubectl apply` of a manifest would end in."""
     schema, stored = schemas()[manifest["kind"]], copy.deepcopy(manifest)
@@ -54,7 +59,7 @@ def admit(manifest: dict[str, Any]) -> Verdict:
     fill(schema, stored)
     faults = [
         Refusal(path_of(error.absolute_path), error.message, "schema")
-        for error in jsonschema.Draft202012Validator(schema).iter_errors(stored)
+        for error in validator(manifest["kind"]).iter_errors(stored)
     ]
     if manifest["apiVersion"] != "serving.hearth.dev/v1alpha1":
         faults.append(Refusal("apiVersion", "no matches for kind", "discovery"))

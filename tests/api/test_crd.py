@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ def nodes(schema: Schema, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[st
         yield from nodes(schema["additionalProperties"], (*path, "*"))
 
 
+@cache
 def crd(kind: str) -> dict[str, Any]:
     (found,) = (each for each in crds() if each["spec"]["names"]["kind"] == kind)
     return found
