@@ -24,6 +24,7 @@ from .upstream import CONNECT_TIMEOUT, POOL_IDLE, Upstream
 log = logging.getLogger("hearth.gateway")
 
 SWEEP_INTERVAL = 1.0
+STOPPING = Failure(503, "stopping", "The gateway stops. Retry later.", retry_after=5)
 FLUSH = 1.0  # seconds that a stop gives clients to read the last error
 LINGER = 5.0  # seconds that a refused sender may go on sending until the connection is cut
 BACKLOG = 4096
