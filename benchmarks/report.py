@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import sys
-import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -43,15 +42,13 @@ def machine() -> dict[str, Any]:
         "load_average": os.getloadavg()[0],
         "kernel": platform.release(),
         "python": platform.python_version(),
-        "python_optimized": "--enable-optimizations" in (sysconfig.get_config_var("CONFIG_ARGS") or ""),
     }
 
 
 def describe(facts: Mapping[str, Any]) -> str:
     """`machine()` as a line."""
-    build = "" if facts["python_optimized"] else " (built without profile-guided optimization: slower)"
     return (
-        f"{facts['cores']} cores, {facts['cpu']}, Linux {facts['kernel']}, Python {facts['python']}{build}, "
+        f"{facts['cores']} cores, {facts['cpu']}, Linux {facts['kernel']}, Python {facts['python']}, "
         f"load average {facts['load_average']:.2f} at the start"
     )
 
