@@ -686,6 +686,13 @@ class Client(asyncio.Protocol):
         text = f"The backend of `{service.config.name}` sent nothing for {seconds:g} s."
         self._give_up(service, Failure(504, "backend_timeout", text))
 
+    def drain(self) -> None:
+        """No further request on this connection: close it when the one that is on its way is answered."""
+        self._close = True
+        self.plain = False
+        if self.state == IDLE:
+            self.transport.close()
+
     def stop(self, failure: Failure) -> None:
         """The gateway waits no longer: a request on its way here or at a backend ends with ``failure``."""
         if self.state in (SENT, ANSWERING):

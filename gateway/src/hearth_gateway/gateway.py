@@ -149,8 +149,7 @@ class Gateway:
         if self._server is not None:
             self._server.close()
         for connection in list(self.connections):
-            if connection.state == client.IDLE:
-                connection.transport.close()
+            connection.drain()
         deadline = self.now() + grace
         while any(map(_is_busy, self.connections)) and self.now() < deadline:
             await asyncio.sleep(0.02)
