@@ -83,6 +83,7 @@ class Edge:
 
     gateway: Gateway
     failures: list[dict[str, Any]]
+    wires: list[Wire] = field(default_factory=list)
 
     @property
     def port(self) -> int:
@@ -102,7 +103,9 @@ class Edge:
         self.gateway.set_endpoints(name, [Endpoint(f"r{port}", HOST, port, ready=ready) for port in ports])
 
     async def connect(self) -> Wire:
-        return await Wire.open(self.port)
+        wire = await Wire.open(self.port)
+        self.wires.append(wire)
+        return wire
 
     async def ask(self, request: bytes) -> Answer:
         """One request on a connection of its own."""
@@ -143,6 +146,8 @@ async def running(limits: GatewayLimits | None = None) -> AsyncIterator[Edge]:
         yield edge
         await edge.settled()
     finally:
+        for wire in edge.wires:
+            wire.abort()
         await asyncio.wait_for(edge.gateway.stop(0), DEADLINE)
         loop.set_exception_handler(None)
     assert not failures, failures
