@@ -53,7 +53,8 @@ def read_source(source: InventorySource | None, environment: Mapping[str, str]) 
     except OSError as error:
         raise HearthError(f"{tool} cannot be run: {error.strerror}", "check the vendor's driver") from error
     if answer.returncode != 0:
-        said = answer.stderr.decode("utf-8", "replace").strip().splitlines()
+        # nvidia-smi says on standard output what is wrong with the driver.
+        said = (answer.stderr.strip() or answer.stdout.strip()).decode("utf-8", "replace").splitlines()
         detail = f": {said[-1]}" if said else ""
         raise HearthError(f"{tool} failed with exit code {answer.returncode}{detail}", "check the vendor's driver")
     return InventoryOutput(answer.stdout.decode("utf-8", "replace"), picked)

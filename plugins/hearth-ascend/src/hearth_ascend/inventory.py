@@ -1,7 +1,8 @@
 """The NPUs of one machine, from the table of `npu-smi info` and ASCEND_RT_VISIBLE_DEVICES.
 
 The table has two lines for each chip, and differs between products: 910B has no column for the device number, 310P calls
-it Device, A3 calls it Phy-ID; memory is in the HBM column, on 310P in the only one.
+it Device, A3 calls it Phy-ID; memory is in the HBM column, on 310P in the only one. A chip's second line has its address
+on the bus, which nothing in the table of processes below has.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ HEALTHY = ("OK", "Warning")
 
 _MIB = 2**20
 _HEADER = re.compile(r"\|\s*NPU\s+Name\s*\|\s*Health")
-_PROCESSES = re.compile(r"\|\s*NPU\s+Chip\s*\|\s*Process")
 _CARD = re.compile(r"(\d+)\s+(\S.*)")
 _CHIP = re.compile(r"(\d+)(\s+\d+)?")
 _BUS = re.compile(r"[0-9A-Fa-f]{4,8}:\S+")
@@ -62,8 +62,6 @@ def _npus(text: str) -> Iterator[Npu]:
     number = 0
     card: tuple[str, str] | None = None
     for line in lines[start + 1 :]:
-        if _PROCESSES.match(line):
-            return
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
         if not line.startswith("|") or len(cells) < 3:
             continue
