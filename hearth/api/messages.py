@@ -64,6 +64,11 @@ def explain(error: ErrorDetails, root: Node, kind: type[BaseModel]) -> Explanati
             remedy = f"write {context[key]} {direction}"
         case "too_short":
             message, remedy = "the list is empty", "list at least one"
+        case "too_long":
+            message, remedy = (
+                f"the list has {context['actual_length']} items and the limit is {context['max_length']}",
+                "shorten it",
+            )
         case "string_too_short":
             message, remedy = "it is empty", "write a value or leave the field out"
         case type_ if type_ in _WANTED:

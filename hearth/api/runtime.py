@@ -107,7 +107,7 @@ class Accelerator(Model):
     )
     tolerations: Items[Toleration] = Field((), description="Taints of those nodes; also for prewarm pods.")
     scheduler: Scheduler = Field(default_factory=Scheduler, description="The scheduler of the pods.")
-    node_requirements: Items[NodeRequirement] = Field(
+    node_requirements: Annotated[Items[NodeRequirement], Field(max_length=64)] = Field(
         (),
         description="Conditions on the nodes' labels that a selector cannot say; all must hold. Also for prewarm pods.",
         json_schema_extra=ALPHA,

@@ -7,6 +7,7 @@ libraries. The functions that Kubernetes adds to CEL are given here.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -121,10 +122,10 @@ def judge(schema: Schema, value: Any, path: str = "") -> Iterator[Refusal]:
         try:
             holds = evaluate(rule["rule"], value)
         except RuntimeError as error:  # such as a duration out of range: the server refuses the object as well
-            yield Refusal(place, str(error), "error")
+            yield Refusal(place, f"{error} evaluating rule: {rule['message']}", "error")
             continue
         if not holds:
-            message = rule.get("message") or evaluate(rule["messageExpression"], value)
+            message = evaluate(rule["messageExpression"], value) if "messageExpression" in rule else rule["message"]
             yield Refusal(place, message, "rule", rule["rule"])
     for step, inner, part in parts(schema, value):
         yield from judge(inner, part, f"{path}{path_of([step]) if isinstance(step, int) else f'.{step}'}")
@@ -132,8 +133,8 @@ def judge(schema: Schema, value: Any, path: str = "") -> Iterator[Refusal]:
 
 @cache
 def compiled(expression: str) -> cel.Program:
-    # The library's own durations know neither Greek microseconds nor the range of Go's, and cannot be replaced.
-    return cel.compile(expression.replace("duration(", "go_duration("))
+    # The library's own times know neither Greek microseconds nor the range of Go's, and cannot be replaced by name.
+    return cel.compile(re.sub(r"\b(duration|timestamp)\(", r"go_\1(", expression))
 
 
 def evaluate(expression: str, value: Any) -> Any:
@@ -141,20 +142,22 @@ def evaluate(expression: str, value: Any) -> Any:
     return compiled(expression).execute(cel.Context({"self": value}, FUNCTIONS))
 
 
-def sign(quantity: dict[str, str]) -> int:
-    """-1, 0 or 1. Kubernetes caps an amount that is too large instead of refusing it."""
+def amount(quantity: dict[str, str]) -> Decimal:
+    """The amount. Kubernetes caps one that is too large instead of refusing it."""
+    text = quantity["text"]
     try:
-        value = parse_quantity(quantity["text"]).value
+        return parse_quantity(text).value
     except ValueError as error:
         if "too large" not in str(error):
             raise
-        value = Decimal(-1 if quantity["text"].startswith("-") else 1)
-    return (value > 0) - (value < 0)
+        return Decimal(2**63 - 1) * (-1 if text.startswith("-") else 1)
 
 
 FUNCTIONS = {
     "quantity": lambda text: {"text": text},
-    "sign": sign,
+    "isGreaterThan": lambda one, other: amount(one) > amount(other),
+    "format": lambda text, values: text % tuple(values),
+    "go_timestamp": lambda seconds: seconds * 10**9,
     "go_duration": lambda text: parse_duration(text).nanoseconds,
     "getSeconds": lambda nanoseconds: nanoseconds // 10**9,
 }
