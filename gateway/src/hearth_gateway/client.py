@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .upstream import Upstream
 
 # States of a connection, in the order of a request's life.
+STALE = 0.1  # seconds in which a backend's close of an idle connection arrives, after a request was sent on it
 IDLE, HEAD, BODY, HELD, SENT, ANSWERING, RESUMING, CLOSED = range(8)
 
 _SPECIAL: Final = re.compile(
@@ -649,14 +650,25 @@ class Client(asyncio.Protocol):
         service, backend = self.service, upstream.backend
         assert service is not None
         self.upstream = None
-        if self.state == SENT and not self.replayed:
+        if not self.replayed and (self.state == SENT or self._has_only_head(upstream)):
             self.replayed = self.fresh = True
+            if not upstream.pooled or self.gateway.now() - self.since > STALE:
+                # It did not just close an idle connection, it is likely to be dying; and a port may accept for a while after
+                # its process died, when a child of it inherited the socket. A probe tells whether it still answers.
+                service.mark_suspect(backend)
             self._again(service, backend, why)
             return
         service.done(backend)
         again = ", also on the second attempt" if self.replayed and self.state == SENT else ""
         text = f"The backend of `{service.config.name}` broke off{again}: {why}."
         self._report(Failure(502, "backend_failed", text))
+
+    def _has_only_head(self, upstream: Upstream) -> bool:
+        """Whether the client knows no more than that a stream begins: vLLM sends the head of a stream before its first token."""
+        if self.state != ANSWERING or not self.payload or not self._chunked or upstream.status != 200 or upstream.last:
+            return False
+        self.committed = True
+        return True
 
     def upstream_broken(self, upstream: Upstream, why: str) -> None:
         """The backend does not speak HTTP."""
@@ -732,7 +744,8 @@ class Client(asyncio.Protocol):
     def begin(self, lines: list[bytes], length: int | None, *, sse: bool) -> None:
         """The head of an answer: write it, unless heartbeats were the head."""
         self.state = ANSWERING
-        self.payload = b""
+        if not sse:
+            self.payload = b""  # else the sweep drops it, when an event has come
         self.torn = False
         if self.committed:
             return

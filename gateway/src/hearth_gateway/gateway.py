@@ -293,6 +293,7 @@ class Gateway:
         elif upstream.closed or backend.removed or self.draining:
             upstream.abort()
         else:
+            upstream.idle_sweeps = 0
             backend.pool.append(upstream)
 
     # ---------------------------------------------------------------- inside
@@ -371,6 +372,8 @@ class Gateway:
             timeouts = connection.service.config.timeouts
             if upstream is not None and upstream.last is not connection.seen:
                 connection.seen = upstream.last
+                if upstream.last:
+                    connection.payload = b""  # it will not be sent again
                 connection.since = now
             elif age > (limit := timeouts.first_byte_seconds if state == client.SENT else timeouts.idle_seconds):
                 connection.timed_out(limit)

@@ -60,7 +60,7 @@ class Upstream(asyncio.Protocol):
         self.transport: asyncio.Transport
         self.closed = False
         self.paused = False
-        self.idle_sweeps = 0  # how often the sweep found it idle
+        self.idle_sweeps = -1  # how often the sweep found it idle; -1: it was never idle
         self.status = 0  # of the answer that is being read; 0 before its head
         self.last = b""  # the latest piece of the stream: tells progress, and whether it ended with [DONE]
         self._framing = _HEAD
@@ -301,6 +301,11 @@ class Upstream(asyncio.Protocol):
         self._remaining = 0
         self.last = b""
         self.status = 0
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it was idle before its request."""
+        return self.idle_sweeps >= 0
 
     @property
     def reusable(self) -> bool:
