@@ -112,7 +112,6 @@ BROKEN: list[tuple[str, Handler]] = [
     ("fin in a chunk's size", plays(SSE_HEAD, SOME, b"a", then="close")),
     ("fin in an event", plays(SSE_HEAD, SOME, chunk(event("c")[:30]), then="close")),
     ("fin in the last chunk", plays(SSE_HEAD, SOME, b"0\r\n", then="close")),
-    ("fin after the headers", plays(SSE_HEAD, then="close")),
     ("reset between chunks", plays(SSE_HEAD, SOME, then="abort")),
     ("reset in a chunk", plays(SSE_HEAD, SOME, b"ff\r\ndata: x", then="abort")),
     ("clean end without done", plays(SSE_HEAD, SOME + LAST)),
