@@ -11,7 +11,7 @@ import typer
 from hearth.cli.inputs import Files, plan_files
 
 if TYPE_CHECKING:
-    from hearth.planning import Plan
+    from hearth.planning import NamespacePlan, Plan
     from hearth.plugins import VendorHost
 
 _EXAMPLE_PORT = 8000
@@ -36,7 +36,8 @@ def explain(
     output: Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")] = Output.text,
 ) -> None:
     """Say what will run, why, what happens to a cold request, and what looks wrong. Starts nothing."""
-    plans, host = plan_files(files, target.value)
+    planned = plan_files(files, target.value)
+    plans, host = planned.plans, planned.host
     if output is Output.json:
         import json
 
@@ -47,7 +48,10 @@ def explain(
         ]
         typer.echo(json.dumps(documents, indent=2))
         return
-    typer.echo("\n\n".join("\n".join(_lines(plan, host)) for plan in plans))
+    parts = [_lines(plan, host) for plan in plans] + [
+        _shared(namespace) for namespace in planned.namespaces if namespace.objects
+    ]
+    typer.echo("\n\n".join("\n".join(lines) for lines in parts))
 
 
 def _process(plan: Plan, host: VendorHost) -> dict[str, Any]:
@@ -84,6 +88,15 @@ def _lines(plan: Plan, host: VendorHost) -> Iterator[str]:
         yield f"  object {item['apiVersion']} {item['kind']} {item['metadata']['name']}"
     for warning in plan.warnings:
         yield from _wrapped(f"  warning: {warning}")
+
+
+def _shared(namespace: NamespacePlan) -> Iterator[str]:
+    yield f"{namespace.namespace}: shared by its services"
+    for item in namespace.objects:
+        yield f"  object {item['apiVersion']} {item['kind']} {item['metadata']['name']}"
+    for name, warnings in namespace.warnings.items():
+        for warning in warnings:
+            yield from _wrapped(f"  warning: {name}: {warning}")
 
 
 def _wrapped(text: str) -> Iterator[str]:

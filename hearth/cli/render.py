@@ -2,18 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Annotated, Any
+
 import typer
 
 from hearth.cli.inputs import Files, plan_files
 
 
-def render(*, files: Files) -> None:
-    """Print the Kubernetes objects of every service as YAML, in the order of applying; warnings go to stderr."""
+class ScalerChoice(StrEnum):
+    push = "push"
+    metrics_api = "metrics-api"
+
+
+def render(
+    *,
+    files: Files,
+    namespace: Annotated[
+        str | None,
+        typer.Option("-n", "--namespace", help="Namespace of services that name none.", show_default="default"),
+    ] = None,
+    scaler: Annotated[
+        ScalerChoice, typer.Option("--scaler", help="How KEDA learns of demand: told at once, or by asking every 5 s.")
+    ] = ScalerChoice.push,
+    gateway_image: Annotated[
+        str | None, typer.Option("--gateway-image", help="Image of the gateway.", show_default="that of this version")
+    ] = None,
+    gateway_replicas: Annotated[int, typer.Option("--gateway-replicas", min=1, help="Replicas of every gateway.")] = 1,
+) -> None:
+    """Print the Kubernetes objects of every service, and of the gateway of every namespace, as YAML.
+
+    They are in the order of applying; warnings go to stderr.
+    """
+    from hearth.planning import DEFAULT_OPTIONS, PlanOptions
+
+    options = PlanOptions(
+        scaler=scaler.value,
+        gateway_image=gateway_image or DEFAULT_OPTIONS.gateway_image,
+        gateway_replicas=gateway_replicas,
+    )
+    planned = plan_files(files, "cluster", options=options, namespace=namespace)
+    for name, warning in planned.warnings():
+        typer.echo(f"warning: {name}: {warning}", err=True)
+    objects = [
+        item
+        for shared in planned.namespaces
+        for item in (*shared.objects, *(own for plan in planned.of(shared.namespace) for own in plan.objects))
+    ]
+    typer.echo(as_yaml(objects), nl=False)
+
+
+def as_yaml(objects: Iterable[Mapping[str, Any]]) -> str:
+    """The objects as a stream of YAML documents; texts of several lines stand as they are."""
     import yaml
 
-    plans, _ = plan_files(files, "cluster")
-    for plan in plans:
-        for warning in plan.warnings:
-            typer.echo(f"warning: {plan.service.metadata.namespace}/{plan.service.metadata.name}: {warning}", err=True)
-    objects = [item for plan in plans for item in plan.objects]
-    typer.echo(yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, width=120), nl=False)
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.Node:
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump_all(objects, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)

@@ -7,6 +7,9 @@ from hearth.planning.explanation import as_document, cold_request, startup_secon
 from hearth.planning.inventory import LocalInventory, local_devices, local_inventory_sources
 from hearth.planning.launch import HttpProbe, Launch, local_launch
 from hearth.planning.model import Target
+from hearth.planning.namespace import NamespacePlan, plan_namespace
+from hearth.planning.objects import CREATED_ONCE
+from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
 from hearth.planning.plan import Plan, make_plan
 from hearth.planning.probes import Probes
 from hearth.planning.scaling import Scaling
@@ -14,13 +17,18 @@ from hearth.planning.selection import available_runtimes, named_runtime
 from hearth.plugins import ResolvedModel, VendorInfo
 
 __all__ = [
+    "CREATED_ONCE",
+    "DEFAULT_OPTIONS",
     "HttpProbe",
     "Launch",
     "LocalInventory",
+    "NamespacePlan",
     "Plan",
+    "PlanOptions",
     "PlanningError",
     "Probes",
     "ResolvedModel",
+    "Scaler",
     "Scaling",
     "Target",
     "VendorInfo",
@@ -32,5 +40,6 @@ __all__ = [
     "local_launch",
     "make_plan",
     "named_runtime",
+    "plan_namespace",
     "startup_seconds",
 ]

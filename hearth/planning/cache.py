@@ -1,14 +1,16 @@
-"""Where a pod keeps downloaded weights: the volume, its mount and the variables that lead the engine to it."""
+"""Where a pod keeps downloaded weights and compiled kernels: the volume, its mount and the variables that lead there."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from hearth.api import InferenceRuntime, LLMService
 from hearth.planning.labels import object_metadata
 from hearth.planning.model import Target
+from hearth.planning.names import claim_name
 from hearth.plugins import ResolvedModel
 
 CACHE_PATH = "/cache"
@@ -26,11 +28,7 @@ class CachePlan:
     mounts: tuple[Mapping[str, Any], ...] = ()
 
 
-def claim_name(service: LLMService) -> str:
-    return f"{service.metadata.name}-cache"
-
-
-def plan_cache(service: LLMService, model: ResolvedModel, target: Target) -> CachePlan:
+def plan_cache(service: LLMService, runtime: InferenceRuntime, model: ResolvedModel, target: Target) -> CachePlan:
     """Return the cache of a pod; weights that are not downloaded need none.
 
     On one machine there is none either: the engine keeps what it downloads in the user's own cache.
@@ -40,10 +38,29 @@ def plan_cache(service: LLMService, model: ResolvedModel, target: Target) -> Cac
     if volume is None:
         return CachePlan(env=source)
     return CachePlan(
-        env={"HF_HOME": f"{CACHE_PATH}/hf", "MODELSCOPE_CACHE": f"{CACHE_PATH}/modelscope", **source},
+        env={
+            "HF_HOME": f"{CACHE_PATH}/hf",
+            "MODELSCOPE_CACHE": f"{CACHE_PATH}/modelscope",
+            **source,
+            **_compile_cache(runtime),
+        },
         volumes=({"name": VOLUME, **volume},),
         mounts=({"name": VOLUME, "mountPath": CACHE_PATH},),
     )
+
+
+def _compile_cache(runtime: InferenceRuntime) -> Mapping[str, str]:
+    """Return where the engine keeps what it compiled: a minute or more of a cold start.
+
+    vLLM tells models, arguments and devices apart itself, but not what else an image changes.
+    """
+    image = sha256(runtime.spec.container.image.encode()).hexdigest()[:10]
+    place = f"{CACHE_PATH}/compile/{runtime.metadata.name}-{image}"
+    return {
+        "VLLM_CACHE_ROOT": f"{place}/vllm",
+        "TRITON_CACHE_DIR": f"{place}/triton",
+        "FLASHINFER_WORKSPACE_BASE": f"{place}/flashinfer",
+    }
 
 
 def _volume(service: LLMService) -> Mapping[str, Any] | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from hearth.api import format_duration
+from hearth.planning.arguments import flag_values
+from hearth.planning.gateway import gateway_of, own_aliases
 from hearth.planning.lifecycle import SHUTDOWN_FLAG, Ending, has_flag
+from hearth.planning.names import SHARED_GATEWAY, claim_name
+from hearth.planning.scaledobject import POLLING_INTERVAL, queue_url, scaler_address
 
 if TYPE_CHECKING:
     from hearth.planning.plan import Plan
@@ -19,8 +23,15 @@ OpenAI clients retry twice and obey Retry-After of at most a minute.
 
 
 def explain(plan: Plan) -> tuple[str, ...]:
-    """Return sentences on the model, the devices, a cold request, scaling and the end of a replica."""
-    return (_model(plan), _devices(plan), cold_request(plan), _scaling(plan), _ending(plan))
+    """Return sentences on the model, the devices, a cold request, scaling, the end of a replica and the gateway."""
+    return (
+        _model(plan),
+        _devices(plan),
+        cold_request(plan),
+        _scaling(plan),
+        _ending(plan),
+        *((_gateway(plan), _scaler(plan)) if plan.target == "cluster" else ()),
+    )
 
 
 def cold_request(plan: Plan) -> str:
@@ -49,7 +60,7 @@ def _model(plan: Plan) -> str:
     if plan.target == "local":
         return f"model {model.uri}: {model.path}, downloaded by the engine into your own cache"
     kept = {
-        "NodeLocalPVC": f"kept on the volume claim {plan.service.metadata.name}-cache",
+        "NodeLocalPVC": f"kept on the volume claim {claim_name(plan.service)}",
         "HostPath": "kept in a directory of the node",
     }.get(plan.service.spec.cache.strategy, "downloaded again at every start")
     return f"model {model.uri}: {model.path}, downloaded by the engine, {kept}"
@@ -81,10 +92,38 @@ def _ending(plan: Plan) -> str:
     return f"end of a replica: requests in flight are aborted by the engine; killed after {grace} s"
 
 
+def _gateway(plan: Plan) -> str:
+    name, namespace = plan.service.metadata.name, plan.service.metadata.namespace
+    gateway = gateway_of(plan.service, plan.runtime)
+    url = f"http://{name}.{namespace}.svc/v1"
+    if gateway.name != SHARED_GATEWAY:
+        return f"gateway {gateway.name}: serves this service alone, at {url}"
+    return (
+        f"gateway {gateway.name}: shared by the services of namespace {namespace}; clients find this one at {url}, or "
+        f"at http://{gateway.name}.{namespace}.svc/v1 as model {name}"
+    )
+
+
+def _scaler(plan: Plan) -> str:
+    if plan.scaling.min > 0:
+        return "scaler: KEDA makes an HPA that follows the demand at the gateway; nothing goes to zero"
+    if plan.options.scaler == "push":
+        return (
+            f"scaler: the gateway tells KEDA at once that a request waits (external-push, {scaler_address(plan.service)})"
+            f"; KEDA looks itself every {POLLING_INTERVAL} s"
+        )
+    return (
+        f"scaler: KEDA asks the gateway every {POLLING_INTERVAL} s (metrics-api, {queue_url(plan.service)}), so a "
+        "replica may start that much later"
+    )
+
+
 def warn(plan: Plan, ending: Ending) -> tuple[str, ...]:
     """Return what looks wrong but is allowed, each with the fields that it is about."""
     return (
         *_cold_start_warnings(plan),
+        *_scaling_warnings(plan),
+        *_endpoint_warnings(plan),
         *_drain_warnings(plan, ending),
         *_argument_warnings(plan),
         *_cache_warnings(plan),
@@ -103,6 +142,8 @@ def _cold_start_warnings(plan: Plan) -> Iterator[str]:
             f"spec.endpoint.coldStart.heartbeatInterval {cold.heartbeat_interval} is not below "
             f"spec.scaling.activationTimeout {format_duration(timeout)}: no heartbeat is ever sent"
         )
+    if cold.mode == "reject" and "heartbeat_interval" in cold.model_fields_set:
+        yield "spec.endpoint.coldStart.heartbeatInterval has no effect: mode reject holds no request"
     if cold.mode == "reject" and start >= _SLOW_START:
         yield (
             f"spec.endpoint.coldStart.mode reject: the runtime may take {format_duration(start)} to start, and clients "
@@ -110,6 +151,29 @@ def _cold_start_warnings(plan: Plan) -> Iterator[str]:
         )
     if timeout < 1:
         yield f"spec.scaling.activationTimeout {format_duration(timeout)}: no engine starts that fast"
+
+
+def _scaling_warnings(plan: Plan) -> Iterator[str]:
+    given = plan.service.spec.scaling.model_fields_set
+    least, most = plan.scaling.min, plan.scaling.max
+    if "target" in given and most <= max(least, 1):
+        yield f"spec.scaling.target has no effect: there is never more than one number of replicas but 0 ({most})"
+    if "scale_down_stabilization" in given and least == most:
+        yield f"spec.scaling.scaleDownStabilization has no effect: min and max are both {most}"
+
+
+def _endpoint_warnings(plan: Plan) -> Iterator[str]:
+    endpoint = plan.service.spec.endpoint
+    used = own_aliases(plan.service)
+    for alias in dict.fromkeys(endpoint.aliases):
+        if alias == plan.service.metadata.name:
+            yield f"spec.endpoint.aliases: {alias!r} has no effect: it is the service's own name"
+        elif alias not in used:
+            yield f"spec.endpoint.aliases: {alias!r} has no effect: use visible characters, without blanks around them"
+    if not endpoint.open_ai_compatible:
+        yield "spec.endpoint.openAICompatible has no effect: the gateway's API is the engine's"
+    if plan.target == "local" and endpoint.gateway == "dedicated":
+        yield "spec.endpoint.gateway dedicated has no effect: on one machine one gateway serves all"
 
 
 def startup_seconds(plan: Plan) -> float:
@@ -139,7 +203,7 @@ def _drain_warnings(plan: Plan, ending: Ending) -> Iterator[str]:
 
 
 def _grace_warning(plan: Plan, ending: Ending) -> Iterator[str]:
-    words = _values(plan.serving.get("args", []), SHUTDOWN_FLAG)
+    words = flag_values(plan.serving.get("args", []), SHUTDOWN_FLAG)
     if words and words[-1].isdecimal() and int(words[-1]) > ending.grace_period:
         yield (
             f"{SHUTDOWN_FLAG}={words[-1]} is longer than the {ending.grace_period} s after which the engine is killed; "
@@ -151,7 +215,7 @@ def _argument_warnings(plan: Plan) -> Iterator[str]:
     args = plan.serving.get("args", [])
     override = plan.service.spec.runtime.args_override
     name = plan.service.metadata.name
-    served = _values(args, "--served-model-name")
+    served = flag_values(args, "--served-model-name")
     if has_flag(override, "--served-model-name") and name not in served:
         yield (
             f"spec.runtime.argsOverride changes --served-model-name to {' '.join(served) or 'nothing'}: the gateway "
@@ -163,7 +227,7 @@ def _argument_warnings(plan: Plan) -> Iterator[str]:
             f"model {plan.model.path!r} and will answer 404 to {name!r}; add "
             "--served-model-name={{ .Service.Name }}"
         )
-    port = _values(args, "--port")
+    port = flag_values(args, "--port")
     number = str(plan.runtime.spec.container.port.container_port)
     if port and plan.target == "local":
         yield f"--port {port[-1]} among the arguments is replaced by the port that Hearth assigns on this machine"
@@ -174,27 +238,19 @@ def _argument_warnings(plan: Plan) -> Iterator[str]:
         )
 
 
-def _values(args: Sequence[str], flag: str) -> list[str]:
-    """Return the words given to the last use of a flag; vLLM takes the last."""
-    values: list[str] = []
-    for number, arg in enumerate(args):
-        if arg.startswith(f"{flag}="):
-            values = arg.partition("=")[2].split()
-        elif arg == flag:
-            values = []
-            for word in args[number + 1 :]:
-                if word.startswith("-"):
-                    break
-                values.append(word)
-    return values
-
-
 def _cache_warnings(plan: Plan) -> Iterator[str]:
     cache = plan.service.spec.cache
     if cache.prewarm and not plan.model.downloads:
         yield f"spec.cache.prewarm has no effect: {plan.model.uri} is not downloaded"
     elif cache.prewarm and cache.strategy == "None":
         yield "spec.cache.prewarm has no effect: spec.cache.strategy None keeps nothing"
+    elif cache.prewarm and plan.target == "local":
+        yield "spec.cache.prewarm has no effect: on one machine the engine downloads the weights at its first start"
+    elif cache.prewarm and cache.strategy == "HostPath":
+        yield (
+            "spec.cache.prewarm fills the cache of one node, and spec.cache.strategy HostPath has one on every node: "
+            "a replica on another node downloads the weights itself"
+        )
     if plan.target == "cluster" and plan.model.downloads and cache.strategy == "NodeLocalPVC" and plan.scaling.max > 1:
         yield (
             f"spec.scaling.max is {plan.scaling.max}, and all replicas share the volume claim of spec.cache.strategy "

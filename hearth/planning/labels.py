@@ -11,6 +11,8 @@ NAME_LABEL = "app.kubernetes.io/name"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 SERVICE_LABEL = f"{GROUP}/llmservice"
 RUNTIME_LABEL = f"{GROUP}/runtime"
+GATEWAY_LABEL = f"{GROUP}/gateway"
+PREWARM_LABEL = f"{GROUP}/prewarm"
 
 RESERVED_LABELS = frozenset({NAME_LABEL, MANAGED_BY_LABEL})
 RESERVED_PREFIX = f"{GROUP}/"
@@ -26,8 +28,16 @@ def object_labels(service: LLMService, runtime: InferenceRuntime) -> dict[str, s
 
 
 def selector_labels(service: LLMService) -> dict[str, str]:
-    """A Deployment's selector cannot change, so it holds nothing that a new runtime would change."""
+    """The label of the backends, and of no other pods.
+
+    A Deployment's selector cannot change, so it holds nothing that a new runtime would change.
+    """
     return {SERVICE_LABEL: service.metadata.name}
+
+
+def helper_labels(name: str, label: str, value: str) -> dict[str, str]:
+    """Labels of pods that are no backends: whatever selects backends must not find them."""
+    return {NAME_LABEL: name, MANAGED_BY_LABEL: "hearth", label: value}
 
 
 def object_metadata(service: LLMService, runtime: InferenceRuntime, name: str) -> Mapping[str, Any]:

@@ -10,13 +10,14 @@ from typing import Any
 from hearth.api import EnvVar, InferenceRuntime, LLMService
 from hearth.planning.accelerator import plan_devices
 from hearth.planning.adaptation import merge_adaptation
-from hearth.planning.cache import cache_claim, plan_cache
-from hearth.planning.deployment import backend_deployment
+from hearth.planning.cache import plan_cache
 from hearth.planning.errors import PlanningError
 from hearth.planning.explanation import explain, warn
 from hearth.planning.gateway import gateway_entry
 from hearth.planning.lifecycle import plan_ending
 from hearth.planning.model import Target, resolve_model
+from hearth.planning.objects import service_objects
+from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions
 from hearth.planning.pod import PodInputs, build_pod, render_args
 from hearth.planning.probes import Probes, merge_probes
 from hearth.planning.scaling import Scaling, plan_scaling
@@ -39,8 +40,9 @@ class Plan:
     """What will be, and why.
 
     `pod` is the merged pod template on the wire form (`metadata`, `spec`); its first container is `serving`.
-    `objects` are the Kubernetes objects in the order of applying; none for the local target. `gateway` is the
-    service's entry of the gateway's services file. `devices` counts the devices of one replica as its engine does.
+    `objects` are the Kubernetes objects of this service in the order of applying, without those of the gateway that it
+    shares with others (`plan_namespace`); none for the local target. `gateway` is the service's entry of the gateway's
+    services file. `devices` counts the devices of one replica as its engine does.
     `metrics` is where the engine's metrics are, None when nobody says. `no_device_env` is the environment of pods that
     run the image without a device.
     """
@@ -50,6 +52,7 @@ class Plan:
     vendor: VendorInfo
     model: ResolvedModel
     target: Target
+    options: PlanOptions
     pod: Mapping[str, Any]
     probes: Probes
     metrics: MetricsEndpoint | None
@@ -73,13 +76,20 @@ class Plan:
         return container
 
 
-def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target) -> Plan:
+def make_plan(
+    service: LLMService,
+    *,
+    runtimes: Sequence[InferenceRuntime],
+    host: VendorHost,
+    target: Target,
+    options: PlanOptions = DEFAULT_OPTIONS,
+) -> Plan:
     """Plan a service. Pure: the same arguments give the same plan, and nothing outside of them is read.
 
     `runtimes` are all that may be chosen, see `available_runtimes`. Raises PlanningError for what the user can put
     right and PluginError for what a plugin gets wrong; both are HearthErrors.
     """
-    check_supported(service)
+    check_supported(service, target)
     selection = select_runtime(service, runtimes, host, target)
     runtime = selection.runtime
     model = resolve_model(service, target)
@@ -98,7 +108,7 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
     args = render_args(ctx, templates, devices.count)
     probes = merge_probes(runtime, vendor_probes)
     ending = plan_ending(service, runtime, args)
-    cache = plan_cache(service, model, target)
+    cache = plan_cache(service, runtime, model, target)
     inputs = PodInputs(
         ctx=ctx,
         templates=templates,
@@ -118,10 +128,11 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
         vendor=vendor,
         model=model,
         target=target,
+        options=options,
         pod=pod,
         probes=probes,
         metrics=metrics,
-        objects=_objects(service, runtime, model, pod) if target == "cluster" else (),
+        objects=(),
         gateway=gateway_entry(service, probes.readiness),
         scaling=plan_scaling(service, runtime),
         devices=devices.count,
@@ -131,16 +142,10 @@ def make_plan(service: LLMService, *, runtimes: Sequence[InferenceRuntime], host
     )
     return replace(
         plan,
+        objects=service_objects(plan) if target == "cluster" else (),
         reasons=(*selection.reasons, *explain(plan)),
         warnings=(*selection.warnings, *warn(plan, ending), *devices.request.notes, *adaptation_notes, *notes),
     )
-
-
-def _objects(
-    service: LLMService, runtime: InferenceRuntime, model: ResolvedModel, pod: Mapping[str, Any]
-) -> tuple[Mapping[str, Any], ...]:
-    found = (cache_claim(service, runtime, model), backend_deployment(service, runtime, pod))
-    return tuple(item for item in found if item is not None)
 
 
 def _runtime_metrics(runtime: InferenceRuntime) -> MetricsEndpoint | None:

@@ -92,6 +92,8 @@ def build_pod(inputs: PodInputs, host: VendorHost) -> tuple[Mapping[str, Any], t
         "startupProbe": inputs.probes.startup.to_wire(defaults=False),
         "readinessProbe": inputs.probes.readiness.to_wire(defaults=False),
         "livenessProbe": inputs.probes.liveness.to_wire(defaults=False) if inputs.probes.liveness else None,
+        # The last words of an engine that failed are then in the pod's status, for whoever may not read logs.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "lifecycle": {"preStop": inputs.ending.pre_stop} if inputs.ending.pre_stop else None,
         "securityContext": _container_security(adaptation),
         "volumeMounts": mounts,

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from hearth.api import LLMService
 from hearth.planning.errors import PlanningError
+from hearth.planning.model import Target
+from hearth.planning.names import SHARED_GATEWAY, dedicated_gateway_name
 
 
-def check_supported(service: LLMService) -> None:
-    """Raise PlanningError for the first field of a service that nothing would act on."""
+def check_supported(service: LLMService, target: Target) -> None:
+    """Raise PlanningError for the first field of a service that nothing would act on, and for names that are taken."""
     spec = service.spec
+    if target == "cluster":
+        _check_name(service)
     if spec.model.catalog_ref is not None:
         raise PlanningError(
             "CatalogRefUnsupported",
@@ -33,4 +37,17 @@ def check_supported(service: LLMService) -> None:
             "CacheStrategyUnsupported",
             f"spec.cache.strategy: {spec.cache.strategy!r} is not supported",
             "use NodeLocalPVC, HostPath or None; weights on a shared volume are spec.model.source.uri: pvc://claim/dir",
+        )
+
+
+def _check_name(service: LLMService) -> None:
+    """The names of the namespace's gateway are taken, whether or not it runs already."""
+    name = service.metadata.name
+    dedicated = service.spec.endpoint.gateway == "dedicated" and dedicated_gateway_name(service) == SHARED_GATEWAY
+    if name == SHARED_GATEWAY or dedicated:
+        raise PlanningError(
+            "ReservedName",
+            f"metadata.name: with {name!r} the service's objects would have the names of the gateway that its "
+            "namespace shares",
+            "choose another name; clients can use any other one listed in spec.endpoint.aliases",
         )

@@ -67,6 +67,36 @@ spec:
 """,
 }
 
+NAMESPACE = f"""
+{RUNTIME}
+---
+apiVersion: serving.hearth.dev/v1alpha1
+kind: LLMService
+metadata: {{name: plain, namespace: ai}}
+spec:
+  model: {{source: {{uri: hf://acme/plain}}}}
+  endpoint: {{aliases: [small]}}
+---
+apiVersion: serving.hearth.dev/v1alpha1
+kind: LLMService
+metadata: {{name: a-name-as-long-as-the-names-of-kubernetes-service-allow, namespace: ai}}
+spec:
+  model: {{source: {{uri: hf://acme/other}}}}
+  scaling: {{max: 4, scaleDownStabilization: 30s}}
+  cache: {{strategy: HostPath, prewarm: true}}
+  imagePullSecrets: [{{name: registry}}]
+---
+apiVersion: serving.hearth.dev/v1alpha1
+kind: LLMService
+metadata: {{name: apart, namespace: ai, uid: 0f0e0d0c-0000-4000-8000-000000000000}}
+spec:
+  model: {{source: {{uri: pvc://weights}}}}
+  scaling: {{min: 1, max: 2}}
+  endpoint: {{gateway: dedicated}}
+  imagePullSecrets: [{{name: registry}}]
+"""
+"""Services that share a gateway, and one that has its own."""
+
 CASES = [
     (name, target)
     for name in SERVICES

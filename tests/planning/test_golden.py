@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from hearth.api import parse_manifests
-from hearth.planning import as_document, make_plan
+from hearth.planning import PlanOptions, Scaler, as_document, make_plan, plan_namespace
 
-from .manifests import CASES, RUNTIME, SERVICES
+from .manifests import CASES, NAMESPACE, RUNTIME, SERVICES
 from .support import host
 
 
@@ -32,12 +32,29 @@ def render(name: str, target: str) -> str:
     return yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=120)
 
 
+@pytest.mark.parametrize("scaler", ["push", "metrics-api"])
+def test_golden_namespace(scaler: Scaler, golden: Callable[[str, str], None]) -> None:
+    golden(f"namespace.{scaler}.yaml", render_namespace(scaler))
+
+
+def render_namespace(scaler: Scaler) -> str:
+    manifests = parse_manifests(NAMESPACE)
+    options = PlanOptions(scaler=scaler, gateway_replicas=2)
+    plans = [
+        make_plan(service, runtimes=manifests.runtimes, host=host("acme"), target="cluster", options=options)
+        for service in manifests.services
+    ]
+    shared = plan_namespace("ai", plans, options)
+    objects = [*shared.objects, *(item for made in plans for item in made.objects if item["kind"] != "Deployment")]
+    return yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, width=120)
+
+
 DIGEST = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from tests.planning.test_golden import render
+from tests.planning.test_golden import render, render_namespace
 from tests.planning.manifests import CASES
-print(json.dumps([render(*case) for case in CASES]))
+print(json.dumps([*(render(*case) for case in CASES), render_namespace('push')]))
 """
 
 
@@ -55,4 +72,4 @@ def test_plans_do_not_depend_on_the_order_of_hashes() -> None:
         for seed in ("0", "1", "4711")
     }
     [output] = outputs
-    assert len(json.loads(output)) == len(CASES)
+    assert len(json.loads(output)) == len(CASES) + 1

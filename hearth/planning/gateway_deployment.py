@@ -1,0 +1,121 @@
+"""The pods of a gateway. They meet the `restricted` Pod Security level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hearth.planning.gateway import HTTP_PORT, HTTP_PORT_NUMBER, SCALER_PORT, SCALER_PORT_NUMBER, Gateway
+from hearth.planning.options import PlanOptions
+
+CONTAINER = "gateway"
+USER = 65532
+"""The user id of the gateway's image."""
+
+GRACE = 900
+"""Seconds that a gateway which must go finishes its requests in: a default activation and a default first byte.
+
+An idle gateway goes at once. It does not depend on the services: another value would restart the gateway.
+"""
+
+ENDPOINT_REMOVAL = 5
+"""Seconds before the first signal, in which load balancers stop sending new connections."""
+
+_END_MARGIN = 15
+
+
+def gateway_deployment(gateway: Gateway, options: PlanOptions) -> tuple[Mapping[str, Any], ...]:
+    """Return the Deployment and, for several replicas, the PodDisruptionBudget that keeps all but one of them."""
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": gateway.metadata(),
+        "spec": {
+            "replicas": options.gateway_replicas,
+            "selector": {"matchLabels": dict(gateway.selector)},
+            # There is always one that admits requests: a new one is ready before an old one is told to go.
+            "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
+            "template": {"metadata": {"labels": dict(gateway.pod_labels)}, "spec": _pod(gateway, options)},
+        },
+    }
+    if options.gateway_replicas == 1:
+        return (deployment,)  # a budget for one replica would only stop nodes from being drained
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": gateway.metadata(),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": dict(gateway.selector)},
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+        },
+    }
+    return deployment, budget
+
+
+def _pod(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
+    return {
+        "serviceAccountName": gateway.name,
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,  # a thousand Services would be thousands of variables
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": GRACE + ENDPOINT_REMOVAL + _END_MARGIN,
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": dict(gateway.selector)},
+            }
+        ],
+        "containers": [_container(gateway, options)],
+    }
+
+
+def _container(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
+    ports = [{"name": HTTP_PORT, "containerPort": HTTP_PORT_NUMBER, "protocol": "TCP"}]
+    args = [
+        f"--config-map={gateway.name}",
+        f"--peers={gateway.replicas_service}",
+        f"--listen=0.0.0.0:{HTTP_PORT_NUMBER}",
+        f"--grace={GRACE}",
+    ]
+    if options.scaler == "push":
+        ports.append({"name": SCALER_PORT, "containerPort": SCALER_PORT_NUMBER, "protocol": "TCP"})
+        args.append(f"--scaler-listen=0.0.0.0:{SCALER_PORT_NUMBER}")
+    return {
+        "name": CONTAINER,
+        "image": options.gateway_image,
+        "args": args,
+        "env": [
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
+        ],
+        "ports": ports,
+        # Bodies being read may take 512 MiB, held requests 64 MiB for each service. No CPU limit: it would add latency.
+        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}},
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": HTTP_PORT},
+            "periodSeconds": 2,
+            "failureThreshold": 2,
+        },
+        # A restart loses every held request, so it takes a minute without an answer.
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": HTTP_PORT},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
+        "lifecycle": {"preStop": {"sleep": {"seconds": ENDPOINT_REMOVAL}}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+    }

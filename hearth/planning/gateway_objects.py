@@ -1,0 +1,24 @@
+"""Everything that is created for one gateway, in the order of applying."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hearth.planning.gateway import Gateway
+from hearth.planning.gateway_access import gateway_access
+from hearth.planning.gateway_config import gateway_config
+from hearth.planning.gateway_deployment import gateway_deployment
+from hearth.planning.options import PlanOptions
+
+
+def gateway_objects(
+    gateway: Gateway, entries: Sequence[Mapping[str, Any]], options: PlanOptions
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the objects of a gateway that serves `entries`. Only the ConfigMap, and the account's pull secrets, tell
+    which services there are."""
+    return (
+        *gateway_access(gateway),
+        gateway_config(gateway, entries),
+        *gateway_deployment(gateway, options),
+    )

@@ -1,0 +1,47 @@
+"""Everything that is created in a cluster for one service, in the order of applying."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from hearth.planning.cache import cache_claim
+from hearth.planning.deployment import backend_deployment
+from hearth.planning.gateway import gateway_of
+from hearth.planning.gateway_objects import gateway_objects
+from hearth.planning.prewarm import prewarm_job
+from hearth.planning.scaledobject import scaled_object
+from hearth.planning.services import backend_service, client_service, scaler_service
+
+if TYPE_CHECKING:
+    from hearth.planning.plan import Plan
+
+CREATED_ONCE = frozenset({"PersistentVolumeClaim", "Job"})
+"""Kinds that are created when they are missing and never updated: Kubernetes allows next to no change of them."""
+
+
+def service_objects(plan: Plan) -> tuple[Mapping[str, Any], ...]:
+    """Return the objects of a service: what others need comes first.
+
+    The ScaledObject is the last, because KEDA gives up for ever longer when nobody answers for a new one.
+    """
+    return tuple(_objects(plan))
+
+
+def _objects(plan: Plan) -> Iterator[Mapping[str, Any]]:
+    service, runtime = plan.service, plan.runtime
+    gateway = gateway_of(service, runtime)
+    claim = cache_claim(service, runtime, plan.model)
+    if claim is not None:
+        yield claim
+    if service.spec.endpoint.gateway == "dedicated":
+        yield from gateway_objects(gateway, [plan.gateway], plan.options)
+    yield backend_service(service, runtime)
+    yield client_service(service, runtime, gateway)
+    if plan.options.scaler == "push":
+        yield scaler_service(service, runtime, gateway)
+    job = prewarm_job(plan)
+    if job is not None:
+        yield job
+    yield backend_deployment(service, runtime, plan.pod)
+    yield scaled_object(service, runtime, plan.scaling, plan.options.scaler)

@@ -1,0 +1,23 @@
+"""What holds for a whole cluster, whatever the services say: the operator's settings, or the options of `hearth render`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+GATEWAY_IMAGE = "hearth-gateway:0.1.0"
+
+Scaler = Literal["push", "metrics-api"]
+"""How KEDA learns of demand: the gateway pushes it (external-push), or KEDA polls it over HTTP (metrics-api)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOptions:
+    """Settings of the cluster. `gateway_replicas` is at least 1."""
+
+    scaler: Scaler = "push"
+    gateway_image: str = GATEWAY_IMAGE
+    gateway_replicas: int = 1
+
+
+DEFAULT_OPTIONS = PlanOptions()

@@ -1,0 +1,135 @@
+"""The Job that downloads the weights before anybody asks, with the engine's image and without an accelerator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from hearth.api import GROUP
+from hearth.planning.arguments import flag_values
+from hearth.planning.cache import VOLUME
+from hearth.planning.labels import PREWARM_LABEL, RUNTIME_LABEL, helper_labels, object_metadata
+from hearth.planning.names import prewarm_name
+
+if TYPE_CHECKING:
+    from hearth.planning.plan import Plan
+
+CONTAINER = "prewarm"
+RETRIES = 6
+TEMPLATE_ANNOTATION = f"{GROUP}/template"
+"""On the Job: a digest of its pod template. A Job cannot be changed, so one with another digest has to be replaced."""
+
+_REVISION = "(sys.argv[2:] or [None])[0]"
+_DOWNLOAD: Mapping[str, str] = {
+    # vLLM leaves out what some publishers keep a second time under original/, and so does this.
+    "hf": "import sys; from huggingface_hub import snapshot_download; "
+    f"print(snapshot_download(sys.argv[1], revision={_REVISION}, ignore_patterns=['original/*']))",
+    "modelscope": "import sys; from modelscope import snapshot_download; "
+    f"print(snapshot_download(sys.argv[1], revision={_REVISION}))",
+}
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+"""An engine that must not download is a good reason to prewarm, and no reason for the Job not to."""
+
+_IDENTITY = ("runAsUser", "runAsGroup", "runAsNonRoot", "seLinuxOptions")
+_FILES = ("fsGroup", "fsGroupChangePolicy", "supplementalGroups")
+
+
+def prewarm_job(plan: Plan) -> Mapping[str, Any] | None:
+    """Return the Job, or None where there is nothing to download or nowhere to keep it.
+
+    It has no `ttlSecondsAfterFinished`: the finished Job is what says that the download is done, and one that
+    disappears would be created, and run, again.
+    """
+    service = plan.service
+    kept = any(volume["name"] == VOLUME for volume in plan.pod["spec"].get("volumes", ()))
+    if not (service.spec.cache.prewarm and plan.model.downloads and kept):
+        return None
+    template = _template(plan)
+    digest = sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            **object_metadata(service, plan.runtime, prewarm_name(service)),
+            "annotations": {TEMPLATE_ANNOTATION: digest},
+        },
+        "spec": {
+            "backoffLimit": RETRIES,
+            # A drained node is not the download's fault.
+            "podFailurePolicy": {
+                "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "template": template,
+        },
+    }
+
+
+def _template(plan: Plan) -> Mapping[str, Any]:
+    labels = helper_labels(plan.service.metadata.name, PREWARM_LABEL, plan.service.metadata.name)
+    return {
+        "metadata": {"labels": {**labels, RUNTIME_LABEL: plan.runtime.metadata.name}},
+        "spec": _pod(plan),
+    }
+
+
+def _pod(plan: Plan) -> Mapping[str, Any]:
+    """The pod runs where backends may, as the same user, and with none of their privileges."""
+    serving = plan.pod["spec"]
+    pod = {
+        name: serving[name]
+        for name in ("nodeSelector", "affinity", "tolerations", "imagePullSecrets")
+        if name in serving
+    }
+    return {
+        "restartPolicy": "Never",  # pods that failed stay, and their logs with them
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            **_some(serving.get("securityContext", {}), (*_IDENTITY, *_FILES)),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        **pod,
+        "containers": [_container(plan)],
+        "volumes": [volume for volume in serving["volumes"] if volume["name"] == VOLUME],
+    }
+
+
+def _container(plan: Plan) -> Mapping[str, Any]:
+    serving = plan.serving
+    return {
+        "name": CONTAINER,
+        "image": serving["image"],
+        "command": ["python3", "-c", _DOWNLOAD[plan.model.scheme]],
+        "args": [plan.model.path, *flag_values(serving.get("args", ()), "--revision")[:1]],
+        "env": _environment(plan),
+        "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            **_some(serving.get("securityContext", {}), _IDENTITY),
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [mount for mount in serving["volumeMounts"] if mount["name"] == VOLUME],
+    }
+
+
+def _environment(plan: Plan) -> list[Mapping[str, Any]]:
+    """The engine's environment, because it leads to the hub (token, mirror, proxy) and to the cache.
+
+    Then what keeps devices away: the image's container runtime may give every device to a container that asks for
+    none, and torch would load a driver that is not there.
+    """
+    kept = {
+        variable["name"]: variable
+        for variable in plan.serving.get("env", ())
+        if variable["name"] not in _OFFLINE and "resourceFieldRef" not in variable.get("valueFrom", {})
+    }
+    kept |= {variable.name: variable.to_wire() for variable in plan.no_device_env}
+    kept["TORCH_DEVICE_BACKEND_AUTOLOAD"] = {"name": "TORCH_DEVICE_BACKEND_AUTOLOAD", "value": "0"}
+    return list(kept.values())
+
+
+def _some(context: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: context[name] for name in names if name in context}

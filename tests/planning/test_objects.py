@@ -1,0 +1,463 @@
+"""Every object that is rendered: valid, fitting the others, and what the facts about KEDA and Kubernetes ask for."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hearth.api import HearthError, LLMService, load_manifests, parse_manifests
+from hearth.planning import NamespacePlan, Plan, PlanningError, PlanOptions, make_plan, plan_namespace
+from hearth.planning.explanation import as_document
+from hearth_gateway import parse_services
+
+from .manifests import RUNTIME, SERVICES
+from .support import host, plan, runtime, service
+from .test_laws import RUNTIMES, SPECS, maybe
+from .validity import check, of, restricted
+from .vendors.test_pods import EXAMPLES
+from .vendors.test_pods import HOST as VENDORS
+from .vendors.test_pods import RUNTIMES as SHIPPED
+
+OPTIONS = [PlanOptions(), PlanOptions(scaler="metrics-api"), PlanOptions(gateway_image="own:1", gateway_replicas=2)]
+LONGEST = "a" * 55
+
+
+def together(plans: list[Plan], options: PlanOptions = OPTIONS[0]) -> list[Any]:
+    """All objects of the namespace of these plans."""
+    shared = plan_namespace("ai", plans, options)
+    assert not shared.refused
+    return [*shared.objects, *(item for made in plans for item in made.objects)]
+
+
+def one(spec: Any = None, runtime_spec: Any = None, options: PlanOptions = OPTIONS[0], **metadata: Any) -> Plan:
+    return make_plan(
+        service(spec, **metadata), runtimes=[runtime(runtime_spec)], host=host(), target="cluster", options=options
+    )
+
+
+def objects(made: Plan) -> dict[tuple[str, str], Any]:
+    return {(item["kind"], item["metadata"]["name"]): item for item in made.objects}
+
+
+# ---------------------------------------------------------------- valid
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+@pytest.mark.parametrize("name", SERVICES)
+def test_golden_inputs_are_valid(name: str, options: PlanOptions) -> None:
+    manifests = parse_manifests(f"{RUNTIME}\n---\n{SERVICES[name]}")
+    [wanted] = manifests.services
+    made = make_plan(wanted, runtimes=manifests.runtimes, host=host(), target="cluster", options=options)
+    shared = plan_namespace(wanted.metadata.namespace, [made], options)
+    check([*shared.objects, *made.objects])
+
+
+@pytest.mark.parametrize("name", sorted(SHIPPED))
+def test_objects_of_every_shipped_runtime_are_valid(name: str) -> None:
+    spec = {"runtime": {"name": name}, "resources": {"memory": "64Gi"}, "cache": {"prewarm": True}}
+    made = make_plan(service(spec), runtimes=[SHIPPED[name]], host=VENDORS, target="cluster")
+    check(together([made]))
+    assert len(of(made.objects, "Job")) == 1
+    assert EXAMPLES
+
+
+NAMES = st.one_of(st.from_regex(r"[a-z]([-a-z0-9]{0,53}[a-z0-9])?", fullmatch=True), st.just(LONGEST))
+ENDPOINT = maybe(
+    gateway=st.sampled_from(["shared", "dedicated"]),
+    aliases=st.lists(st.sampled_from(["a", "b", "b c", " b", "b\n", "tiny", "Ünder"]), max_size=4),
+    coldStart=maybe(mode=st.sampled_from(["keepalive", "reject"])),
+)
+MORE = st.fixed_dictionaries(
+    {"spec": SPECS, "endpoint": ENDPOINT, "timeout": st.sampled_from(["0s", "90s", "5m"]), "secrets": st.integers(0, 2)}
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    wanted=st.dictionaries(NAMES, MORE, max_size=4),
+    acme=RUNTIMES,
+    path=st.sampled_from([None, "health", "/a b", "/x?y=%20&z", "/é"]),
+    options=st.sampled_from(OPTIONS),
+)
+def test_any_services_of_a_namespace_are_valid_together(
+    wanted: dict[str, Any], acme: Any, path: str | None, options: PlanOptions
+) -> None:
+    if path is not None:
+        acme = {**acme, "health": {"readiness": {"httpGet": {"path": path, "port": "http"}}}}
+    plans = []
+    for name, more in wanted.items():
+        spec = more["spec"]
+        spec["endpoint"] = more["endpoint"]
+        spec["scaling"] = {**spec.get("scaling", {}), "activationTimeout": more["timeout"]}
+        spec["imagePullSecrets"] = [{"name": f"secret-{number}"} for number in range(more["secrets"])]
+        try:
+            plans.append(
+                make_plan(
+                    service(spec, name=name),
+                    runtimes=[runtime(acme), runtime(vendor="zeta")],
+                    host=HOST,
+                    target="cluster",
+                    options=options,
+                )
+            )
+        except HearthError:
+            continue
+    shared = plan_namespace("ai", plans, options)
+    assert shared == plan_namespace("ai", plans[::-1], options)
+    kept = [made for made in plans if made.service.metadata.name not in shared.refused]
+    check([*shared.objects, *(item for made in kept for item in made.objects)])
+
+
+HOST = host("acme", "zeta")
+
+
+def test_the_longest_name_fits_everywhere() -> None:
+    for gateway in ("shared", "dedicated"):
+        made = one({"endpoint": {"gateway": gateway}, "cache": {"prewarm": True}}, name=LONGEST)
+        check(together([made]))
+        [scaled] = of(made.objects, "ScaledObject")
+        assert scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["name"] == f"hpa-{LONGEST}"
+    [scaled] = of(one(name="a" * 54).objects, "ScaledObject")
+    assert "name" not in scaled["spec"]["advanced"]["horizontalPodAutoscalerConfig"]
+
+
+# ---------------------------------------------------------------- what each is for
+
+
+def test_the_order_is_that_of_applying() -> None:
+    made = one({"cache": {"prewarm": True}, "endpoint": {"gateway": "dedicated"}})
+    assert [(item["kind"], item["metadata"]["name"]) for item in made.objects] == [
+        ("PersistentVolumeClaim", "tiny-cache"),
+        ("ServiceAccount", "tiny-gateway"),
+        ("Role", "tiny-gateway"),
+        ("RoleBinding", "tiny-gateway"),
+        ("ConfigMap", "tiny-gateway"),
+        ("Deployment", "tiny-gateway"),
+        ("Service", "tiny-backend"),
+        ("Service", "tiny"),
+        ("Service", "tiny-scaler"),
+        ("Job", "tiny-prewarm"),
+        ("Deployment", "tiny"),
+        ("ScaledObject", "tiny"),
+    ]
+    shared = plan_namespace("ai", [one()])
+    assert [(item["kind"], item["metadata"]["name"]) for item in shared.objects] == [
+        (kind, "hearth-gateway")
+        for kind in ("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "Deployment", "Service")
+    ]
+
+
+def test_the_services_of_a_service() -> None:
+    made = objects(one(runtime_spec={"container": {"image": "e", "port": {"name": "api", "containerPort": 9000}}}))
+    backend = made["Service", "tiny-backend"]["spec"]
+    assert backend["selector"] == {"serving.hearth.dev/llmservice": "tiny"}
+    assert [(port["port"], port["targetPort"]) for port in backend["ports"]] == [(80, "api")]
+    assert "publishNotReadyAddresses" not in backend  # slices list them anyway, and would call them ready
+    clients = made["Service", "tiny"]["spec"]
+    assert clients["selector"] == {"serving.hearth.dev/gateway": "hearth-gateway"}
+    assert [(port["port"], port["targetPort"]) for port in clients["ports"]] == [(80, "http")]
+    dedicated = objects(one({"endpoint": {"gateway": "dedicated"}}))
+    assert dedicated["Service", "tiny"]["spec"]["selector"] == {"serving.hearth.dev/gateway": "tiny"}
+    assert ("Service", "tiny-scaler") not in objects(one(options=OPTIONS[1]))
+
+
+def scaled(made: Plan) -> Any:
+    [item] = of(made.objects, "ScaledObject")
+    return item["spec"]
+
+
+def test_keda_is_told_at_once_or_asks() -> None:
+    scaling = {"scaling": {"max": 3, "target": 4, "scaleDownStabilization": "90s"}}
+    assert scaled(one(scaling)) == {
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "tiny"},
+        "minReplicaCount": 0,
+        "maxReplicaCount": 3,
+        "pollingInterval": 5,
+        "cooldownPeriod": 90,
+        "initialCooldownPeriod": 90,
+        "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleDown": {"stabilizationWindowSeconds": 90}}}},
+        "triggers": [
+            {
+                "type": "external-push",
+                "metadata": {"scalerAddress": "tiny-scaler.ai.svc:9090", "targetValue": "4"},
+            }
+        ],
+    }
+    assert scaled(one(scaling, options=OPTIONS[1]))["triggers"] == [
+        {
+            "type": "metrics-api",
+            "metadata": {
+                "url": "http://tiny.ai.svc/tiny/hearth/queue",
+                "valueLocation": "pending",
+                "targetValue": "4",
+                "activationTargetValue": "0",
+            },
+        }
+    ]
+
+
+def test_a_service_that_never_sleeps_has_nothing_of_sleeping() -> None:
+    spec = scaled(one({"scaling": {"min": 1, "max": 2}}))
+    assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (1, 2)
+    assert not {"pollingInterval", "cooldownPeriod", "initialCooldownPeriod", "fallback", "idleReplicaCount"} & set(
+        spec
+    )
+
+
+def job(made: Plan) -> Any:
+    [item] = of(made.objects, "Job")
+    return item
+
+
+PREWARM: dict[str, Any] = {"cache": {"prewarm": True}}
+
+
+def test_prewarm_downloads_what_the_engine_will_ask_for() -> None:
+    container = job(one({**PREWARM, "runtime": {"argsOverride": ["--revision=v2"]}}))["spec"]["template"]["spec"][
+        "containers"
+    ][0]
+    assert container["image"] == "engine:1"
+    assert container["args"] == ["acme/tiny", "v2"]
+    assert "from huggingface_hub import snapshot_download" in container["command"][-1]
+    compile(container["command"][-1], "prewarm", "exec")
+    other = job(one({**PREWARM, "model": {"source": {"uri": "modelscope://a/b"}}}))["spec"]["template"]["spec"]
+    assert "from modelscope import snapshot_download" in other["containers"][0]["command"][-1]
+    compile(other["containers"][0]["command"][-1], "prewarm", "exec")
+    assert other["containers"][0]["args"] == ["a/b"]
+
+
+def test_prewarm_uses_the_engines_place_and_none_of_its_devices() -> None:
+    runtime_spec = {
+        "container": {
+            "image": "e",
+            "env": [
+                {"name": "HF_ENDPOINT", "value": "http://mirror"},
+                {"name": "HF_TOKEN", "valueFrom": {"secretKeyRef": {"name": "hf", "key": "token"}}},
+                {"name": "HF_HUB_OFFLINE", "value": "1"},
+                {"name": "LIMIT", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+                {"name": "TORCH_DEVICE_BACKEND_AUTOLOAD", "value": "1"},
+                {"name": "ACME_VISIBLE_DEVICES", "value": "all"},
+            ],
+        },
+        "accelerator": {
+            "resourceName": "acme.dev/chip",
+            "nodeSelector": {"chip": "big"},
+            "tolerations": [{"key": "acme.dev/chip", "operator": "Exists"}],
+            "nodeRequirements": [{"key": "old", "operator": "DoesNotExist"}],
+            "scheduler": {"name": "volcano", "queue": "llm"},
+        },
+        "pod": {
+            "runtimeClassName": "acme",
+            "hostMounts": [{"hostPath": "/opt/driver"}],
+            "securityContext": {"runAsUser": 1000, "fsGroup": 1000, "seccompProfile": {"type": "Unconfined"}},
+            "containerSecurityContext": {"runAsGroup": 39, "privileged": True},
+            "noDeviceEnv": [{"name": "ACME_VISIBLE_DEVICES", "value": "void"}],
+        },
+    }
+    made = one({**PREWARM, "imagePullSecrets": [{"name": "reg"}]}, runtime_spec)
+    pod = job(made)["spec"]["template"]["spec"]
+    serving = made.pod["spec"]
+    assert all(
+        pod[field] == serving[field] for field in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets")
+    )
+    assert not {"schedulerName", "runtimeClassName"} & set(pod)
+    assert pod["volumes"] == [{"name": "cache", "persistentVolumeClaim": {"claimName": "tiny-cache"}}]
+    restricted(pod, root=True)
+    assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 1000
+    [container] = pod["containers"]
+    assert container["securityContext"]["runAsGroup"] == 39
+    env = {variable["name"]: variable.get("value") for variable in container["env"]}
+    assert env["TORCH_DEVICE_BACKEND_AUTOLOAD"] == "0"
+    assert env["ACME_VISIBLE_DEVICES"] == "void"
+    assert env["HF_ENDPOINT"] == "http://mirror"
+    assert env["HF_HOME"] == "/cache/hf"
+    assert "HF_TOKEN" in env
+    assert not {"HF_HUB_OFFLINE", "LIMIT"} & set(env)
+    labels = job(made)["spec"]["template"]["metadata"]["labels"]
+    assert "serving.hearth.dev/llmservice" not in labels  # or its pods would be backends
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"cache": {"prewarm": True, "strategy": "None"}},
+        {**PREWARM, "model": {"source": {"uri": "pvc://weights"}}},
+    ],
+)
+def test_nothing_to_prewarm(spec: dict[str, Any]) -> None:
+    assert not of(one(spec).objects, "Job")
+
+
+def test_the_jobs_digest_tells_when_it_has_to_be_replaced() -> None:
+    def digest(*args: Any) -> str:
+        return str(job(one(*args))["metadata"]["annotations"]["serving.hearth.dev/template"])
+
+    assert digest(PREWARM) == digest({**PREWARM, "scaling": {"max": 2}})
+    assert digest(PREWARM) != digest({**PREWARM, "model": {"source": {"uri": "hf://acme/other"}}})
+    assert digest(PREWARM) != digest(PREWARM, {"container": {"image": "engine:2"}})
+
+
+def test_compiled_kernels_are_kept_apart_by_image_and_runtime() -> None:
+    def root(runtime_spec: Any = None, spec: Any = None) -> str | None:
+        env = {variable["name"]: variable.get("value") for variable in one(spec, runtime_spec).serving.get("env", ())}
+        return env.get("VLLM_CACHE_ROOT")
+
+    first = root()
+    assert first is not None
+    assert first.startswith("/cache/compile/vllm-acme-")
+    assert first == root(spec={"scaling": {"max": 2}})
+    assert first != root({"container": {"image": "engine:2"}})
+    assert root(spec={"cache": {"strategy": "None"}}) is None
+    assert root(spec={"model": {"source": {"uri": "pvc://w"}}}) is None
+    own = {"container": {"image": "e", "env": [{"name": "VLLM_CACHE_ROOT", "value": "/own"}]}}
+    assert root(own) == "/own"
+
+
+# ---------------------------------------------------------------- the gateway
+
+
+def gateway(shared: NamespacePlan) -> dict[str, Any]:
+    return {item["kind"]: item for item in shared.objects}
+
+
+def entries(shared: NamespacePlan) -> dict[str, Any]:
+    document = json.loads(gateway(shared)["ConfigMap"]["data"]["services.json"])
+    assert len(parse_services(document)) == len(document["services"])
+    return {entry["name"]: entry for entry in document["services"]}
+
+
+def test_one_gateway_serves_a_namespace() -> None:
+    plans = [one(name="b"), one(name="a"), one({"endpoint": {"gateway": "dedicated"}}, name="own")]
+    shared = plan_namespace("ai", plans)
+    assert list(entries(shared)) == ["a", "b"]
+    assert entries(shared)["a"] == plans[1].gateway
+    [own] = json.loads(objects(plans[2])["ConfigMap", "own-gateway"]["data"]["services.json"])["services"]
+    assert own == plans[2].gateway
+    assert plan_namespace("ai", plans[2:]).objects == ()
+    assert plan_namespace("ai", []).objects == ()
+
+
+def test_services_that_come_and_go_do_not_restart_the_gateway() -> None:
+    few = plan_namespace("ai", [one(name="a")])
+    many = plan_namespace(
+        "ai",
+        [
+            one(name="a"),
+            one({"imagePullSecrets": [{"name": "reg"}], "scaling": {"activationTimeout": "2h"}}, name="b"),
+        ],
+    )
+    assert gateway(few)["Deployment"] == gateway(many)["Deployment"]
+    assert gateway(many)["ServiceAccount"]["imagePullSecrets"] == [{"name": "reg"}]
+
+
+def test_the_gateways_pods() -> None:
+    deployment = gateway(plan_namespace("ai", [one()]))["Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    restricted(pod)
+    [container] = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert container["args"] == [
+        "--config-map=hearth-gateway",
+        "--peers=hearth-gateway",
+        "--listen=0.0.0.0:8080",
+        "--grace=900",
+        "--scaler-listen=0.0.0.0:9090",
+    ]
+    assert pod["terminationGracePeriodSeconds"] > 900 + container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    own = objects(one({"endpoint": {"gateway": "dedicated"}}, options=OPTIONS[1]))["Deployment", "tiny-gateway"]
+    [container] = own["spec"]["template"]["spec"]["containers"]
+    assert container["args"][:2] == ["--config-map=tiny-gateway", "--peers=tiny"]
+    assert [port["name"] for port in container["ports"]] == ["http"]
+
+
+def test_a_budget_for_several_replicas_only() -> None:
+    assert "PodDisruptionBudget" not in gateway(plan_namespace("ai", [one()]))
+    several = gateway(plan_namespace("ai", [one()], OPTIONS[2]))
+    assert several["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
+    assert several["Deployment"]["spec"]["replicas"] == 2
+    assert several["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] == "own:1"
+
+
+def test_the_default_image_has_the_gateways_version() -> None:
+    from importlib.metadata import version
+
+    assert PlanOptions().gateway_image.endswith(f":{version('hearth-gateway')}")
+
+
+def test_the_older_service_keeps_an_alias() -> None:
+    def named(name: str, created: str, *aliases: str) -> Plan:
+        return one({"endpoint": {"aliases": list(aliases)}}, name=name, creationTimestamp=created)
+
+    old, new = named("new", "2026-02-01T00:00:00Z", "x", "y", "old"), named("old", "2026-01-01T00:00:00Z", "x", "x")
+    shared = plan_namespace("ai", [old, new])
+    assert entries(shared)["old"]["aliases"] == ["x"]
+    assert entries(shared)["new"]["aliases"] == ["y"]
+    assert shared.warnings == {
+        "new": (
+            "spec.endpoint.aliases: 'x' has no effect: it leads to LLMService 'old'",
+            "spec.endpoint.aliases: 'old' has no effect: it leads to LLMService 'old'",
+        )
+    }
+
+
+def test_names_that_are_derived_names_of_others_are_refused() -> None:
+    older, newer = one(name="foo"), one(name="foo-backend")
+    shared = plan_namespace("ai", [newer, older])
+    assert list(shared.refused) == ["foo-backend"]
+    assert "needs the Service 'foo-backend', which is that of LLMService 'foo'" in shared.refused["foo-backend"].message
+    assert list(entries(shared)) == ["foo"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("hearth-gateway", "shared"), ("hearth", "dedicated")])
+def test_the_names_of_the_shared_gateway_are_taken(name: str, kind: str) -> None:
+    with pytest.raises(PlanningError, match="the gateway that its namespace shares") as caught:
+        one({"endpoint": {"gateway": kind}}, name=name)
+    assert caught.value.reason == "ReservedName"
+    local = make_plan(service(name="hearth-gateway"), runtimes=[runtime()], host=host(), target="local")
+    assert local.objects == ()
+
+
+def test_a_namespace_may_have_more_services_than_a_config_map_holds() -> None:
+    long = [f"{'x' * 240}{number}" for number in range(5000)]
+    first, second = (
+        one({"endpoint": {"aliases": names}}, name=name) for name, names in (("a", long[:2500]), ("b", long[2500:]))
+    )
+    third = one(name="c")
+    shared = plan_namespace("ai", [third, second, first])
+    assert list(shared.refused) == ["b"]
+    assert shared.refused["b"].reason == "TooManyServices"
+    assert list(entries(shared)) == ["a", "c"]
+
+
+# ---------------------------------------------------------------- in words
+
+
+def test_the_plan_says_where_clients_go_and_who_scales() -> None:
+    lines = "\n".join(one().reasons)
+    assert (
+        "gateway hearth-gateway: shared by the services of namespace ai; clients find this one at http://tiny.ai.svc/v1"
+        in lines
+    )
+    assert (
+        "scaler: the gateway tells KEDA at once that a request waits (external-push, tiny-scaler.ai.svc:9090)" in lines
+    )
+    assert "scaler: KEDA asks the gateway every 5 s" in "\n".join(one(options=OPTIONS[1]).reasons)
+    assert "nothing goes to zero" in "\n".join(one({"scaling": {"min": 1}}).reasons)
+    own = "\n".join(one({"endpoint": {"gateway": "dedicated"}}).reasons)
+    assert "gateway tiny-gateway: serves this service alone" in own
+    local = plan(target="local")
+    assert not [reason for reason in local.reasons if reason.startswith(("gateway", "scaler"))]
+    assert as_document(local)["objects"] == []
+
+
+def test_the_seed_article_is_valid() -> None:
+    from pathlib import Path
+
+    example = Path(__file__).parents[2] / "examples" / "seed-article.yaml"
+    [wanted] = load_manifests([example]).services
+    assert isinstance(wanted, LLMService)
+    made = make_plan(wanted, runtimes=list(SHIPPED.values()), host=VENDORS, target="cluster")
+    check(together([made]))
