@@ -511,7 +511,7 @@ class Service:
         if given_up:
             self.activation_started = None
             self._count_activation("given_up")
-        gone = self._told and not self.in_flight and now >= self._idle_since + IDLE_NOTICE
+        gone = self._told and not self.in_flight and (given_up or now >= self._idle_since + IDLE_NOTICE)
         if gone:
             self._told = False
         if given_up or gone:

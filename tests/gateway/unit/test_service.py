@@ -267,6 +267,24 @@ def test_release_stops_when_the_backend_is_gone_and_begins_anew() -> None:
     assert [request.state for request in requests] == ["sent"] * 32 + ["held"] * 8
 
 
+def test_nobody_overtakes_those_who_wait_for_the_ramp() -> None:
+    bench = Bench()
+    requests = [bench.admit() for _ in range(RAMP_FIRST + 1)]
+    bench.ready(9001)
+    late = bench.admit()
+    assert (requests[-1].state, late.state) == ("held", "held")
+    bench.clock.advance(RAMP_INTERVAL)
+    assert (requests[-1].state, late.state) == ("sent", "sent")
+
+
+def test_released_requests_are_spread() -> None:
+    bench = Bench()
+    for _ in range(10):
+        bench.admit()
+    bench.ready(9001, 9002)
+    assert [backend.in_flight for backend in bench.service.usable] == [5, 5]
+
+
 def test_release_keeps_to_max_in_flight() -> None:
     bench = Bench(maxInFlight=3)
     requests = [bench.admit() for _ in range(8)]
@@ -354,6 +372,19 @@ def test_a_replay_keeps_the_deadline_and_the_place_of_its_first_hold() -> None:
     assert (request.state, later.state) == ("refused", "held")
 
 
+def test_replays_wait_in_the_order_in_which_they_waited_first() -> None:
+    bench = Bench()
+    requests = []
+    for _ in range(3):
+        requests.append(bench.admit())
+        bench.clock.advance(1)
+    bench.ready(9001)
+    bench.service.set_endpoints([])
+    for index in (1, 0, 2):
+        bench.retry(requests[index])
+    assert list(bench.service.held) == requests
+
+
 def test_a_replay_does_not_prolong_the_wait_of_others() -> None:
     bench = Bench(timeout=60, heartbeat=1000)
     bench.ready(9001)
@@ -385,8 +416,9 @@ def test_edges_are_told_on_the_first_request_and_a_notice_after_the_last() -> No
     assert not bench.clock.pending
 
 
+@pytest.mark.parametrize("gap", [0.01, 0.3, 0.999])
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 0.999, 1.0, 1.5])
-def test_sequential_requests_are_no_edges(seconds: float) -> None:
+def test_sequential_requests_are_no_edges(seconds: float, gap: float) -> None:
     bench = Bench()
     bench.ready(9001)
     for _ in range(50):
@@ -394,8 +426,23 @@ def test_sequential_requests_are_no_edges(seconds: float) -> None:
         bench.clock.advance(seconds)
         bench.done(request)
         assert len(bench.clock.pending) <= 1
-        bench.clock.advance(0.01)
+        bench.clock.advance(gap)
     assert len(bench.edges) == 1
+
+
+def test_an_activation_that_is_given_up_tells_of_the_demand_that_went_with_it() -> None:
+    bench = Bench(timeout=5)
+    bench.ready(9001)
+    running = bench.admit()
+    bench.service.set_endpoints([])
+    bench.admit()
+    bench.clock.advance(4.5)
+    bench.done(running)
+    bench.clock.advance(0.5)
+    assert bench.edges[2:] == [(START + 5, 0, False)]
+    bench.ready(9001)
+    bench.admit()
+    assert bench.edges[3:] == [(START + 5, 1, False)]
 
 
 def test_a_subscriber_may_act_at_once() -> None:

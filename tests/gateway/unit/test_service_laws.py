@@ -6,7 +6,16 @@ from typing import Any
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from hearth_gateway import Endpoint, ServiceConfig
 from hearth_gateway.endpoint import Backend
@@ -17,11 +26,11 @@ from .support import Bench, FakeRequest, make_config
 
 configs = st.builds(
     make_config,
-    mode=st.sampled_from(("keepalive", "keepalive", "reject")),
+    mode=st.sampled_from(("keepalive", "keepalive", "keepalive", "reject")),
     heartbeat=st.sampled_from((1.0, 10.0)),
     timeout=st.sampled_from((5.0, 60.0)),
-    maxHeld=st.sampled_from((0, 2, 40)),
-    maxHeldBytes=st.sampled_from((50, 10_000)),
+    maxHeld=st.sampled_from((40, 2, 0, 40)),
+    maxHeldBytes=st.sampled_from((10_000, 10_000, 50)),
     maxInFlight=st.sampled_from((1, 3, 100)),
 )
 endpoints = st.lists(
@@ -30,7 +39,7 @@ endpoints = st.lists(
         id=st.sampled_from(("a", "b", "c")),
         address=st.just("127.0.0.1"),
         port=st.sampled_from((9001, 9002)),
-        ready=st.booleans(),
+        ready=st.sampled_from((True, True, False)),
         terminating=st.sampled_from((False, False, True)),
     ),
     max_size=3,
@@ -56,12 +65,30 @@ class PolicyMachine(RuleBasedStateMachine):
         self.busy_until = self.bench.now  # when demand was last seen
         self.edges_checked = 0
         self.announced = False
+        self.starts_seen = 0
         self.activating = False
         self.ended = False
 
     # ---------------------------------------------------------------- what happens
 
+    @rule(target=requests, size=st.sampled_from((1, 20)), pause=st.sampled_from((0.0, 0.01)), cold=st.booleans())
+    def burst(self, size: int, pause: float, cold: bool) -> Any:
+        """More than the first step of a ramp, by bytes or by count more than there may be; a cold start makes it common."""
+        if cold and not self.ended:
+            self.set_endpoints([])
+        burst = []
+        for _ in range(20):
+            burst.append(self.admit(size))
+            self.bench.clock.advance(pause)
+        if cold and not self.ended:
+            self.become_ready(1)
+            burst.append(self.admit(size))
+        return multiple(*burst)
+
     @rule(target=requests, size=st.sampled_from((1, 20, 60)))
+    def admit_one(self, size: int) -> FakeRequest:
+        return self.admit(size)
+
     def admit(self, size: int) -> FakeRequest:
         service, limits = self.service, self.config.limits
         held, in_flight, held_bytes = len(service.held), service.in_flight, service.held_bytes
@@ -131,7 +158,18 @@ class PolicyMachine(RuleBasedStateMachine):
             self.bench.clock.advance(0)
 
     @precondition(lambda self: not self.ended)
+    @rule(count=st.sampled_from((1, 2)))
+    def some_are_ready(self, count: int) -> None:
+        self.become_ready(count)
+
+    def become_ready(self, count: int) -> None:
+        self.set_endpoints([Endpoint(name, "127.0.0.1", 9001, ready=True) for name in "abc"[:count]])
+
+    @precondition(lambda self: not self.ended)
     @rule(reported=endpoints)
+    def report(self, reported: list[Endpoint]) -> None:
+        self.set_endpoints(reported)
+
     def set_endpoints(self, reported: list[Endpoint]) -> None:
         before = dict(self.service.backends)
         gone = self.service.set_endpoints(reported)
@@ -292,7 +330,9 @@ class PolicyMachine(RuleBasedStateMachine):
 
     def _note_readiness(self) -> None:
         """A replica that ends an activation ends its lease too."""
-        if self.activating and self.service.usable:
+        ready = self.service.counters.activations.get("ready", 0)
+        if ready > self.starts_seen:
+            self.starts_seen = ready
             self.lease_until = self.bench.now + LEASE_GRACE
 
     def _refused(self, request: FakeRequest) -> None:
