@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from hearth.api import LLMService, parse_manifests
 from hearth.api.base import Model
@@ -236,6 +236,41 @@ def test_rules_use_the_words_of_the_models(kind: dict[str, Any], path: str, text
     messages = by_rules(admit(manifest))
     if messages and "out of range" not in messages[0]:
         assert messages == [spelled_alike(error)]
+
+
+WINDOW, PORT = "spec.scaling.scaleDownStabilization", "spec.health.readiness.tcpSocket.port"
+EDGES = [
+    *(
+        (SERVICE, WINDOW, text)
+        for text in ("0", "0s", "1h", "3600s", "60000ms", "1.5m", "-0s", "1h1ns", "3600.5s", "-1ns")
+    ),
+    *((SERVICE, "spec.endpoint.coldStart.heartbeatInterval", text) for text in ("1ns", "0.5µs", "0", "-1s", "1", "''")),
+    *((SERVICE, "spec.resources.cpu", text) for text in ("1n", "2", "'1e3'", "'0.5'", "'1e1.5'", "'-0'", "1K")),
+    *((SERVICE, "spec.scaling", text) for text in ("{min: 1}", "{min: 2}", "{min: 5, max: 5}", "{max: 2147483648}")),
+    *((SERVICE, "metadata.name", "a" * length) for length in (1, 55, 56)),
+    *((SERVICE, "spec.model.source.uri", "hf://" + "a" * length) for length in (2043, 2044)),
+    *((RUNTIME, PORT, text) for text in ("1", "65535", "65536", "0", "http", "1-2", "a-1", "a--1", "-a", "a" * 16)),
+    *(
+        (RUNTIME, "spec.accelerator.resourceName", text)
+        for text in ("a.b/c", "cpu", "hugepages-2Mi", "gpu", "a/", "/a")
+    ),
+    *(
+        (RUNTIME, "spec.pod.hostMounts", f"[{{hostPath: {text}}}]")
+        for text in ("/", "/a/..b", "/a/.", "//a", "/a/..", "a")
+    ),
+    *((RUNTIME, "spec.accelerator.nodeRequirements", f"[{'{key: a, operator: Exists}, ' * n}]") for n in (64, 65)),
+]
+
+
+@pytest.mark.parametrize(("kind", "path", "text"), EDGES)
+def test_both_draw_the_line_in_the_same_place(kind: dict[str, Any], path: str, text: str) -> None:
+    manifest = yaml.safe_load(with_field(kind, path, text))
+    try:
+        read(manifest)
+    except ValidationError:
+        assert admit(manifest).refusals
+    else:
+        assert read(taken(manifest)) == read(manifest)
 
 
 def checks() -> Iterator[tuple[type[BaseModel], str]]:

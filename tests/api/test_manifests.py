@@ -60,6 +60,11 @@ def write(directory: Path, **files: str) -> Path:
 
 
 SERVICE_FAULTS = [
+    (
+        "spec.model.source.uri",
+        f"hf://{'a' * 2044}",
+        f"spec.model.source.uri: 'hf://{'a' * 72}...' has 2049 characters and the limit is 2048; shorten it",
+    ),
     # scalars that YAML reads as something else
     ("metadata.name", "no", 'metadata.name: no is read as a boolean, not as text; put it in quotes: "no"'),
     ("metadata.labels", "{team: 7}", 'metadata.labels.team: 7 is read as a number, not as text; put it in quotes: "7"'),
@@ -311,6 +316,11 @@ SERVICE_FAULTS = [
 ]
 
 RUNTIME_FAULTS = [
+    (
+        "spec.accelerator.nodeRequirements",
+        f"[{'{key: a, operator: Exists}, ' * 65}]",
+        "spec.accelerator.nodeRequirements: the list has 65 items and the limit is 64; shorten it",
+    ),
     (
         "metadata.name",
         "a_b",
