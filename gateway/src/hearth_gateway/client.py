@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from .service import Service
     from .upstream import Upstream
 
-# States of a connection, in the order of a request's life.
 STALE = 0.1  # seconds in which a backend's close of an idle connection arrives, after a request was sent on it
+
+# States of a connection, in the order of a request's life.
 IDLE, HEAD, BODY, HELD, SENT, ANSWERING, RESUMING, CLOSED = range(8)
 
 _SPECIAL: Final = re.compile(
