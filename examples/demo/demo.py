@@ -179,9 +179,16 @@ async def stop(hearth: Hearth, timeline: Timeline) -> None:
     if hearth.process.poll() is None:
         hearth.process.send_signal(signal.SIGINT)
     code = await asyncio.to_thread(hearth.process.wait, 20)
-    if code or any(process.is_running() for process in left):
+    if code or any(map(_alive, left)):
         raise DemoError(f"`hearth up` ended with exit code {code}, processes left: {left}")
     timeline.say("Ctrl-C: hearth up ended, no process left")
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def run() -> int:
