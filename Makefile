@@ -66,6 +66,6 @@ demo-vllm: $(STAMP) $(VLLM_STAMP) ## the same with a real vLLM on the CPU (insta
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
 	@$(BIN)/hearth crds --output charts/hearth/crds
 
-clean: ## remove the virtual environment and every cache
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+clean: ## remove the virtual environments and every cache
+	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
