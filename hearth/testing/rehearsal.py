@@ -24,6 +24,8 @@ HASH_SEEDS = ("0", "1", "4242")
 TIMEOUT = 60.0
 """Seconds for one process; its hooks have bounds of their own, unless they stop the whole interpreter."""
 
+_MAIN = "from hearth.testing.rehearsal import main; main()"
+
 _SPECS: tuple[dict[str, Any], ...] = (
     {},
     {"resources": {"accelerators": 2, "cpu": "4", "memory": "24Gi"}},
@@ -46,7 +48,7 @@ def rehearse(subject: Subject) -> tuple[Rehearsal, ...]:
 
     Raises RuntimeError with the output of a process that failed.
     """
-    command = [sys.executable, "-W", "ignore", "-m", __name__, subject.vendor, str(subject.hook_timeout)]
+    command = [sys.executable, "-W", "ignore", "-c", _MAIN, subject.vendor, str(subject.hook_timeout)]
     command += ["--device", *subject.device_ids, "--reference", subject.reference or ""]
     started = [(seed, _start(command, seed)) for seed in HASH_SEEDS]
     try:
@@ -94,7 +96,7 @@ def main() -> None:
         device_ids=options.device,
         hook_timeout=options.timeout,
     )
-    _warm_up(subject)
+    _warm_up()
     inputs = list(_cases(subject))
     accesses = list(_watch(subject, guard, inputs))
     rendered = "".join(_render(subject, case) for case in inputs)
@@ -117,16 +119,19 @@ def _cases(subject: Subject) -> Iterator[Case]:
                 yield Case(service, runtime, target, subject.device_ids[:2])
 
 
-def _warm_up(subject: Subject) -> None:
-    """Build every model once: pydantic looks for its own plugins, on disk, when it builds the first."""
+def _warm_up() -> None:
+    """Build every model once: pydantic looks for its own plugins, on disk, when it builds one."""
     from pydantic import TypeAdapter
 
-    from hearth.api import EnvVar, HostMount, NodeRequirement, Probe, Quantity, Toleration
+    from hearth.api.base import Model
     from hearth.testing.subject import RESULTS
 
-    for kind in (*RESULTS.values(), EnvVar, HostMount, NodeRequirement, Probe, Quantity, Toleration):
+    for kind in RESULTS.values():
         TypeAdapter(kind).json_schema()
-    subject.bare.runtimes()
+    models = [Model]
+    for model in models:
+        model.model_rebuild()
+        models += model.__subclasses__()
 
 
 def _watch(subject: Subject, guard: Any, inputs: Sequence[Case]) -> Iterator[tuple[str, str]]:
@@ -177,7 +182,3 @@ def _render(subject: Subject, case: Case) -> str:
             return f"--- refused: {refusal}\n"
         made.append({"argv": list(launch.argv), "env": dict(launch.env)})
     return yaml.safe_dump_all(made, sort_keys=False, explicit_start=True)
-
-
-if __name__ == "__main__":
-    main()

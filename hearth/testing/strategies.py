@@ -54,57 +54,34 @@ def services(
     draw: st.DrawFn, *, runtime: str | None = None, target: Target = "cluster", fractions: bool = False
 ) -> LLMService:
     """A valid service that asks for `runtime`; with `fractions` some ask for a part of an accelerator."""
-    resources: dict[str, Any] = {"accelerators": draw(st.sampled_from((1, 1, 2, 3, 4, 8)))}
-    resources |= draw(_some(cpu=st.sampled_from(("500m", "4")), memory=st.sampled_from(("512Mi", "24Gi"))))
-    if fractions and draw(st.booleans()):
-        amounts = _some(memory=st.sampled_from(("1Gi", "16Gi")), cores=st.sampled_from((1, 30, 100)))
-        resources |= {"accelerators": 1, "fraction": draw(amounts.filter(bool))}
-    spec: dict[str, Any] = {
-        "model": {"source": {"uri": draw(st.sampled_from(_URIS[target]))}},
-        "resources": resources,
-        "runtime": draw(_some(argsOverride=st.lists(st.sampled_from(_ARGS), max_size=2))),
-        "scaling": draw(_some(drainTimeout=st.sampled_from(("0s", "1500ms", "10m")), max=st.integers(1, 4))),
-        "cache": draw(_some(strategy=st.sampled_from(("NodeLocalPVC", "None")))),
-    }
+    wire = draw(_SERVICES[target])
+    fraction = draw(_FRACTIONS) if fractions else None
+    if fraction:
+        wire["spec"]["resources"] |= {"accelerators": 1, "fraction": fraction}
     if runtime is not None:
-        spec["runtime"]["name"] = runtime
-    metadata = {"name": draw(service_names()), "namespace": draw(st.sampled_from(("default", "ai")))}
-    metadata |= draw(_some(labels=_labels(), annotations=_labels()))
-    return LLMService.model_validate({"metadata": metadata, "spec": spec})
+        wire["spec"]["runtime"]["name"] = runtime
+    return LLMService.model_validate(wire)
 
 
 @st.composite
 def runtimes(draw: st.DrawFn, vendor: str, *, base: Sequence[InferenceRuntime] = ()) -> InferenceRuntime:
     """A valid runtime of the vendor: one of `base` (or a small one) as users would change it."""
     wire = draw(st.sampled_from(base)).to_wire() if base else small_runtime(vendor)
+    changes = draw(_CHANGES)
     spec = wire["spec"]
     container, accelerator = spec["container"], spec["accelerator"]
-    if draw(st.booleans()):
-        return InferenceRuntime.model_validate(wire)
-    container["args"] += draw(st.lists(st.sampled_from(_ARGS[:2]), max_size=1))
+    container["args"] += changes["args"]
     known = {variable["name"] for variable in container["env"]}
-    added = draw(st.dictionaries(env_names(), st.sampled_from(("", "1", "a b")), max_size=2))
-    container["env"] += [{"name": name, "value": value} for name, value in added.items() if name not in known]
-    accelerator["nodeSelector"] |= draw(_labels())
-    if draw(st.booleans()):
-        accelerator["tolerations"] += [{"key": "example.com/dedicated", "operator": "Exists", "effect": "NoSchedule"}]
-    pod = spec.setdefault("pod", {})
-    pod |= draw(
-        _some(
-            annotations=_labels(),
-            labels=_labels(),
-            hostMounts=st.just([{"hostPath": "/srv/models", "mountPath": "/srv/models"}]),
-            securityContext=st.just({"fsGroup": 1000}),
-            sharedMemory=st.sampled_from(({"enabled": False}, {"size": "1Gi"})),
-        )
-    )
-    spec["health"] |= draw(
-        _some(
-            startup=st.just({"httpGet": {"path": "/ready", "port": container["port"]["containerPort"]}}),
-            liveness=st.just({"tcpSocket": {"port": container["port"]["containerPort"]}, "periodSeconds": 30}),
-        )
-    )
-    spec["lifecycle"]["preStopDrain"] = draw(st.booleans())
+    container["env"] += [{"name": name, "value": value} for name, value in changes["env"].items() if name not in known]
+    accelerator["nodeSelector"] |= changes["nodeSelector"]
+    accelerator["tolerations"] += changes["tolerations"]
+    spec["pod"] |= changes["pod"]
+    port = container["port"]["containerPort"]
+    if changes["startup"]:
+        spec["health"]["startup"] = {"httpGet": {"path": "/ready", "port": port}}
+    if changes["liveness"]:
+        spec["health"]["liveness"] = {"tcpSocket": {"port": port}, "periodSeconds": 30}
+    spec["lifecycle"]["preStopDrain"] = changes["drain"]
     return InferenceRuntime.model_validate(wire)
 
 
@@ -144,14 +121,6 @@ def inventories(environment: Sequence[str] = ()) -> st.SearchStrategy[InventoryO
     return st.builds(InventoryOutput, stdout=lines.map("\n".join), environment=variables)
 
 
-def _labels() -> st.SearchStrategy[dict[str, str]]:
-    return st.dictionaries(label_keys(), label_values(), max_size=2)
-
-
-def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.fixed_dictionaries({}, optional=fields)
-
-
 def small_runtime(vendor: str) -> dict[str, Any]:
     """The wire form of a runtime for vendors that ship none."""
     spec = {
@@ -163,3 +132,59 @@ def small_runtime(vendor: str) -> dict[str, Any]:
         "accelerator": {"resourceName": f"{vendor}.example.com/chip"},
     }
     return InferenceRuntime.model_validate({"metadata": {"name": f"vllm-{vendor}"}, "spec": spec}).to_wire()
+
+
+def _some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=fields)
+
+
+# Made once: hypothesis takes longer to make a strategy than to draw from it.
+_LABELS = st.dictionaries(label_keys(), label_values(), max_size=2)
+_SERVICES: dict[Target, st.SearchStrategy[dict[str, Any]]] = {
+    target: st.fixed_dictionaries(
+        {
+            "metadata": st.fixed_dictionaries(
+                {"name": service_names(), "namespace": st.sampled_from(("default", "ai"))},
+                optional={"labels": _LABELS, "annotations": _LABELS},
+            ),
+            "spec": st.fixed_dictionaries(
+                {
+                    "model": st.fixed_dictionaries(
+                        {"source": st.fixed_dictionaries({"uri": st.sampled_from(_URIS[target])})}
+                    ),
+                    "resources": st.fixed_dictionaries(
+                        {"accelerators": st.sampled_from((1, 2, 3, 4, 8))},
+                        optional={"cpu": st.sampled_from(("500m", "4")), "memory": st.sampled_from(("512Mi", "24Gi"))},
+                    ),
+                    "runtime": _some(argsOverride=st.lists(st.sampled_from(_ARGS), max_size=2)),
+                },
+                optional={
+                    "scaling": _some(drainTimeout=st.sampled_from(("0s", "1500ms", "10m")), max=st.integers(1, 4)),
+                    "cache": _some(strategy=st.sampled_from(("NodeLocalPVC", "None"))),
+                },
+            ),
+        }
+    )
+    for target in _URIS
+}
+_FRACTIONS = _some(memory=st.sampled_from(("1Gi", "16Gi")), cores=st.sampled_from((1, 30, 100)))
+_CHANGES = st.fixed_dictionaries(
+    {
+        "args": st.lists(st.sampled_from(_ARGS[:2]), max_size=1),
+        "env": st.dictionaries(env_names(), st.sampled_from(("", "1", "a b")), max_size=2),
+        "nodeSelector": _LABELS,
+        "tolerations": st.sampled_from(
+            ([], [{"key": "example.com/dedicated", "operator": "Exists", "effect": "NoSchedule"}])
+        ),
+        "pod": _some(
+            annotations=_LABELS,
+            labels=_LABELS,
+            hostMounts=st.just([{"hostPath": "/srv/models", "mountPath": "/srv/models"}]),
+            securityContext=st.just({"fsGroup": 1000}),
+            sharedMemory=st.sampled_from(({"enabled": False}, {"size": "1Gi"})),
+        ),
+        "startup": st.booleans(),
+        "liveness": st.booleans(),
+        "drain": st.booleans(),
+    }
+)

@@ -204,6 +204,11 @@ class Subject:
         except HearthError as refusal:
             return refusal
 
+    def steady(self, case: Case) -> bool:
+        """Whether a case has a plan, and the same one each time; what compares plans has nothing to say otherwise."""
+        one, other = self.plan(case), self.plan(case)
+        return isinstance(one, Plan) and isinstance(other, Plan) and one.pod == other.pod
+
 
 class _Bare:
     """The vendor without any addition, for the pod that the plugin's additions are compared with."""

@@ -25,7 +25,7 @@ def vendor_isolation(subject: Subject, search: Search) -> None:
     good, raising, missing = (f"{subject.vendor}-{kind}" for kind in ("good", "raising", "missing"))
 
     def check(case: Case) -> None:
-        if subject.plan(case) is None:
+        if not subject.steady(case):
             return
         before = _planned(case, [case.runtime], _load(_own(subject)))
         with _neighbours(good, raising) as others:
@@ -46,7 +46,7 @@ def vendor_isolation(subject: Subject, search: Search) -> None:
                 given=case.described(),
             )
 
-    search.for_all(subject.cases(), check)
+    search.shorter.for_all(subject.cases(), check)
 
 
 def order_independence(subject: Subject, search: Search) -> None:
@@ -55,7 +55,7 @@ def order_independence(subject: Subject, search: Search) -> None:
     pairs = [("00-first", "01-second"), (f"{subject.vendor}-a", "zzz-last")]
 
     def check(case: Case) -> None:
-        if subject.plan(case) is None:
+        if not subject.steady(case):
             return
         found: list[str] = []
         for pair in pairs:
@@ -70,7 +70,7 @@ def order_independence(subject: Subject, search: Search) -> None:
                 given=case.described(),
             )
 
-    search.for_all(subject.cases(), check)
+    search.shorter.for_all(subject.cases(), check)
 
 
 def _load(*candidates: Candidate) -> VendorHost:

@@ -22,6 +22,8 @@ def metamorphic(subject: Subject, search: Search) -> None:
     """n accelerators are n devices, more CPU is no more devices, another name changes names only."""
 
     def check(case: Case) -> None:
+        if not subject.steady(case):
+            return
         if case.service.spec.resources.fraction is None:
             _counts(subject, case)
         _cpu(subject, case)
