@@ -157,7 +157,7 @@ def _scaling_warnings(plan: Plan) -> Iterator[str]:
     given = plan.service.spec.scaling.model_fields_set
     least, most = plan.scaling.min, plan.scaling.max
     if "target" in given and most <= max(least, 1):
-        yield f"spec.scaling.target has no effect: there is never more than one number of replicas but 0 ({most})"
+        yield f"spec.scaling.target has no effect: there are {most} replicas at any demand above none"
     if "scale_down_stabilization" in given and least == most:
         yield f"spec.scaling.scaleDownStabilization has no effect: min and max are both {most}"
 

@@ -41,13 +41,17 @@ def check_supported(service: LLMService, target: Target) -> None:
 
 
 def _check_name(service: LLMService) -> None:
-    """The names of the namespace's gateway are taken, whether or not it runs already."""
+    """The names of the namespace's gateway are taken, whether or not it runs already, and so is the API server's."""
     name = service.metadata.name
     dedicated = service.spec.endpoint.gateway == "dedicated" and dedicated_gateway_name(service) == SHARED_GATEWAY
     if name == SHARED_GATEWAY or dedicated:
-        raise PlanningError(
-            "ReservedName",
-            f"metadata.name: with {name!r} the service's objects would have the names of the gateway that its "
-            "namespace shares",
-            "choose another name; clients can use any other one listed in spec.endpoint.aliases",
-        )
+        owner = "those of the gateway that its namespace shares"
+    elif (service.metadata.namespace, name) == ("default", "kubernetes"):
+        owner = "that of the API server's Service"
+    else:
+        return
+    raise PlanningError(
+        "ReservedName",
+        f"metadata.name: {name!r} would give the service's objects names that are taken: {owner}",
+        "choose another name; clients can use any other one listed in spec.endpoint.aliases",
+    )

@@ -91,6 +91,21 @@ DRAIN = {"lifecycle": {"preStopDrain": True}}
         ({"cache": {"prewarm": True, "strategy": "None"}}, {}, "cluster", "strategy None keeps nothing"),
         ({"cache": {"size": "1Gi", "strategy": "HostPath"}}, {}, "cluster", "have no effect with spec.cache.strategy"),
         ({"scaling": {"max": 2}}, {}, "cluster", "they can only run on the node that has it"),
+        ({"cache": {"prewarm": True}}, {}, "local", "on one machine the engine downloads the weights at its first"),
+        ({"cache": {"prewarm": True, "strategy": "HostPath"}}, {}, "cluster", "prewarm fills the cache of one node"),
+        ({"scaling": {"target": 4}}, {}, "cluster", "spec.scaling.target has no effect"),
+        ({"scaling": {"min": 2, "max": 2, "target": 4}}, {}, "local", "spec.scaling.target has no effect"),
+        ({"scaling": {"min": 1, "scaleDownStabilization": "1m"}}, {}, "local", "min and max are both 1"),
+        (
+            {"endpoint": {"coldStart": {"mode": "reject", "heartbeatInterval": "5s"}}},
+            {},
+            "cluster",
+            "heartbeatInterval has no effect: mode reject holds no request",
+        ),
+        ({"endpoint": {"aliases": ["tiny", "a"]}}, {}, "local", "'tiny' has no effect: it is the service's own name"),
+        ({"endpoint": {"aliases": [" a"]}}, {}, "cluster", "' a' has no effect: use visible characters"),
+        ({"endpoint": {"openAICompatible": False}}, {}, "cluster", "openAICompatible has no effect"),
+        ({"endpoint": {"gateway": "dedicated"}}, {}, "local", "on one machine one gateway serves all"),
     ],
 )
 def test_warnings(spec: dict[str, Any], runtime_spec: dict[str, Any], target: Any, text: str) -> None:
@@ -107,6 +122,9 @@ def test_warnings(spec: dict[str, Any], runtime_spec: dict[str, Any], target: An
         ({"runtime": {"argsOverride": ["--served-model-name=tiny", "--port=8000"]}}, {}),
         ({"resources": {"accelerators": 2}}, args("-tp=2")),
         ({"scaling": {"max": 2}, "model": {"source": {"uri": "pvc://w"}}}, {}),
+        ({"scaling": {"max": 2, "target": 4}, "model": {"source": {"uri": "pvc://w"}}}, {}),
+        ({"scaling": {"scaleDownStabilization": "1m"}, "endpoint": {"aliases": ["a"], "gateway": "dedicated"}}, {}),
+        ({"cache": {"prewarm": True}}, {}),
         (
             {"scaling": {"min": 1, "activationTimeout": "1s"}, "endpoint": {"coldStart": {"heartbeatInterval": "2s"}}},
             {},

@@ -45,7 +45,7 @@ def render_namespace(scaler: Scaler) -> str:
         for service in manifests.services
     ]
     shared = plan_namespace("ai", plans, options)
-    objects = [*shared.objects, *(item for made in plans for item in made.objects if item["kind"] != "Deployment")]
+    objects = [*shared.objects, *(item for made in plans for item in made.objects)]
     return yaml.safe_dump_all(objects, sort_keys=False, allow_unicode=True, width=120)
 
 

@@ -1,7 +1,13 @@
 """Every object that is rendered: valid, fitting the others, and what the facts about KEDA and Kubernetes ask for."""
 
+import ast
+import asyncio
 import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +16,7 @@ from hypothesis import strategies as st
 from hearth.api import HearthError, LLMService, load_manifests, parse_manifests
 from hearth.planning import NamespacePlan, Plan, PlanningError, PlanOptions, make_plan, plan_namespace
 from hearth.planning.explanation import as_document
-from hearth_gateway import parse_services
+from hearth_gateway import Gateway, parse_services
 
 from .manifests import RUNTIME, SERVICES
 from .support import host, plan, runtime, service
@@ -198,6 +204,29 @@ def test_keda_is_told_at_once_or_asks() -> None:
     ]
 
 
+async def test_the_gateway_answers_where_keda_asks() -> None:
+    made = one(options=OPTIONS[1])
+    url = urlsplit(scaled(made)["triggers"][0]["metadata"]["url"])
+    gateway = Gateway()
+    await gateway.start("127.0.0.1", 0)
+
+    async def ask() -> tuple[bytes, bytes]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(f"GET {url.path} HTTP/1.1\r\nHost: {url.netloc}\r\nConnection: close\r\n\r\n".encode())
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        return head.split()[1], body
+
+    try:
+        gateway.apply(parse_services({"services": [{**made.gateway, "name": "other"}]}))
+        assert (await ask())[0] == b"404"  # not the demand of another
+        gateway.apply(parse_services({"services": [made.gateway]}))
+        status, body = await ask()
+        assert (status, json.loads(body)["pending"]) == (b"200", 0)
+    finally:
+        await gateway.stop(1)
+
+
 def test_a_service_that_never_sleeps_has_nothing_of_sleeping() -> None:
     spec = scaled(one({"scaling": {"min": 1, "max": 2}}))
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (1, 2)
@@ -215,17 +244,27 @@ PREWARM: dict[str, Any] = {"cache": {"prewarm": True}}
 
 
 def test_prewarm_downloads_what_the_engine_will_ask_for() -> None:
-    container = job(one({**PREWARM, "runtime": {"argsOverride": ["--revision=v2"]}}))["spec"]["template"]["spec"][
-        "containers"
-    ][0]
-    assert container["image"] == "engine:1"
-    assert container["args"] == ["acme/tiny", "v2"]
-    assert "from huggingface_hub import snapshot_download" in container["command"][-1]
-    compile(container["command"][-1], "prewarm", "exec")
-    other = job(one({**PREWARM, "model": {"source": {"uri": "modelscope://a/b"}}}))["spec"]["template"]["spec"]
-    assert "from modelscope import snapshot_download" in other["containers"][0]["command"][-1]
-    compile(other["containers"][0]["command"][-1], "prewarm", "exec")
-    assert other["containers"][0]["args"] == ["a/b"]
+    for args, expected in (([], ["acme/tiny"]), (["--revision=v2"], ["acme/tiny", "v2"])):
+        made = job(one({**PREWARM, "runtime": {"argsOverride": args}}))
+        [container] = made["spec"]["template"]["spec"]["containers"]
+        assert (container["image"], container["args"]) == ("engine:1", expected)
+
+
+@pytest.mark.parametrize(
+    ("uri", "module", "expected"),
+    [
+        ("hf://a/b", "huggingface_hub", {"ignore_patterns": ["original/*"], "revision": "v2"}),
+        ("modelscope://a/b", "modelscope", {"revision": "v2"}),
+    ],
+)
+def test_prewarm_runs(uri: str, module: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    """The command as it stands in the Job, with a library that only says how it was called."""
+    (tmp_path / f"{module}.py").write_text("def snapshot_download(*args, **kwargs): return [args, kwargs]\n")
+    spec = {**PREWARM, "model": {"source": {"uri": uri}}, "runtime": {"argsOverride": ["--revision", "v2"]}}
+    [container] = job(one(spec))["spec"]["template"]["spec"]["containers"]
+    argv = [sys.executable, *container["command"][1:], *container["args"]]
+    done = subprocess.run(argv, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True)
+    assert ast.literal_eval(done.stdout) == [("a/b",), expected]
 
 
 def test_prewarm_uses_the_engines_place_and_none_of_its_devices() -> None:
@@ -411,13 +450,21 @@ def test_names_that_are_derived_names_of_others_are_refused() -> None:
     assert list(entries(shared)) == ["foo"]
 
 
-@pytest.mark.parametrize(("name", "kind"), [("hearth-gateway", "shared"), ("hearth", "dedicated")])
-def test_the_names_of_the_shared_gateway_are_taken(name: str, kind: str) -> None:
-    with pytest.raises(PlanningError, match="the gateway that its namespace shares") as caught:
-        one({"endpoint": {"gateway": kind}}, name=name)
+@pytest.mark.parametrize(
+    ("name", "namespace", "kind", "owner"),
+    [
+        ("hearth-gateway", "ai", "shared", "the gateway that its namespace shares"),
+        ("hearth", "ai", "dedicated", "the gateway that its namespace shares"),
+        ("kubernetes", "default", "shared", "the API server's Service"),
+    ],
+)
+def test_names_that_are_not_free(name: str, namespace: str, kind: str, owner: str) -> None:
+    wanted = service({"endpoint": {"gateway": kind}}, name=name, namespace=namespace)
+    with pytest.raises(PlanningError, match=owner) as caught:
+        make_plan(wanted, runtimes=[runtime()], host=host(), target="cluster")
     assert caught.value.reason == "ReservedName"
-    local = make_plan(service(name="hearth-gateway"), runtimes=[runtime()], host=host(), target="local")
-    assert local.objects == ()
+    assert make_plan(wanted, runtimes=[runtime()], host=host(), target="local").objects == ()
+    assert one(name="kubernetes").objects
 
 
 def test_a_namespace_may_have_more_services_than_a_config_map_holds() -> None:
@@ -454,8 +501,6 @@ def test_the_plan_says_where_clients_go_and_who_scales() -> None:
 
 
 def test_the_seed_article_is_valid() -> None:
-    from pathlib import Path
-
     example = Path(__file__).parents[2] / "examples" / "seed-article.yaml"
     [wanted] = load_manifests([example]).services
     assert isinstance(wanted, LLMService)
