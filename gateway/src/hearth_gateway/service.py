@@ -523,16 +523,9 @@ class Service:
             if request.admitted + limit > now:
                 break
             self._unhold(request)
-            why = self._because() or f"; it has waited {now - request.admitted:.0f} s"
-            self._reject(
-                request,
-                Failure(
-                    503,
-                    "activation_timeout",
-                    f"The model `{self.config.name}` did not become ready within {limit:g} s{why}. Retry later.",
-                    retry_after=retry_after(self.estimate(now)),
-                ),
-            )
+            what = "was busy for" if self.usable else "did not become ready within"
+            text = f"The model `{self.name}` {what} {limit:g} s{self._because()}. Retry later."
+            self._reject(request, Failure(503, "activation_timeout", text, retry_after=retry_after(self.estimate(now))))
 
     # ---------------------------------------------------------------- change and end
 
