@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -26,12 +27,13 @@ class BoundedCaller:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inbox: SimpleQueue[_Work] | None = None
+        self._process = 0
 
     def call(self, function: Callable[[], T], seconds: float) -> T:
         """Return what the function returns; raise what it raises, SystemExit included, or HookTimeout."""
         with self._lock:
-            if self._inbox is None:
-                self._inbox = SimpleQueue()
+            if self._inbox is None or self._process != os.getpid():  # a fork does not take the thread along
+                self._inbox, self._process = SimpleQueue(), os.getpid()
                 threading.Thread(target=_serve, args=(self._inbox,), name="vendor-hooks", daemon=True).start()
             outbox: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
             self._inbox.put((function, outbox))
@@ -55,3 +57,7 @@ def _serve(inbox: SimpleQueue[_Work]) -> None:
             outcome = (None, exc)
         outbox.put(outcome)
         del function, outbox, outcome
+
+
+CALLER = BoundedCaller()
+"""The one of this process: hooks take microseconds, so that they can share it."""

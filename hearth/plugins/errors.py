@@ -8,8 +8,11 @@ from hearth.api.errors import HearthError
 class PluginError(HearthError):
     """A plugin failed: it raised something unexpected, or returned something that its contract does not allow.
 
-    Says which vendor, distribution, version and hook; the original exception is the cause (`__cause__`).
+    Says which vendor, distribution, version and hook; the original exception is the cause (`__cause__`). `reason` is
+    the CamelCase word for a condition, as PlanningError has one.
     """
+
+    reason = "PluginFailed"
 
     def __init__(self, *, vendor: str, distribution: str, version: str, hook: str, problem: str) -> None:
         super().__init__(
@@ -25,6 +28,8 @@ class PluginError(HearthError):
 
 class VendorUnavailable(HearthError):
     """No usable plugin serves the vendor: none is installed, it is broken, or it is turned off."""
+
+    reason = "UnsupportedVendor"
 
     def __init__(self, vendor: str, message: str, remedy: str) -> None:
         super().__init__(message, remedy)

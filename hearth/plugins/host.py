@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 import pluggy
 
 from hearth.plugins import generic, hookspecs
+from hearth.plugins.bounded import CALLER, HookTimeout
 from hearth.plugins.loader import (
     IMPORT_TIMEOUT,
     Candidate,
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 GENERIC = "generic"
 
+HOOK_TIMEOUT = 10.0
+"""Seconds that one call of a hook may take. It is pure and needs microseconds; the bound is for one that hangs."""
+
 T = TypeVar("T")
 
 
@@ -66,12 +70,19 @@ class VendorHost:
     """
 
     def __init__(
-        self, loaded: Iterable[LoadedVendor], unusable: Iterable[VendorStatus] = (), *, trace: TextIO | None = None
+        self,
+        loaded: Iterable[LoadedVendor],
+        unusable: Iterable[VendorStatus] = (),
+        *,
+        trace: TextIO | None = None,
+        hook_timeout: float = HOOK_TIMEOUT,
     ) -> None:
         self._loaded = {vendor.info.name: vendor for vendor in loaded}
         self._unusable = tuple(unusable)
         self._packaged: dict[str, tuple[PackagedRuntime, ...]] | None = None
         self._broken: dict[str, str] = {}
+        self._hanging: dict[str, str] = {}
+        self._hook_timeout = hook_timeout
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._manager.register(generic, name=GENERIC)
@@ -87,6 +98,7 @@ class VendorHost:
         candidates: Iterable[Candidate] | None = None,
         environ: Mapping[str, str] | None = None,
         import_timeout: float = IMPORT_TIMEOUT,
+        hook_timeout: float = HOOK_TIMEOUT,
     ) -> VendorHost:
         """Load the installed plugins. Never raises for a broken one: `vendors` says what is wrong with it.
 
@@ -96,7 +108,8 @@ class VendorHost:
         environ = os.environ if environ is None else environ
         found = installed_candidates() if candidates is None else candidates
         loaded, unusable = load_vendors(found, environ, import_timeout=import_timeout)
-        return cls(loaded, unusable, trace=sys.stderr if environ.get("HEARTH_TRACE_PLUGINS") else None)
+        trace = sys.stderr if environ.get("HEARTH_TRACE_PLUGINS") else None
+        return cls(loaded, unusable, trace=trace, hook_timeout=hook_timeout)
 
     @classmethod
     def of(cls, plugins: Mapping[str, object], *, import_timeout: float = IMPORT_TIMEOUT) -> VendorHost:
@@ -288,13 +301,25 @@ class VendorHost:
         else:
             plugin = self._vendor(vendor).plugin
         others = [other for other in self._manager.get_plugins() if other is not plugin]
-        try:
-            result = self._manager.subset_hook_caller(hook, others)(**arguments)
+        caller = self._manager.subset_hook_caller(hook, others)
+        if plugin is generic:
+            return caller(**arguments)
+        if vendor in self._hanging:
+            raise self._failure(vendor, hook, f"it is not called any more, because {self._hanging[vendor]}")
+
+        def work() -> object:
+            result = caller(**arguments)
             # A generator runs here, so that what it raises is handled like what a function raises.
             return list(result) if isinstance(result, Iterator) else result
+
+        try:
+            return CALLER.call(work, self._hook_timeout)
         except PluginRejects:
             raise
-        except Exception as exc:
+        except HookTimeout as exc:
+            self._hanging[vendor] = self._broken[vendor] = f"{hook} did not return within {self._hook_timeout:g} s"
+            raise self._failure(vendor, hook, str(exc)) from exc
+        except (Exception, SystemExit) as exc:
             raise self._failure(vendor, hook, f"{type(exc).__name__}: {exc}") from exc
 
     def _validate(self, vendor: str, hook: str, expected: type[T], result: object) -> T | None:

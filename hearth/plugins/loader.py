@@ -7,7 +7,6 @@ silently and loads in the order of the installation; hence a loader of our own o
 from __future__ import annotations
 
 import inspect
-import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -16,6 +15,7 @@ from typing import Literal
 import pluggy
 
 from hearth.plugins import hookspecs
+from hearth.plugins.bounded import CALLER, HookTimeout
 from hearth.plugins.vendor import PLUGIN_API, VENDOR_KEY, VendorInfo
 
 IMPORT_TIMEOUT = 10.0
@@ -131,10 +131,10 @@ def _load(candidate: Candidate, import_timeout: float) -> LoadedVendor:
         raise _Refused(f"its entry point is {plugin!r}; point it at a module or at an object that has the hooks")
     if not isinstance(plugin, Hashable):
         raise _Refused(f"its entry point {plugin!r} is not hashable; point it at a module or a plain object")
-    return check_plugin(candidate, plugin)
+    return check_plugin(candidate, plugin, import_timeout)
 
 
-def check_plugin(candidate: Candidate, plugin: object) -> LoadedVendor:
+def check_plugin(candidate: Candidate, plugin: object, seconds: float = IMPORT_TIMEOUT) -> LoadedVendor:
     """Check a plugin against the hook specifications, alone, so that its faults are nobody else's."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
@@ -150,8 +150,10 @@ def check_plugin(candidate: Candidate, plugin: object) -> LoadedVendor:
     if "hearth_vendor" not in implemented:
         raise _Refused("it has no hearth_vendor hook; every plugin must say who it is")
     try:
-        info = manager.hook.hearth_vendor()
-    except Exception as exc:
+        info = CALLER.call(manager.hook.hearth_vendor, seconds)
+    except HookTimeout:
+        raise _Refused(f"hearth_vendor did not return within {seconds:g} s") from None
+    except (Exception, SystemExit) as exc:
         raise _Refused(f"hearth_vendor raised {type(exc).__name__}: {exc}") from exc
     if not isinstance(info, VendorInfo):
         raise _Refused(f"hearth_vendor returned {info!r}, not a VendorInfo")
@@ -176,23 +178,12 @@ def _is_unmarked(plugin: object, name: str) -> bool:
 
 def _import(candidate: Candidate, seconds: float) -> object:
     """Import in a thread, because an import that hangs (a driver library, a lock) must not hang every command."""
-    outcome: list[object] = []
-    failure: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            outcome.append(candidate.load())
-        except BaseException as exc:  # noqa: BLE001 - SystemExit included; the status says what happened
-            failure.append(exc)
-
-    thread = threading.Thread(target=work, name=f"import-{candidate.name}", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if thread.is_alive():
-        raise _Refused(f"its import did not end within {seconds:g} s")
-    if failure:
-        raise _Refused(f"its import failed with {type(failure[0]).__name__}: {failure[0]}") from failure[0]
-    return outcome[0]
+    try:
+        return CALLER.call(candidate.load, seconds)
+    except HookTimeout:
+        raise _Refused(f"its import did not end within {seconds:g} s") from None
+    except (Exception, SystemExit) as exc:
+        raise _Refused(f"its import failed with {type(exc).__name__}: {exc}") from exc
 
 
 def _duplicate(same: Sequence[Candidate]) -> str:

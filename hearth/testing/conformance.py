@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from hearth.plugins import InventoryOutput
 from hearth.testing.law import Law
@@ -44,15 +43,19 @@ class VendorConformance:
     """Seconds that one call of a hook may take."""
 
 
-@cache
-def _subject(tests: Any) -> Subject:  # a class is hashable, which its type does not say
-    return Subject.load(
-        tests.vendor,
-        reference=tests.plugin,
-        device_ids=tests.device_ids,
-        inventories=tests.inventories,
-        hook_timeout=tests.hook_timeout,
-    )
+_SUBJECTS: dict[type[VendorConformance], Subject] = {}
+
+
+def _subject(tests: type[VendorConformance]) -> Subject:
+    if tests not in _SUBJECTS:
+        _SUBJECTS[tests] = Subject.load(
+            tests.vendor,
+            reference=tests.plugin,
+            device_ids=tests.device_ids,
+            inventories=tests.inventories,
+            hook_timeout=tests.hook_timeout,
+        )
+    return _SUBJECTS[tests]
 
 
 def _test(law: Law) -> Callable[[VendorConformance], None]:

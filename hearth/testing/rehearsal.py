@@ -43,14 +43,14 @@ class Rehearsal:
     accesses: tuple[tuple[str, str], ...]
 
 
-def rehearse(subject: Subject) -> tuple[Rehearsal, ...]:
+def rehearse(subject: Subject, seeds: Sequence[str]) -> tuple[Rehearsal, ...]:
     """Run the plugin in one process for each hash seed; empty when one of them did not end in time.
 
     Raises RuntimeError with the output of a process that failed.
     """
     command = [sys.executable, "-W", "ignore", "-c", _MAIN, subject.vendor, str(subject.hook_timeout)]
     command += ["--device", *subject.device_ids, "--reference", subject.reference or ""]
-    started = [(seed, _start(command, seed)) for seed in HASH_SEEDS]
+    started = [(seed, _start(command, seed)) for seed in seeds]
     try:
         return tuple(_finish(seed, process) for seed, process in started)
     except subprocess.TimeoutExpired:

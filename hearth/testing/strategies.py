@@ -168,7 +168,7 @@ _SERVICES: dict[Target, st.SearchStrategy[dict[str, Any]]] = {
     for target in _URIS
 }
 _FRACTIONS = _some(memory=st.sampled_from(("1Gi", "16Gi")), cores=st.sampled_from((1, 30, 100)))
-_CHANGES = st.fixed_dictionaries(
+_CHANGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "args": st.lists(st.sampled_from(_ARGS[:2]), max_size=1),
         "env": st.dictionaries(env_names(), st.sampled_from(("", "1", "a b")), max_size=2),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from hearth.api import HearthError, InferenceRuntime, LLMService, parse_manifests
-from hearth.planning import Target, make_plan
+from hearth.api import InferenceRuntime, LLMService, parse_manifests
+from hearth.planning import PlanningError, Target
+from hearth.testing.case import Case
 from hearth.testing.law import LawBroken
 from hearth.testing.search import Search
 from hearth.testing.subject import Subject
@@ -46,12 +47,9 @@ def _render(subject: Subject, runtime: InferenceRuntime, origin: str, target: Ta
             "spec": {"model": {"source": {"uri": "hf://acme/tiny"}}, "runtime": {"name": name}},
         }
     )
-    hooks = ("hearth_accelerator", "hearth_env", "hearth_probes", "hearth_metrics", "hearth_pod")
-    try:
-        make_plan(service, runtimes=[runtime], host=subject.host, target=target)
-    except HearthError as refusal:
-        if getattr(refusal, "hook", "") in hooks:
-            return  # what a hook gets wrong is told by the laws of hooks
+    refusal = subject.plan(Case(service, runtime, target))
+    # What a hook gets wrong is told by the laws of hooks.
+    if isinstance(refusal, PlanningError):
         raise LawBroken(
             f"{origin} does not render for the target {target}: {refusal}",
             hook=_HOOK,
