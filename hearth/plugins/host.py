@@ -134,6 +134,8 @@ class VendorHost:
             version=vendor.version,
             capabilities=vendor.info.capabilities,
         )
+        if vendor.info.name in self._hanging:
+            return replace(status, state="error", error=self._hanging[vendor.info.name])
         try:
             names = tuple(sorted(manifest.name for manifest in self._manifests(vendor.info.name)))
         except Exception as exc:  # noqa: BLE001 - the status is where a broken plugin is reported
@@ -292,7 +294,7 @@ class VendorHost:
         from hearth.plugins.copies import own_copy
 
         vendor = self.adapter(ctx.runtime)
-        own = replace(ctx, service=own_copy(ctx.service), runtime=own_copy(ctx.runtime))
+        own = replace(ctx, service=own_copy(ctx.service), runtime=own_copy(ctx.runtime), model=replace(ctx.model))
         return self._validate(vendor, hook, expected, self._call(vendor, hook, ctx=own, **arguments))
 
     def _call(self, vendor: str, hook: str, **arguments: object) -> Any:
