@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -365,13 +366,12 @@ class Backend:
     handler: Handler
     server: asyncio.Server | None = None
     port: int = 0
-    calls: list[Call] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)  # request lines, probes left out
     probes: int = 0
     connections: int = 0
     healthy: bool = True
-    arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: list[asyncio.StreamWriter] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def listen(self, port: int = 0) -> None:
         self.server = await asyncio.start_server(self._serve, HOST, port or self.port, limit=1 << 24)
@@ -380,6 +380,9 @@ class Backend:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
         self._writers.append(writer)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.append(task)
         call = Call(self, reader, writer)
         try:
             while not writer.is_closing() and await call.read_head():
@@ -404,6 +407,8 @@ class Backend:
             self.server.close()
         for writer in self._writers:
             writer.transport.abort()
+        for task in self._tasks:
+            task.cancel()
 
 
 def plays(*answers_: bytes, then: str = "keep") -> Handler:
@@ -491,16 +496,58 @@ def start_stub(*argv: str, port: int = 0, env: Mapping[str, str] | None = None, 
     return process
 
 
-def start_gateway(config: os.PathLike[str] | str, *argv: str, listen: str = "127.0.0.1:0") -> Process:
-    """The stand-alone program; stderr is its output."""
-    return Process(
-        subprocess.Popen(
-            [sys.executable, "-m", "hearth_gateway", "--config", str(config), "--listen", listen, *argv],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-    )
+@dataclass
+class Program:
+    """The stand-alone gateway as a process; its log is a file, so that nothing blocks on reading it."""
+
+    popen: subprocess.Popen[bytes]
+    log: Path
+    port: int = 0
+    read: int = 0  # characters of the log that were consumed
+    wires: list[Wire] = field(default_factory=list)
+
+    @classmethod
+    async def start(cls, config: Path, *argv: str) -> Program:
+        log = config.with_suffix(".log")
+        command = [sys.executable, "-m", "hearth_gateway", "--config", str(config), "--listen", f"{HOST}:0", *argv]
+        with log.open("wb") as output:
+            program = cls(subprocess.Popen(command, stdout=output, stderr=output), log)
+        line = await program.logged("listening on ")
+        program.port = int(line.partition("listening on ")[2].partition(",")[0].rpartition(":")[2])
+        return program
+
+    async def connect(self) -> Wire:
+        wire = await Wire.open(self.port)
+        self.wires.append(wire)
+        return wire
+
+    async def logged(self, mark: str) -> str:
+        """Wait for the next line with ``mark``."""
+        found = ""
+
+        def look() -> bool:
+            nonlocal found
+            text = self.log.read_text()
+            start = text.find(mark, self.read)
+            end = text.find("\n", start)
+            if start < 0 or end < 0:
+                return False
+            found = text[text.rfind("\n", 0, start) + 1 : end]
+            self.read = end
+            return True
+
+        await until(look, f"{mark!r} in the log")
+        return found
+
+    async def wait(self) -> int | None:
+        """Its exit code."""
+        await until(lambda: self.popen.poll() is not None, "the program ends")
+        return self.popen.returncode
+
+    def close(self) -> None:
+        if self.popen.poll() is None:
+            self.popen.kill()
+        self.popen.wait()
 
 
 def statuses(answers_: Sequence[Answer]) -> list[int]:
