@@ -82,6 +82,7 @@ class VendorHost:
         self._packaged: dict[str, tuple[PackagedRuntime, ...]] | None = None
         self._broken: dict[str, str] = {}
         self._hanging: dict[str, str] = {}
+        self._hooks: dict[str, frozenset[str]] = {}
         self._hook_timeout = hook_timeout
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -294,14 +295,24 @@ class VendorHost:
         from hearth.plugins.copies import own_copy
 
         vendor = self.adapter(ctx.runtime)
+        if hook not in self._implemented(vendor):
+            return None  # most plugins have few hooks, and copies cost more than calls
         own = replace(ctx, service=own_copy(ctx.service), runtime=own_copy(ctx.runtime), model=replace(ctx.model))
         return self._validate(vendor, hook, expected, self._call(vendor, hook, ctx=own, **arguments))
+
+    def _implemented(self, vendor: str) -> frozenset[str]:
+        if vendor not in self._hooks:
+            plugin = generic if vendor == GENERIC else self._vendor(vendor).plugin
+            self._hooks[vendor] = frozenset(caller.name for caller in self._manager.get_hookcallers(plugin) or ())
+        return self._hooks[vendor]
 
     def _call(self, vendor: str, hook: str, **arguments: object) -> Any:
         if vendor == GENERIC:
             plugin: object = generic
         else:
             plugin = self._vendor(vendor).plugin
+        if hook not in self._implemented(vendor):
+            return None
         others = [other for other in self._manager.get_plugins() if other is not plugin]
         caller = self._manager.subset_hook_caller(hook, others)
         if plugin is generic:

@@ -147,7 +147,7 @@ def test_a_plugin_that_hung_is_listed_and_is_not_called_again() -> None:
     assert good.state == "ready"
     assert getattr(refusal(host), "reason", "") == "UnsupportedVendor"
     with pytest.raises(PluginError, match="it is not called any more, because hearth_env did not return"):
-        host.pod(context("acme"))
+        host.env(context("acme"))
     assert plan(host, "good")
 
 
