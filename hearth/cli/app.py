@@ -26,7 +26,6 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "scale": scale.scale,
     "explain": explain.explain,
     "render": render.render,
-    "plugins": plugins.plugins,
     "crds": crds.crds,
 }
 
@@ -45,12 +44,14 @@ app = typer.Typer(
         "default_map": {
             **_HELP_DEFAULT,
             **dict.fromkeys(_COMMANDS, _HELP_DEFAULT),
+            "plugins": {**_HELP_DEFAULT, **dict.fromkeys(plugins.COMMANDS, _HELP_DEFAULT)},
             "runtimes": {**_HELP_DEFAULT, **dict.fromkeys(runtimes.COMMANDS, _HELP_DEFAULT)},
         },
     },
 )
 for _name, _command in _COMMANDS.items():
     app.command(_name)(_command)
+app.add_typer(plugins.app, name="plugins")
 app.add_typer(runtimes.app, name="runtimes")
 
 

@@ -1,4 +1,5 @@
-"""`hearth plugins`: which vendors are installed, and what is wrong with those that cannot be used."""
+"""`hearth plugins`: which vendors are installed, what is wrong with those that cannot be used, and whether they keep
+the laws of the plugin contract."""
 
 from __future__ import annotations
 
@@ -14,8 +15,51 @@ if TYPE_CHECKING:
 _COLUMNS = ("VENDOR", "TITLE", "DISTRIBUTION", "VERSION", "STATUS", "CAPABILITIES", "RUNTIMES")
 
 
-def plugins(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False) -> None:
+COMMANDS = ("check",)
+
+BROKEN = 1
+"""Exit code of a check that found a broken law."""
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+app = typer.Typer(help="List the vendor plugins, or check one.", rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def plugins(context: typer.Context, *, as_json: AsJson = False) -> None:
     """List the vendor plugins: key, distribution, state, capabilities and the runtimes that they ship."""
+    if context.invoked_subcommand is None:
+        _list(as_json=as_json)
+
+
+@app.command()
+def check(
+    vendor: Annotated[str, typer.Argument(metavar="NAME", help="Key of an installed vendor.", show_default=False)],
+    *,
+    examples: Annotated[int, typer.Option("--examples", min=1, help="Inputs for each law.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Check that a plugin keeps the sixteen laws of the plugin contract. Exit code 1: it does not."""
+    from importlib.util import find_spec
+
+    from hearth.api import HearthError
+
+    if find_spec("hypothesis") is None:
+        raise HearthError("the conformance kit needs hypothesis", "pip install 'hearth[testing]'")
+    from hearth.testing import Search, Subject, check_vendor
+
+    report = check_vendor(Subject.load(vendor), Search(examples))
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(report.to_json(), indent=2))
+    else:
+        typer.echo(report.to_text())
+    if not report.passed:
+        raise typer.Exit(BROKEN)
+
+
+def _list(*, as_json: bool) -> None:
     from hearth.plugins import VendorHost
 
     vendors = VendorHost.load().vendors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Verbosity, given, settings
@@ -17,20 +17,25 @@ T = TypeVar("T")
 EXAMPLES = 20
 """Inputs for each law unless an author says otherwise."""
 
-_SHRINKING = 1.5
-"""Seconds spent on a smaller input after the first that breaks a law."""
+
+class _Enough(BaseException):
+    """Ends hypothesis' search at once, as KeyboardInterrupt would."""
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How long to look: `examples` inputs for each law. The same inputs every time, so that a result can be repeated."""
+    """How long to look: `examples` inputs for each law, the same in every run.
+
+    When one of them breaks the law, a smaller one is looked for during `shrinking` seconds.
+    """
 
     examples: int = EXAMPLES
+    shrinking: float = 2.0
 
     @property
     def shorter(self) -> Search:
         """For a law whose check is several times as long as others."""
-        return Search(-(-self.examples // 3))
+        return replace(self, examples=-(-self.examples // 3))
 
     def for_all(self, inputs: SearchStrategy[T], check: Callable[[T], None]) -> None:
         """Run the check on many inputs. Raises its LawBroken for the smallest input that hypothesis finds."""
@@ -51,18 +56,18 @@ class Search:
         def run(value: Any) -> None:
             nonlocal enough
             if time.monotonic() > enough:
-                return
+                raise _Enough
             try:
                 check(value)
             except LawBroken as broken:
                 found.append(broken)
-                enough = min(enough, time.monotonic() + _SHRINKING)
+                enough = min(enough, time.monotonic() + self.shrinking)
                 raise
 
         try:
             run()
-        except Exception:
-            # Hypothesis complains when a failure does not come again: it may be one of chance, or the time is up.
+        except (Exception, _Enough):
+            # Hypothesis complains when a failure does not come again, which is how failures of chance look.
             if not found:
                 raise
         if found:

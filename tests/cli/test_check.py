@@ -1,0 +1,69 @@
+"""`hearth plugins check`: the report, its exit code, and what is said when there is nothing to check."""
+
+import importlib.util
+import json
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+
+from hearth.plugins import Candidate
+from hearth.testing import subject
+
+from .support import hearth
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a broken variant in the place of the fake vendor."""
+    point = EntryPoint("fake", "hearth_fake.broken:unique_keys", "hearth.vendors")
+    installed = (Candidate("fake", "hearth-fake", "0.1.0", point.load),)
+    monkeypatch.setattr(subject, "installed_candidates", lambda: installed)
+
+
+def test_a_good_plugin() -> None:
+    done = hearth("plugins", "check", "fake", "--examples", "2")
+    lines = done.out.splitlines()
+    assert (done.code, done.err) == (0, "")
+    assert lines[0] == "fake: hearth-fake 0.1.0"
+    assert [line.split()[:2] for line in lines[1:17]] == [["ok", str(number)] for number in range(1, 17)]
+    assert lines[-1] == "16 of 16 laws hold"
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_broken_plugin() -> None:
+    done = hearth("plugins", "check", "fake", "--examples", "2")
+    assert done.code == 1
+    assert "  broken   6  unique_keys" in done.out
+    assert "law 6 (unique_keys): no variable, volume, mount path, port or device is there twice\n" in done.out
+    assert "  vendor 'fake', hearth_env: the variable 'FAKE_MODE' is returned twice\n  input:\n" in done.out
+    assert "  remedy: return it once\n" in done.out
+    assert done.out.endswith("15 of 16 laws hold\n")
+
+
+@pytest.mark.usefixtures("broken")
+def test_as_json() -> None:
+    done = hearth("plugins", "check", "fake", "--examples", "2", "--json")
+    report = json.loads(done.out)
+    assert done.code == 1
+    assert (report["vendor"], report["distribution"], report["passed"]) == ("fake", "hearth-fake", False)
+    assert [law["number"] for law in report["laws"] if not law["passed"]] == [6]
+
+
+def test_no_such_vendor() -> None:
+    done = hearth("plugins", "check", "ghost")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: there is no vendor 'ghost' to check; install its distribution")
+
+
+def test_without_hypothesis(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(name: str, *arguments: Any) -> Any:
+        return None if name == "hypothesis" else real(name, *arguments)
+
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+    done = hearth("plugins", "check", "fake")
+    assert (done.code, done.err) == (
+        1,
+        "error: the conformance kit needs hypothesis; pip install 'hearth[testing]'\n",
+    )
