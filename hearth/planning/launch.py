@@ -10,7 +10,7 @@ from hearth.api import Probe
 from hearth.planning.errors import PlanningError
 from hearth.planning.plan import Plan
 from hearth.planning.probes import HEALTH_PATH
-from hearth.plugins import PluginRejects, VendorHost, generic
+from hearth.plugins import LocalLaunch, PluginRejects, VendorHost, generic
 
 HOST = "127.0.0.1"
 
@@ -75,7 +75,7 @@ def local_launch(plan: Plan, *, host: VendorHost, devices: Sequence[str], port: 
             "choose another runtime, or write one with adapter: generic and spec.local.command",
         )
     env = {variable["name"]: variable["value"] for variable in plan.serving.get("env", ()) if "value" in variable}
-    env |= {**command.env, **(own.env if own else {})}
+    env |= {**_added(command, plan, devices), **(own.env if own else {})}
     args = [_expand(arg, env) for arg in plan.serving.get("args", ())]
     # The last use of a flag counts, so these replace what the runtime or the user may have said.
     argv = (*(own or command).argv, *args, "--host", HOST, "--port", str(port))
@@ -93,6 +93,13 @@ def local_launch(plan: Plan, *, host: VendorHost, devices: Sequence[str], port: 
         drain_timeout=plan.scaling.drain_timeout,
         grace_period=float(plan.pod["spec"]["terminationGracePeriodSeconds"]),
     )
+
+
+def _added(command: LocalLaunch, plan: Plan, devices: Sequence[str]) -> Mapping[str, str]:
+    """The plugin's variables that the runtime does not set, and those that say which devices the process may use."""
+    said = {variable.name for variable in plan.runtime.spec.container.env}
+    visible = ",".join(devices)
+    return {name: value for name, value in command.env.items() if name not in said or value == visible}
 
 
 def _probe(probe: Probe, plan: Plan, port: int) -> HttpProbe:

@@ -99,7 +99,7 @@ def make_plan(
         devices = plan_devices(ctx, host, vendor, target)
         vendor_env = host.env(ctx)
         vendor_probes = host.probes(ctx)
-        metrics = _runtime_metrics(runtime) or host.metrics(ctx)
+        metrics = _runtime_metrics(runtime) or _vendor_metrics(runtime, host.metrics(ctx))
         vendor_adaptation = host.pod(ctx) if target == "cluster" else None
     adaptation, adaptation_notes = (
         merge_adaptation(runtime, vendor_adaptation) if target == "cluster" else (PodAdaptation(), ())
@@ -155,6 +155,12 @@ def _runtime_metrics(runtime: InferenceRuntime) -> MetricsEndpoint | None:
     wire = metrics.to_wire()
     names = {meaning: name for meaning, name in wire.items() if meaning not in ("path", "port")}
     return MetricsEndpoint(path=metrics.path, port=str(metrics.port), names=names)
+
+
+def _vendor_metrics(runtime: InferenceRuntime, metrics: MetricsEndpoint | None) -> MetricsEndpoint | None:
+    if metrics is None or metrics.port:
+        return metrics
+    return replace(metrics, port=runtime.spec.container.port.name)
 
 
 @contextmanager

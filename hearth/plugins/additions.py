@@ -86,12 +86,15 @@ class ProbeSet:
 
 @dataclass(frozen=True, slots=True)
 class MetricsEndpoint:
-    """Where the engine's metrics are, and their names by meaning (`queueDepth`, `kvCacheUtil`, `running`, `ttft`)."""
+    """Where the engine's metrics are, and their names by meaning (`queueDepth`, `kvCacheUtil`, `running`, `ttft`).
+
+    `port` is a name or a number; empty means the container's port, whatever the runtime calls it.
+    """
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _CHECKED
 
     path: AbsolutePath = "/metrics"
-    port: str = "http"
+    port: str = ""
     names: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -65,6 +65,18 @@ def test_disjoint_devices_give_disjoint_environments() -> None:
     assert first == local_launch(made, host=host(), devices=["0"], port=1)
 
 
+def test_the_runtimes_variables_win_except_over_the_devices() -> None:
+    def command(devices: tuple[str, ...]) -> LocalLaunch:
+        return LocalLaunch(argv=("engine",), env={"CHIPS": ",".join(devices), "MODE": "plugin", "PACE": "plugin"})
+
+    variables = [{"name": name, "value": "runtime"} for name in ("CHIPS", "MODE")]
+    one = host(hearth_local_command=command)
+    spec = {"container": {"image": "engine:1", "env": variables}}
+    made = make_plan(service(), runtimes=[runtime(spec)], host=one, target="local")
+    launch = local_launch(made, host=one, devices=["1", "2"], port=1)
+    assert launch.env == {"CHIPS": "1,2", "MODE": "runtime", "PACE": "plugin"}
+
+
 def test_probes_as_kubernetes_understands_them() -> None:
     probe = {
         "httpGet": {"path": "/ready", "port": "http", "httpHeaders": [{"name": "X-A", "value": "1"}]},

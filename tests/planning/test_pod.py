@@ -1,6 +1,7 @@
 """The merged pod: who wins, what is refused, and the laws of additions."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,9 +218,13 @@ def test_probes_runtime_then_vendor_then_default() -> None:
 def test_metrics_of_the_runtime_or_of_the_vendor() -> None:
     vendor = MetricsEndpoint(path="/stats", names={"queueDepth": "q"})
     assert plan().metrics is None
-    assert plan(hearth_metrics=lambda: vendor).metrics == vendor
+    assert plan(hearth_metrics=lambda: vendor).metrics == replace(vendor, port="http")
     made = plan(runtime_spec={"metrics": {"queueDepth": "waiting", "ttft": "ttft"}}, hearth_metrics=lambda: vendor)
-    assert made.metrics == MetricsEndpoint(names={"queueDepth": "waiting", "ttft": "ttft"})
+    assert made.metrics == MetricsEndpoint(port="http", names={"queueDepth": "waiting", "ttft": "ttft"})
+    container = {"image": "engine:1", "port": {"name": "api"}}
+    assert plan(runtime_spec={"container": container}, hearth_metrics=lambda: vendor).metrics == replace(
+        vendor, port="api"
+    )
 
 
 @pytest.mark.parametrize(
