@@ -16,7 +16,7 @@ from hearth.api import Probe
 from hearth.api.names import LABEL, LABEL_VALUE, SUBDOMAIN, is_qualified
 from hearth.planning.adaptation import RESERVED_PATHS
 from hearth.planning.labels import RESERVED_LABELS, RESERVED_PREFIX, selector_labels
-from hearth.plugins import AcceleratorRequest, LocalLaunch, PodAdaptation, ProbeSet
+from hearth.plugins import AcceleratorRequest, LocalLaunch, MetricsEndpoint, PodAdaptation, ProbeSet
 from hearth.plugins.border import checked
 from hearth.testing.case import Case
 from hearth.testing.subject import RESULTS, Outcome, Subject, well_formed
@@ -91,8 +91,10 @@ def _probes(probes: ProbeSet, case: Case) -> Iterator[tuple[int, str]]:
             yield VALID, f"{kind} asks port {action.port!r}, and the container's only port is called {own!r}"
 
 
-def _metrics(endpoint: Any, case: Case) -> Iterator[tuple[int, str]]:
-    del case
+def _metrics(endpoint: MetricsEndpoint, case: Case) -> Iterator[tuple[int, str]]:
+    own = case.runtime.spec.container.port.name
+    if endpoint.port and not endpoint.port.isdigit() and endpoint.port != own:
+        yield VALID, f"port is {endpoint.port!r}, and the container's only port is called {own!r}"
     for meaning in endpoint.names:
         if meaning not in _MEANINGS:
             yield VALID, f"names has {meaning!r}, which is none of {', '.join(_MEANINGS)}"

@@ -6,6 +6,7 @@ manifests that the API refuses.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -68,6 +69,10 @@ def runtimes(draw: st.DrawFn, vendor: str, *, base: Sequence[InferenceRuntime] =
     """A valid runtime of the vendor: one of `base` (or a small one) as users would change it."""
     wire = draw(st.sampled_from(base)).to_wire() if base else small_runtime(vendor)
     changes = draw(_CHANGES)
+    if changes["port"]:
+        # The port under another name, wherever it is referred to.
+        name = json.dumps(wire["spec"]["container"]["port"]["name"])
+        wire = json.loads(json.dumps(wire).replace(f": {name}", ': "api"'))
     spec = wire["spec"]
     container, accelerator = spec["container"], spec["accelerator"]
     container["args"] += changes["args"]
@@ -97,8 +102,12 @@ def cases(
 ) -> Case:
     """A service, the runtime of the vendor that it names, a target, and as many devices as one replica needs."""
     target = draw(st.sampled_from(targets))
+    sharing = [runtime for runtime in base if runtime.spec.accelerator.sharing.supported]
+    if fractions and target == "cluster" and sharing and draw(st.booleans()):
+        base = sharing  # there are few of them, and fractions are where most can go wrong
     runtime = draw(runtimes(vendor, base=base))
-    service = draw(services(runtime=runtime.metadata.name, target=target, fractions=fractions))
+    shares = fractions and target == "cluster" and runtime.spec.accelerator.sharing.supported
+    service = draw(services(runtime=runtime.metadata.name, target=target, fractions=shares))
     return Case(service, runtime, target, draw(devices(device_ids)))
 
 
@@ -183,6 +192,7 @@ _CHANGES: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
             securityContext=st.just({"fsGroup": 1000}),
             sharedMemory=st.sampled_from(({"enabled": False}, {"size": "1Gi"})),
         ),
+        "port": st.booleans(),
         "startup": st.booleans(),
         "liveness": st.booleans(),
         "drain": st.booleans(),
