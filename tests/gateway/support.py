@@ -392,8 +392,8 @@ class Backend:
                     continue
                 self.requests.append(call.line)
                 await self.handler(call)
-        except (OSError, asyncio.IncompleteReadError):
-            pass
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # asyncio's callback of such a task cannot take a CancelledError before Python 3.12
         finally:
             writer.close()
 
@@ -408,7 +408,8 @@ class Backend:
         for writer in self._writers:
             writer.transport.abort()
         for task in self._tasks:
-            task.cancel()
+            if task is not asyncio.current_task():
+                task.cancel()
 
 
 def plays(*answers_: bytes, then: str = "keep") -> Handler:
