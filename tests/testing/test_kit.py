@@ -4,7 +4,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hearth.api import HearthError
 from hearth.plugins import InventoryOutput, VendorInfo, hookimpl, hookspecs
@@ -99,12 +101,22 @@ def test_garbage_from_every_hook_is_invalid(hook: str) -> None:
     assert (found.hook, "the result 42 is not valid" in found.problem) == (hook, True)
 
 
-def test_a_breach_shows_a_small_input() -> None:
-    found = caught(law_of("totality_raises"), subject("totality_raises"), Search(20, shrinking=2))
+def test_a_breach_shows_its_input() -> None:
+    found = caught(law_of("totality_raises"), subject("totality_raises"))
     assert found is not None
-    assert found.hook == "hearth_env"
-    assert "accelerators: 3" in found.given
-    assert "KeyError: 'topology'" in found.problem
+    assert (found.hook, found.problem) == ("hearth_env", "it raised KeyError: 'topology'")
+    shown = yaml.safe_load(found.given)
+    assert shown["service"]["spec"]["resources"]["accelerators"] > 2
+    assert shown["runtime"]["name"] == "vllm-fake"
+
+
+def test_the_input_is_made_smaller() -> None:
+    def check(number: int) -> None:
+        if number > 10:
+            raise LawBroken(str(number), remedy="")
+
+    with pytest.raises(LawBroken, match="vendor '': 11"):
+        Search(50, shrinking=30).for_all(st.integers(0, 1000), check)
 
 
 def test_a_law_that_is_broken_by_chance_is_caught() -> None:
