@@ -325,3 +325,20 @@ async def test_a_service_may_allow_more_than_the_default_size(edge: Edge, backen
     small = await edge.ask(post(content=body(model="n", pad="x" * 1000)))
     assert (small.status, small.reason) == (413, "request_too_large")
     assert "1000" in small.error["message"]
+
+
+async def test_warm_requests_go_where_the_least_are(edge: Edge, backend: Callable[..., Any]) -> None:
+    release = asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        await call.read_body()
+        await release.wait()
+        call.send(OK)
+
+    one, two = await backend(wait), await backend(wait, attach=False)
+    edge.backends(one.port, two.port)
+    asked = [asyncio.create_task(edge.ask(post())) for _ in range(10)]
+    await until(lambda: len(one.requests) + len(two.requests) == 10)
+    assert (len(one.requests), len(two.requests)) == (5, 5)
+    release.set()
+    assert statuses(await asyncio.gather(*asked)) == [200] * 10

@@ -323,10 +323,12 @@ async def test_garbage_from_a_backend_is_a_502(garbage: bytes, edge: Edge, backe
 async def test_bytes_after_an_answer_never_reach_the_next_client(edge: Edge, backend: Callable[..., Any]) -> None:
     """A backend that sends more than it announced: its connection is not used again."""
     poison = answer(b'{"poison":true}')
-    found = await backend(in_turn(plays(answer() + poison), plays(answer())))
-    for _ in range(3):
-        assert (await edge.ask(post())).json == {"ok": True}
-    assert found.connections == 2
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b'{"ok":true}') + LAST
+    for first in (answer(), chunked):
+        found = await backend(in_turn(plays(first + poison), plays(answer())))
+        for _ in range(3):
+            assert (await edge.ask(post())).json == {"ok": True}
+        assert found.connections == 2
     late = await backend(in_turn(plays(answer(), poison), plays(answer())))
     assert (await edge.ask(post())).json == {"ok": True}
     await until(lambda: not edge.gateway.services["m"].backends[f"r{late.port}"].pool)
