@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-soak test-wheels lint format bench crds clean
+.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench crds clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -30,6 +30,12 @@ test: $(STAMP) ## run the test suite
 
 test-wheels: $(STAMP) ## build every distribution, install the wheels in a clean environment, run the demo from them
 	@.ci/wheels $(BIN)/python
+
+test-kit: $(STAMP) ## every law of the plugin contract against every broken variant (about 2 minutes)
+	@$(BIN)/python -m pytest -n 2 -m slow tests/testing
+
+test-tutorial: $(STAMP) ## carry out docs/plugin-tutorial.md from built wheels in a clean environment (about a minute)
+	@$(BIN)/python -m pytest tests/tutorial
 
 test-soak: $(STAMP) ## 200 sleeps and wakes with 10 clients each (about 6 minutes)
 	@$(BIN)/python -m pytest -m slow tests/e2e

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import held
+import planning
 import report
 import startup
 import wake
@@ -14,7 +15,7 @@ from processes import need_tools
 
 import gateway
 
-BENCHMARKS = (gateway, held, wake, startup)
+BENCHMARKS = (gateway, held, wake, startup, planning)
 """Modules with `arguments`, `measure` and `show`."""
 
 

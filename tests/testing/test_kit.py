@@ -1,6 +1,8 @@
 """The kit itself: it catches a breach of every law, takes it for no other, and says what an author needs to know."""
 
+import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,6 +44,12 @@ def caught(law: Law, one: Subject, search: Search = QUICK) -> LawBroken | None:
 def test_there_are_sixteen_laws_and_a_variant_breaks_each() -> None:
     assert [law.number for law in LAWS] == list(range(1, 17))
     assert {law_of(variant).name for variant in VARIANTS} == {law.name for law in LAWS}
+
+
+def test_the_laws_are_documented() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text()
+    documented = re.findall(r"^\| ([0-9]+) \| `(\w+)` \| (.+) \|$", text, re.MULTILINE)
+    assert documented == [(str(law.number), law.name, law.title) for law in LAWS]
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
