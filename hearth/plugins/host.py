@@ -82,7 +82,7 @@ class VendorHost:
         self._packaged: dict[str, tuple[PackagedRuntime, ...]] | None = None
         self._broken: dict[str, str] = {}
         self._hanging: dict[str, str] = {}
-        self._hooks: dict[str, frozenset[str]] = {}
+        self._hooks: dict[str, Mapping[str, frozenset[str]]] = {}
         self._hook_timeout = hook_timeout
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
@@ -295,15 +295,22 @@ class VendorHost:
         from hearth.plugins.copies import own_copy
 
         vendor = self.adapter(ctx.runtime)
-        if hook not in self._implemented(vendor):
-            return None  # most plugins have few hooks, and copies cost more than calls
+        if "ctx" not in self._arguments(vendor).get(hook, ()):
+            # Copies cost more than calls, and many hooks are not there or do not ask for them.
+            return self._validate(vendor, hook, expected, self._call(vendor, hook, ctx=ctx, **arguments))
         own = replace(ctx, service=own_copy(ctx.service), runtime=own_copy(ctx.runtime), model=replace(ctx.model))
         return self._validate(vendor, hook, expected, self._call(vendor, hook, ctx=own, **arguments))
 
-    def _implemented(self, vendor: str) -> frozenset[str]:
+    def _arguments(self, vendor: str) -> Mapping[str, frozenset[str]]:
+        """The hooks that a vendor has, and which arguments each of them takes."""
         if vendor not in self._hooks:
             plugin = generic if vendor == GENERIC else self._vendor(vendor).plugin
-            self._hooks[vendor] = frozenset(caller.name for caller in self._manager.get_hookcallers(plugin) or ())
+            self._hooks[vendor] = {
+                caller.name: frozenset(implementation.argnames)
+                for caller in self._manager.get_hookcallers(plugin) or ()
+                for implementation in caller.get_hookimpls()
+                if implementation.plugin is plugin
+            }
         return self._hooks[vendor]
 
     def _call(self, vendor: str, hook: str, **arguments: object) -> Any:
@@ -311,7 +318,7 @@ class VendorHost:
             plugin: object = generic
         else:
             plugin = self._vendor(vendor).plugin
-        if hook not in self._implemented(vendor):
+        if hook not in self._arguments(vendor):
             return None
         others = [other for other in self._manager.get_plugins() if other is not plugin]
         caller = self._manager.subset_hook_caller(hook, others)
