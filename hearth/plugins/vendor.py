@@ -20,6 +20,7 @@ VENDOR_KEY = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A vendor key is a DNS-1123 label: it becomes a label value and a part of distribution names."""
 
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
+_REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 
 # Instances that arrive from a plugin are checked field by field at the border, not trusted because of their class.
 _CHECKED: Mapping[str, Any] = {"revalidate_instances": "always"}
@@ -32,6 +33,11 @@ class PluginRejects(Exception):
     """
 
     def __init__(self, reason: str, message: str) -> None:
+        """Raise ValueError for a reason that no condition can have, and for a message that says nothing."""
+        if not isinstance(reason, str) or not _REASON.fullmatch(reason):
+            raise ValueError(f"PluginRejects.reason: {reason!r} is not a CamelCase word such as FractionUnsupported")
+        if not isinstance(message, str) or not message.strip():
+            raise ValueError(f"PluginRejects.message: {message!r} is not a sentence")
         super().__init__(reason, message)
         self.reason = reason
         self.message = message

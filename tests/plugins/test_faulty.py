@@ -9,7 +9,7 @@ import pytest
 
 from hearth.api import EnvVar, HearthError, InferenceRuntime, LLMService
 from hearth.planning import Plan, make_plan
-from hearth.plugins import Candidate, PluginError, RenderContext, VendorHost, VendorInfo
+from hearth.plugins import Candidate, PluginError, PluginRejects, RenderContext, VendorHost, VendorInfo
 
 from .support import candidate, context, plugin
 
@@ -34,6 +34,10 @@ def leave() -> Any:
 
 def fail() -> Any:
     raise ImportError("libacme.so: cannot open")
+
+
+def refuse(reason: str, message: str) -> Any:
+    raise PluginRejects(reason, message)
 
 
 def endless() -> Iterator[object]:
@@ -77,6 +81,11 @@ AT_WORK: dict[str, tuple[Callable[..., Any], str]] = {
     "hangs half-way": (lambda ctx: endless(), "it did not return within 0.1 s"),
     "returns garbage": (lambda ctx: {"A": "1"}, "its result is not valid"),
     "returns garbage within": (lambda ctx: [EnvVar(name="A", value="1"), "B=2"], "its result is not valid: 1"),
+    "refuses without a reason": (
+        lambda ctx: refuse("too few", "needs two chips"),
+        "ValueError: PluginRejects.reason: 'too few' is not a CamelCase word",
+    ),
+    "refuses without a message": (lambda ctx: refuse("TooFew", " "), "PluginRejects.message: ' ' is not a sentence"),
     "returns a class": (lambda ctx: EnvVar, "its result is not valid"),
 }
 
@@ -133,6 +142,14 @@ def test_a_plugin_that_fails_at_work(fault: str) -> None:
     assert reason in error.message
     assert "hearth_env" in error.message
     assert plan(host, "good").pod == plan(load(GOOD), "good").pod
+
+
+def test_a_plugin_that_refuses_properly() -> None:
+    host = load(candidate("acme", plugin("acme", hearth_env=lambda ctx: refuse("TooFew", "needs two chips"))), GOOD)
+    error = refusal(host)
+    assert getattr(error, "reason", "") == "TooFew"
+    assert error.message == "vendor 'acme': needs two chips"
+    assert [status.state for status in host.vendors] == ["ready", "ready"]
 
 
 def test_a_plugin_that_hung_is_listed_and_is_not_called_again() -> None:

@@ -79,7 +79,7 @@ class _Network(_Fake):
 
 class _Process(_Fake):
     @hookimpl
-    def hearth_local_command(self, devices: Sequence[str]) -> LocalLaunch:
+    def hearth_local_command(self, ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch:
         subprocess.run([sys.executable, "-c", ""], check=True)
         return _launch(devices)
 
@@ -178,7 +178,7 @@ class _Misnamed(_Fake):
 
 class _Greedy(_Fake):
     @hookimpl
-    def hearth_local_command(self) -> LocalLaunch:
+    def hearth_local_command(self, ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch:
         return _launch([str(number) for number in range(8)])
 
 
