@@ -122,9 +122,18 @@ def _highest(usable: Sequence[InferenceRuntime], among: str) -> InferenceRuntime
         raise PlanningError(
             "AmbiguousRuntime",
             f"among the runtimes of {among}, {names} share the highest priority {top}",
-            f"pin one with spec.runtime.name (such as {tied[0].metadata.name}) or give one a higher spec.priority",
+            f"{_choice(tied)} or give one a higher spec.priority",
         )
     return tied[0]
+
+
+def _choice(tied: Sequence[InferenceRuntime]) -> str:
+    """How the user chooses one of `tied`."""
+    first = tied[0]
+    pin = f"pin one with spec.runtime.name (such as {first.metadata.name})"
+    if len({runtime.spec.vendor for runtime in tied}) == 1:
+        return pin
+    return f"name the vendor in spec.runtime.selector.vendor (such as [{first.spec.vendor}]), {pin}"
 
 
 def _outranked(chosen: InferenceRuntime, usable: Sequence[InferenceRuntime]) -> list[str]:
@@ -176,9 +185,17 @@ def _install_advice(vendors: Sequence[str], host: VendorHost) -> str:
     usable = ", ".join(status.name for status in host.vendors if status.state == "ready")
     absent = [vendor for vendor in vendors if all(status.name != vendor for status in host.vendors)]
     have = f"installed and usable: {usable or 'none'}"
+    # A misspelt vendor must not become the name of a package to install.
+    near = [name for vendor in absent for name in difflib.get_close_matches(vendor, _vendors(host), n=1, cutoff=0.8)]
+    if near:
+        return f"did you mean {' or '.join(repr(name) for name in near)}? ({have})"
     if absent:
         return f"pip install {' or '.join(f'hearth-{vendor}' for vendor in absent)}, or select another vendor ({have})"
     return f"see `hearth plugins`, or select another vendor ({have})"
+
+
+def _vendors(host: VendorHost) -> list[str]:
+    return [status.name for status in host.vendors]
 
 
 def _name(runtime: InferenceRuntime) -> str:

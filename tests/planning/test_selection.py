@@ -76,6 +76,12 @@ def test_a_tie_is_an_error_that_names_the_tied(made: Any) -> None:
     assert "spec.runtime.name (such as vllm-a)" in error.remedy
 
 
+def test_a_tie_between_vendors_asks_for_the_vendor() -> None:
+    error = refusal(by(), ACME, runtime(vendor="zeta"))
+    assert "vllm-acme, vllm-zeta share the highest priority 0" in error.message
+    assert error.remedy.startswith("name the vendor in spec.runtime.selector.vendor (such as [acme]), pin one with")
+
+
 def test_an_unknown_name() -> None:
     error = refusal(by(name="vllm-acmee"), *ALL)
     assert error.reason == "RuntimeNotFound"
@@ -89,6 +95,11 @@ def test_a_named_runtime_without_its_plugin() -> None:
     error = refusal(by(name="vllm-zeta"), *ALL, vendors=("acme",))
     assert error.reason == "UnsupportedVendor"
     assert error.remedy == "pip install hearth-zeta (usable vendors: acme)"
+
+
+def test_a_misspelt_vendor_is_not_a_package_to_install() -> None:
+    error = refusal(by(["acmee"]), *ALL)
+    assert error.remedy == "did you mean 'acme'? (installed and usable: acme, zeta)"
 
 
 def test_selected_vendors_that_are_not_installed() -> None:
