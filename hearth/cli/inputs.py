@@ -100,6 +100,11 @@ def plan_files(
         faults.append(ManifestError(files_read, 0, 0, "", None, "no LLMService is in it", "write one, or add its file"))
     if faults:
         raise ManifestErrors(faults)
+    if target == "local":
+        from hearth.local.configuration import check_models, check_names
+
+        check_names(manifests)
+        check_models(plans, manifests)
     return Planned(tuple(plans), host, tuple(namespaces))
 
 

@@ -37,7 +37,7 @@ class Configuration:
 def load_configuration(files: Sequence[Path], host: VendorHost) -> Configuration:
     """Read and plan. Raises ManifestErrors when a file is wrong, names collide, or no service at all can run."""
     manifests = load_manifests(files)
-    _check_names(manifests)
+    check_names(manifests)
     runtimes = available_runtimes(manifests.runtimes, host)
     plans: list[Plan] = []
     workloads: list[Workload] = []
@@ -53,12 +53,33 @@ def load_configuration(files: Sequence[Path], host: VendorHost) -> Configuration
         names = ", ".join(manifests.files) or "the files"
         none = ManifestError(names, 0, 0, "", None, "no LLMService is in it", "write one, or add its file with -f")
         raise ManifestErrors(tuple(unplanned.values()) or (none,))
+    check_models(plans, manifests)
+    return Configuration(tuple(plans), tuple(workloads), local_inventory_sources(plans, host=host), unplanned)
+
+
+def check_names(manifests: Manifests) -> None:
+    """One machine has one gateway and no namespaces: a service is known by its name alone. Raises ManifestErrors."""
+    first: dict[str, LLMService] = {}
+    errors = []
+    for service in manifests.services:
+        other = first.setdefault(service.metadata.name, service)
+        if other is not service:
+            problem = (
+                f"{service.metadata.name!r} is also the name of a service in namespace {other.metadata.namespace!r}"
+            )
+            error = HearthError(problem, "rename one: on one machine clients choose a service by its name alone")
+            errors.append(_located(manifests, service, error))
+    if errors:
+        raise ManifestErrors(errors)
+
+
+def check_models(plans: Sequence[Plan], manifests: Manifests) -> None:
+    """What one gateway cannot serve together, such as an alias of two services. Raises ManifestErrors."""
     try:
         parse_services({"services": [plan.gateway for plan in plans]})
     except ConfigError as error:
         place = ", ".join(manifests.files)
         raise ManifestErrors([ManifestError(place, 0, 0, "", None, str(error), "")]) from error
-    return Configuration(tuple(plans), tuple(workloads), local_inventory_sources(plans, host=host), unplanned)
 
 
 def with_kept(new: Configuration, running: Configuration) -> Configuration:
@@ -80,7 +101,10 @@ def signature(files: Iterable[Path]) -> object:
     """Something that differs when a file, or the content of a directory, has changed."""
     marks = []
     for path in files:
-        inside = sorted(entry for entry in path.iterdir() if entry.suffix in (".yaml", ".yml")) if path.is_dir() else ()
+        try:
+            inside = sorted(entry for entry in path.iterdir() if entry.suffix in (".yaml", ".yml"))
+        except OSError:  # a file, or a directory that cannot be read now; what `stat` says tells them apart
+            inside = []
         for file in (path, *inside):
             try:
                 info = file.stat()
@@ -88,22 +112,6 @@ def signature(files: Iterable[Path]) -> object:
             except OSError as error:
                 marks.append((str(file), error.errno or 0, 0, 0))
     return tuple(marks)
-
-
-def _check_names(manifests: Manifests) -> None:
-    """One machine has one gateway and no namespaces: a service is known by its name alone."""
-    first: dict[str, LLMService] = {}
-    errors = []
-    for service in manifests.services:
-        other = first.setdefault(service.metadata.name, service)
-        if other is not service:
-            problem = (
-                f"{service.metadata.name!r} is also the name of a service in namespace {other.metadata.namespace!r}"
-            )
-            error = HearthError(problem, "rename one: on one machine clients choose a service by its name alone")
-            errors.append(_located(manifests, service, error))
-    if errors:
-        raise ManifestErrors(errors)
 
 
 def _located(manifests: Manifests, service: LLMService, error: HearthError) -> ManifestError:

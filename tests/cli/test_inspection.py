@@ -174,6 +174,20 @@ def test_aliases_that_are_taken_are_warned_of(tmp_path: Path) -> None:
     assert f"  warning: b: {taken}" in done.out
 
 
+def test_names_that_hearth_up_would_refuse_are_refused(tmp_path: Path) -> None:
+    manifests = "---\n".join(f"{service(name)}  endpoint: {{aliases: [x]}}\n" for name in ("a", "b"))
+    (tmp_path / "m.yaml").write_text(manifests)
+    done = hearth("explain", "-f", tmp_path / "m.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert "the model name 'x' is used by 'a' and 'b'; rename one" in done.err
+    (tmp_path / "m.yaml").write_text(
+        f"{service('a')}---\n{service('a').replace('{name: a}', '{name: a, namespace: ai}')}"
+    )
+    done = hearth("explain", "-f", tmp_path / "m.yaml")
+    assert (done.code, done.out) == (2, "")
+    assert "m.yaml:8: a: 'a' is also the name of a service in namespace 'default'; rename one" in done.err
+
+
 def test_the_article_manifest_needs_a_plugin() -> None:
     example = Path(__file__).parents[2] / "examples" / "seed-article.yaml"
     done = hearth("render", "-f", example)

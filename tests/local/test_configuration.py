@@ -115,6 +115,17 @@ def test_a_signature_notices_files_and_what_is_in_directories(tmp_path: Path) ->
     assert signature([directory]) == signature([directory])
 
 
+def test_a_signature_outlives_a_directory_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.yaml").write_text("1")
+    readable = signature([tmp_path])
+
+    def refused(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    assert signature([tmp_path]) != readable
+
+
 # --- inventory ------------------------------------------------------------------------------------------------------
 
 
