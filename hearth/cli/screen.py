@@ -55,7 +55,10 @@ class PlainScreen:
 
     def started(self, supervisor: Supervisor, port: int) -> None:
         names = ", ".join(view.name for view in supervisor.views())
-        self.tell("", f"listening on http://{self._host}:{port}/v1 for {names}")
+        self.tell("", f"listening on {_url(self._host, port)} for {names}")
+
+    def stopping(self) -> None:
+        """The events say it."""
 
     def close(self) -> None:
         self._printer.close()
@@ -69,7 +72,7 @@ class LiveScreen:
         from rich.live import Live
 
         self._host = host
-        self._title = ""
+        self.title = ""
         self._views: tuple[View, ...] = ()
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True)
@@ -79,9 +82,12 @@ class LiveScreen:
         self._printer.put(service, text)
 
     def started(self, supervisor: Supervisor, port: int) -> None:
-        self._title = f"http://{self._host}:{port}/v1   Ctrl-C stops"
+        self.title = f"{_url(self._host, port)}   Ctrl-C stops"
         self._refresh(supervisor)
         self._live.start()
+
+    def stopping(self) -> None:
+        self.title = "stopping   Ctrl-C again ends everything at once"
 
     def close(self) -> None:
         self._printer.close()
@@ -104,7 +110,7 @@ class LiveScreen:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, title=self._title, title_justify="left", title_style="dim")
+        table = Table(box=None, pad_edge=False, title=self.title, title_justify="left", title_style="dim")
         for column in ("NAME", "PHASE", "READY", "HELD", "IN FLIGHT", "DEVICES", ""):
             table.add_column(column, justify="right" if column in ("READY", "HELD", "IN FLIGHT") else "left")
         for view in self._views:
@@ -114,6 +120,10 @@ class LiveScreen:
             reason = Text(view.reason, overflow="ellipsis", no_wrap=True)
             table.add_row(view.name, phase, ready, str(view.held), str(view.in_flight), devices, reason)
         return table
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
 def _print_line(time: datetime, subject: str, text: str) -> None:

@@ -15,7 +15,8 @@ StateOption = Annotated[
     typer.Option(
         "--state-dir",
         metavar="DIRECTORY",
-        help="State directory of `hearth up`; default: $HEARTH_STATE_DIR, else ~/.local/state/hearth.",
+        help="State directory of `hearth up`; default: $HEARTH_STATE_DIR, else $XDG_STATE_HOME/hearth, else "
+        "~/.local/state/hearth.",
         show_default=False,
     ),
 ]

@@ -38,12 +38,18 @@ def up(
 
     host, port = parse_listen(listen)
     options = Options(tuple(files), host, port, state_dir(state))
-    screen = LiveScreen(host) if sys.stdout.isatty() else PlainScreen(host)
+    live = sys.stdout.isatty() and can_move_cursor(os.environ.get("TERM"))
+    screen = LiveScreen(host) if live else PlainScreen(host)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(options, VendorHost.load(), os.environ, screen))
     finally:
         screen.close()
+
+
+def can_move_cursor(terminal: str | None) -> bool:
+    """Whether a table can be drawn over and over on a terminal of this $TERM; elsewhere events are printed as lines."""
+    return terminal not in ("dumb", "unknown")
 
 
 def parse_listen(text: str) -> tuple[str, int]:

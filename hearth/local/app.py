@@ -1,8 +1,10 @@
 """`hearth up` without its looks: everything that runs, in the order in which it has to start and to end."""
 
 import asyncio
+import errno
 import os
 import signal
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -47,6 +49,9 @@ class Screen(Protocol):
 
     def started(self, supervisor: Supervisor, port: int) -> None:
         """Services can be shown from now on."""
+
+    def stopping(self) -> None:
+        """The first signal came: from now on the next one ends everything at once."""
 
 
 async def up(options: Options, host: VendorHost, environment: Mapping[str, str], screen: Screen) -> None:
@@ -110,10 +115,18 @@ async def _listen(gateway: Gateway, options: Options) -> None:
         await gateway.start(options.host, options.port)
     except OSError as error:
         place = f"{options.host}:{options.port}"
-        raise HearthError(
-            f"cannot listen on {place}: {os.strerror(error.errno) if error.errno else error}",
-            f"stop what uses the port, or choose another with --listen {options.host}:{options.port + 1}",
-        ) from error
+        if isinstance(error, socket.gaierror):
+            what = "there is no such host"
+            remedy = "give an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all, with --listen"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            what = "it is not an address of this machine"
+            remedy = "give one that is, such as 127.0.0.1, or 0.0.0.0 for all, with --listen"
+        elif error.errno in (errno.EACCES, errno.EPERM):
+            what, remedy = os.strerror(error.errno), "choose a port from 1024 on with --listen, such as 8080"
+        else:
+            what = os.strerror(error.errno) if error.errno else str(error)
+            remedy = f"stop what uses the port, or choose another with --listen {options.host}:{options.port + 1}"
+        raise HearthError(f"cannot listen on {place}: {what}", remedy) from error
 
 
 async def _end_orphans(state: StateDir, screen: Screen) -> None:
@@ -135,9 +148,13 @@ async def _apply(
     host: VendorHost,
     environment: Mapping[str, str],
     screen: Screen,
+    *,
+    known: Sequence[tuple[str, str]] = (),
 ) -> None:
+    """Hand a configuration to the supervisor; `known` are warnings that were said before."""
     for service, text in configuration.warnings:
-        screen.tell(service, f"warning: {text}")
+        if (service, text) not in known:
+            screen.tell(service, f"warning: {text}")
     pools = await read_pools(configuration.inventories, host, environment)
     for pool in pools:
         if pool.error is not None:
@@ -171,9 +188,10 @@ async def _watch(
             continue
         for fault in new.unplanned.values():
             screen.tell("", f"error: {fault}")
+        known = running.warnings
         running = with_kept(new, running)
         screen.tell("", "the manifests changed")
-        await _apply(supervisor, running, host, environment, screen)
+        await _apply(supervisor, running, host, environment, screen, known=known)
 
 
 async def _steady(files: Sequence[Path], last: object) -> object:
@@ -191,10 +209,14 @@ async def _drain(
 ) -> None:
     """Refuse what is held, let what is in flight end, stop the backends; the second signal cuts all of it short."""
     gateway.refuse_held()
-    busy = supervisor.in_flight()
+    screen.stopping()
+    busy, alive = supervisor.in_flight(), supervisor.processes()
     if busy:
         requests = "1 request" if busy == 1 else f"{busy} requests"
         screen.tell("", f"stopping; {requests} in flight may end first (Ctrl-C again to cut them off)")
+    elif alive:
+        processes = "1 process" if alive == 1 else f"{alive} processes"
+        screen.tell("", f"stopping; {processes} may end first (Ctrl-C again to kill)")
     else:
         screen.tell("", "stopping")
     longest = max((load.drain_timeout for load in configuration.workloads), default=0.0)

@@ -170,6 +170,12 @@ class Supervisor:
         """Requests that backends work on, of all services."""
         return sum(self._stats(service).in_flight for service in self._services.values() if not service.removed)
 
+    def processes(self) -> int:
+        """Engine processes that run, of all services."""
+        return sum(
+            replica.process is not None for load in self._services.values() for replica in load.replicas.values()
+        )
+
     def scale(self, name: str, replicas: int, duration: float | None) -> str:
         """`hearth scale`: a temporary floor; 0 puts the service to sleep as soon as it has no request.
 

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from hearth.api.errors import HearthError
 from hearth.cli.app import app
 from hearth.cli.get import age
-from hearth.cli.screen import Printer
-from hearth.cli.up import parse_listen
+from hearth.cli.screen import LiveScreen, PlainScreen, Printer
+from hearth.cli.up import can_move_cursor, parse_listen
 from hearth.local.logs import Follower, LogFile, set_aside
 from hearth.local.state import StateDir
 from hearth.local.supervisor import View
@@ -232,6 +232,35 @@ def test_listen(text: str, expected: tuple[str, int]) -> None:
 def test_listen_that_is_not_a_place(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is not HOST:PORT, such as"):
         parse_listen(text)
+
+
+def test_a_dumb_terminal_gets_lines_not_a_table() -> None:
+    assert not can_move_cursor("dumb")
+    assert can_move_cursor("xterm-256color")
+    assert can_move_cursor(None)
+
+
+class NoServices:
+    def views(self) -> tuple[View, ...]:
+        return ()
+
+
+def test_the_address_of_an_ipv6_host_can_be_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = PlainScreen("::1")
+    screen.started(NoServices(), 8080)  # type: ignore[arg-type]
+    screen.close()
+    assert "listening on http://[::1]:8080/v1" in capsys.readouterr().out
+
+
+async def test_the_title_says_what_ctrl_c_does_now() -> None:
+    screen = LiveScreen("127.0.0.1")
+    screen.started(NoServices(), 8080)  # type: ignore[arg-type]
+    try:
+        assert screen.title == "http://127.0.0.1:8080/v1   Ctrl-C stops"
+        screen.stopping()
+        assert screen.title == "stopping   Ctrl-C again ends everything at once"
+    finally:
+        screen.close()
 
 
 def test_output_that_nobody_takes_stops_nothing() -> None:

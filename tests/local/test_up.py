@@ -102,6 +102,13 @@ async def test_ctrl_c_lets_a_stream_end(up: Start, http: aiohttp.ClientSession, 
     await running.said("stopping; 1 request in flight may end first")
 
 
+async def test_ctrl_c_says_what_it_waits_for(up: Start, tmp_path: Path) -> None:
+    running: Up = await up(write(tmp_path / "a.yaml", service("qwen", min=1)))
+    await running.said("replica 0 ready")
+    assert await running.interrupt() == 0
+    await running.said(r"stopping; 1 process may end first \(Ctrl-C again to kill\)$")
+
+
 async def test_a_second_ctrl_c_ends_at_once(up: Start, http: aiohttp.ClientSession, tmp_path: Path) -> None:
     running: Up = await up(write(tmp_path / "a.yaml", service("qwen")), STUB_TOKEN_DELAY="1s")
     streaming = asyncio.create_task(stream(http, running, "qwen", 60))
@@ -261,6 +268,20 @@ async def test_an_occupied_port_is_said_before_anything_starts(up: Start, tmp_pa
     assert not running.state.joinpath("logs", "qwen").exists()
 
 
+@pytest.mark.parametrize(
+    ("listen", "words"),
+    [
+        ("192.0.2.1:0", "it is not an address of this machine; give one that is"),
+        ("no-such-host.invalid:0", "there is no such host; give an address of this machine"),
+    ],
+)
+async def test_an_address_that_is_not_ours(listen: str, words: str, up: Start, tmp_path: Path) -> None:
+    manifest = write(tmp_path / "a.yaml", service("qwen"))
+    running: Up = await up(manifest, listening=False, options=["--listen", listen])
+    assert await running.ended() == 1
+    assert f"error: cannot listen on {listen}: {words}" in "".join(running.lines)
+
+
 async def test_a_second_one_on_the_same_state_directory_is_refused(up: Start, tmp_path: Path) -> None:
     manifest = write(tmp_path / "a.yaml", service("qwen"))
     first: Up = await up(manifest)
@@ -321,6 +342,17 @@ async def test_garbage_keeps_the_old_state_and_a_repair_is_taken(
     await running.said("qwen: removed")
     assert (await ask(http, running, "qwen"))[0] == 404
     assert (await ask(http, running, "other"))[0] == 200
+
+
+async def test_a_warning_is_said_once(up: Start, tmp_path: Path) -> None:
+    warned = service("qwen")
+    warned["spec"]["cache"] = {"prewarm": True}
+    manifest = write(tmp_path / "a.yaml", warned)
+    running: Up = await up(manifest)
+    write(manifest, warned, service("other"))
+    await running.said(r"the manifests changed$")
+    assert (await running.view("other"))["phase"] == "ScaledToZero"
+    assert len([line for line in running.lines if "qwen: warning:" in line]) == 1
 
 
 async def test_a_change_rolls_without_losing_a_request(up: Start, http: aiohttp.ClientSession, tmp_path: Path) -> None:
