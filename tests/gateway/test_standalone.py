@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -192,6 +193,21 @@ async def test_the_grace_ends(signal_: str, run: Run) -> None:
         await wire.close()
 
 
+async def test_a_second_signal_cuts_off_what_runs(run: Run) -> None:
+    process = await run("--grace", "600")
+    wire = await process.connect()
+    wire.send(post(content=body(stream=True)))
+    await wire.head()
+    process.popen.send_signal(signal.SIGHUP)
+    await process.logged("stopping")
+    begun = monotonic()
+    process.popen.send_signal(signal.SIGINT)
+    assert b'data: {"error"' in await wire.rest()
+    assert await process.wait() == 0
+    assert monotonic() - begun < 5
+    await wire.close()
+
+
 def fails(*argv: str) -> tuple[int, str]:
     ended = subprocess.run(
         [sys.executable, "-m", "hearth_gateway", *argv], capture_output=True, text=True, timeout=20, check=False
@@ -217,6 +233,9 @@ def test_an_occupied_port(config: Path) -> None:
     [
         (None, ["No such file"]),
         ("services: [", ["not YAML"]),
+        ("", ["it is empty; write a mapping with the key 'services'"]),
+        ("- name: m", ["found a list"]),
+        ("hello", ["only the value 'hello'"]),
         ("services: 2001-99-99", []),
         (table({"name": "m", "replicas": 2}), ["replicas"]),
         (table({"name": "m"}, {"name": "m"}), ["'m'"]),
@@ -234,7 +253,13 @@ def test_a_bad_file(content: str | None, words: list[str], config: Path) -> None
         assert word in text
 
 
-@pytest.mark.parametrize("listen", ["nope", "127.0.0.1:99999", "no.such.host.invalid:0"])
+def test_a_grace_that_is_none(config: Path) -> None:
+    for grace in ("-1", "nan"):
+        code, text = fails("--config", str(config), "--grace", grace)
+        assert (code, f"--grace: {grace} is not a time" in text) == (2, True)
+
+
+@pytest.mark.parametrize("listen", ["nope", "192.0.2.1:0", "127.0.0.1:99999", "no.such.host.invalid:0"])
 def test_a_bad_address(listen: str, config: Path) -> None:
     code, text = fails("--config", str(config), "--listen", listen)
     assert code in (1, 2)

@@ -1,12 +1,15 @@
-"""``hearth-gateway --config FILE``: the gateway alone, with a services file that it reads again when it changes."""
+"""The gateway alone, with a services file that it reads again when it changes."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import contextlib
+import errno
 import logging
+import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -44,7 +47,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     host, colon, port = options.listen.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:
-        parser.error(f"--listen: {options.listen!r} is not HOST:PORT")
+        parser.error(f"--listen: {options.listen!r} is not HOST:PORT, such as 127.0.0.1:8080")
+    if not options.grace >= 0:
+        parser.error(f"--grace: {options.grace:g} is not a time; give 0 or more seconds")
     options.host, options.port = host.strip("[]") or "127.0.0.1", int(port)
     return options
 
@@ -56,23 +61,35 @@ async def _serve(options: argparse.Namespace) -> int:
     try:
         await gateway.start(options.host, options.port)
     except OSError as error:
-        print(  # noqa: T201
-            f"error: cannot listen on {options.listen}: {error.strerror or error}; stop what uses it or give another --listen",
-            file=sys.stderr,
-        )
+        # Not error.strerror, which is a whole sentence of asyncio's; of a host that is not found it is all there is.
+        code = 0 if isinstance(error, socket.gaierror) else error.errno or 0
+        why = os.strerror(code) if code else error.strerror or str(error)
+        remedy = "stop what uses it or give another --listen"
+        if code != errno.EADDRINUSE:
+            remedy = "give an address of this machine and a port that you may use with --listen, such as 127.0.0.1:8080"
+        print(f"error: cannot listen on {options.listen}: {why}; {remedy}", file=sys.stderr)  # noqa: T201
         return 1
-    log.info("listening on %s:%d, %d services", options.host, gateway.port, len(services))
-    stop = asyncio.Event()
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    number = "1 service" if len(services) == 1 else f"{len(services)} services"
+    log.info("listening on %s:%d, %s", host, gateway.port, number)
+    first, second = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # SIGHUP: its terminal was closed
+        loop.add_signal_handler(ending, lambda: (second if first.is_set() else first).set())
     reloader = asyncio.create_task(_reload(gateway, options.config))
-    await stop.wait()
-    log.info("stopping: waiting up to %g s for requests in flight", options.grace)
+    await first.wait()
+    log.info("stopping: waiting up to %g s for requests in flight; a second signal cuts them off", options.grace)
     reloader.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await reloader
-    await gateway.stop(options.grace)
+    stopping = asyncio.create_task(gateway.stop(options.grace))
+    force = asyncio.create_task(second.wait())
+    await asyncio.wait({stopping, force}, return_when=asyncio.FIRST_COMPLETED)
+    force.cancel()
+    if not stopping.done():
+        log.info("cutting off the requests in flight")
+        await gateway.stop(0)
+    await stopping
     return 0
 
 

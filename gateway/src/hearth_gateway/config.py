@@ -112,8 +112,11 @@ def load_services(path: Path) -> tuple[ServiceConfig, ...]:
         document = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, such as 2026-13-01
         raise ConfigError(f"{path}: not YAML: {' '.join(str(error).split())}; correct the file") from error
+    if document is None:
+        raise ConfigError(f"{path}: it is empty; write a mapping with the key 'services'")
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: found {type(document).__name__}; write a mapping with the key 'services'")
+        found = "a list" if isinstance(document, list) else f"only the value {document!r:.60}"
+        raise ConfigError(f"{path}: found {found}; write a mapping with the key 'services'")
     try:
         return parse_services(document)
     except ConfigError as error:

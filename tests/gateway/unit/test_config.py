@@ -176,8 +176,8 @@ def test_any_entry_is_taken_or_explained(entry: Any) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "found NoneType; write a mapping with the key 'services'"),
-        (b"- a", "found list; write a mapping"),
+        (b"", "it is empty; write a mapping with the key 'services'"),
+        (b"- a", "found a list; write a mapping"),
         (b"services: [", "not YAML: "),
         (b"services: \x00", "not YAML: "),
         (b"services: !!python/object:os.system x", "not YAML: "),
