@@ -154,6 +154,7 @@ class Supervisor:
         """Drain everything and end it. `kill` may be called meanwhile."""
         self._stopping = True
         for service in self._services.values():
+            service.wanted = 0
             for replica in service.staying():
                 self._leave(service, replica)
         while self._leaving:

@@ -115,6 +115,8 @@ async def test_a_second_ctrl_c_ends_at_once(up: Start, http: aiohttp.ClientSessi
     await running.said("replica 0 ready")
     running.process.send_signal(signal.SIGINT)
     await running.said("in flight may end first")
+    view = await running.view("qwen")
+    assert (view["phase"], view["reason"]) == ("ScaledToZero", "1 replica is stopping")
     async with asyncio.timeout(5):
         assert await running.interrupt() == 0
     with pytest.raises(aiohttp.ClientError):  # noqa: PT012 - a cut stream: an error event, or a broken connection
