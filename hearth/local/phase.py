@@ -12,7 +12,9 @@ Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSight:
-    """What is visible of one replica. `retry_in` is seconds until its next start while it waits for that."""
+    """What is visible of one replica. `retry_in` is seconds until its next start while it waits for that, `running_for`
+    seconds since its process was started.
+    """
 
     name: str
     ready: bool
@@ -21,6 +23,7 @@ class ReplicaSight:
     crash_loop: bool
     cause: str | None = None
     retry_in: float | None = None
+    running_for: float = 0.0
 
 
 def phase_of(
@@ -40,7 +43,13 @@ def phase_of(
     if not staying:
         return "Pending", trouble or "starting"
     restarting = next((replica.cause for replica in staying if replica.cause), None)
-    return "Loading", restarting or trouble
+    return "Loading", restarting or trouble or _starting(staying)
+
+
+def _starting(staying: Sequence[ReplicaSight]) -> str:
+    """An engine may load for minutes; one that hangs looks the same, so say where to look."""
+    longest = max(replica.running_for for replica in staying)
+    return f"starting for {longest:.0f} s, its probe is not answered yet; `hearth logs` shows what the engine says"
 
 
 def _trouble(replica: ReplicaSight) -> str:

@@ -67,7 +67,8 @@ class Replica:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
         self._ready_since: float | None = None
-        self._started_at = 0.0
+        self.started_at = 0.0
+        """When its process was started last, in the loop's seconds."""
         self._stop = asyncio.Event()
         self._log = LogFile(surroundings.state.log_path(workload.name, name))
         self._task = asyncio.create_task(self._run(), name=f"{workload.name}/{name}")
@@ -151,7 +152,7 @@ class Replica:
             self.failures = after_start_error(self.failures)
             self.cause = str(error)
             return
-        self.process, self.port, self._started_at = process, port, self._loop.time()
+        self.process, self.port, self.started_at = process, port, self._loop.time()
         self._changed()
         try:
             why, end = await self._watch(process, launch)
@@ -214,5 +215,5 @@ class Replica:
         elif not self.leaving:
             self._ready_since = self._loop.time()
             self.cause = None
-            self._tell(f"ready in {self._loop.time() - self._started_at:.1f} s")
+            self._tell(f"ready in {self._loop.time() - self.started_at:.1f} s")
         self._changed()

@@ -493,6 +493,7 @@ def _sights(service: _Service, now: float) -> list[ReplicaSight]:
             crash_loop=replica.failures.is_loop,
             cause=replica.cause,
             retry_in=replica.retry_at - now if replica.retry_at is not None else None,
+            running_for=now - replica.started_at if replica.process is not None else 0.0,
         )
         for replica in service.replicas.values()
     ]

@@ -30,6 +30,9 @@ PROBE = HttpProbe(
 # --- phase ----------------------------------------------------------------------------------------------------------
 
 
+STARTING = "starting for 0 s, its probe is not answered yet; `hearth logs` shows what the engine says"
+
+
 def sight(name: str = "0", **changes: object) -> ReplicaSight:
     base = ReplicaSight(name, ready=False, leaving=False, running=True, crash_loop=False)
     return replace(base, **changes)  # type: ignore[arg-type]
@@ -43,7 +46,8 @@ def sight(name: str = "0", **changes: object) -> ReplicaSight:
         (1, [], {}, ("Pending", "starting")),
         (1, [], {"waiting": "needs 1"}, ("Pending", "needs 1")),
         (1, [], {"impossible": "needs 9"}, ("Degraded", "needs 9")),
-        (1, [sight()], {}, ("Loading", "")),
+        (1, [sight()], {}, ("Loading", STARTING)),
+        (1, [sight(running_for=41.7)], {}, ("Loading", STARTING.replace("0 s", "42 s"))),
         (1, [sight(cause="exited with code 1")], {}, ("Loading", "exited with code 1")),
         (1, [sight(ready=True)], {}, ("Ready", "")),
         (2, [sight(ready=True)], {"waiting": "needs 1"}, ("Ready", "needs 1")),
@@ -54,7 +58,7 @@ def sight(name: str = "0", **changes: object) -> ReplicaSight:
             ("Degraded", "replica 0: boom; next start in 3 s"),
         ),
         (2, [sight(ready=True), sight("1", crash_loop=True, cause="boom")], {}, ("Ready", "replica 1: boom")),
-        (1, [sight(leaving=True, ready=True), sight("1")], {}, ("Loading", "")),
+        (1, [sight(leaving=True, ready=True), sight("1")], {}, ("Loading", STARTING)),
     ],
 )
 def test_phase_and_reason(
