@@ -46,6 +46,7 @@ async def test_a_held_stream_gets_comments_at_once_then_its_events(edge: Edge, b
             "cache-control": "no-cache",
             "x-accel-buffering": "no",
             "x-hearth-cold-start": "true",
+            "server-timing": 'hearth-wait;desc="held"',
             "transfer-encoding": "chunked",
         }
         comments = [await wire.chunk() for _ in range(3)]

@@ -581,7 +581,8 @@ class Client(asyncio.Protocol):
             self._chunked = True
             self.transport.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-cache\r\n"
-                b"X-Accel-Buffering: no\r\nX-Hearth-Cold-Start: true\r\nTransfer-Encoding: chunked\r\n"
+                b"X-Accel-Buffering: no\r\nX-Hearth-Cold-Start: true\r\n"
+                b'Server-Timing: hearth-wait;desc="held"\r\nTransfer-Encoding: chunked\r\n'
                 + (b"Connection: close\r\n" if self._close else b"")
                 + b"\r\n"
                 + heartbeat
