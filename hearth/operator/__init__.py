@@ -1,0 +1,1 @@
+"""The operator: LLMServices in a cluster become objects, and what is seen of those becomes their status."""

@@ -1,0 +1,50 @@
+"""What the operator sees of one service at one moment. Everything that is said about a service comes from this."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from hearth.api import HearthError, LLMService
+from hearth.planning import Plan
+
+Object = Mapping[str, Any]
+"""A Kubernetes object on the wire form; of pods `metadata`, `status` and `spec.nodeName` are enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One service and what belongs to it, as the API server or a cache of it has them."""
+
+    service: LLMService
+    """As read from the API: its `status` is the old one."""
+    plan: Plan | None
+    """None when planning failed; `error` then says why."""
+    error: HearthError | None
+    """What keeps the plan from being made (PlanningError, PluginError), accepted (refused), or applied."""
+    deployment: Object | None
+    """Of the backends."""
+    pods: Sequence[Object]
+    """Of the backends; those that are ending included."""
+    prewarm: Object | None
+    """The Job."""
+    prewarm_pods: Sequence[Object]
+    scaled_object: Object | None
+    keda: bool
+    """Whether the API server knows ScaledObjects."""
+    gateway: Object | None
+    """The Deployment of the gateway that serves this service."""
+    gateway_pods: Sequence[Object]
+    nodes: Sequence[Object] | None
+    """Fetched only when a pod is unschedulable; None means that nobody looked."""
+    now: datetime
+    """Aware. Used for `lastTransitionTime` of what changed, and for nothing else."""
+    claims: Sequence[Object] = ()
+    """PersistentVolumeClaims that the pods mount, as far as they are known."""
+    holders: Mapping[str, int] = field(default_factory=dict)
+    """Devices of the wanted kind held by other services' pods: `NAMESPACE/NAME` of the LLMService -> devices. Only
+    services of the own namespace are ever named."""
+    warnings: Sequence[str] = ()
+    """What the namespace's plan has to say about this service (aliases that others have)."""
