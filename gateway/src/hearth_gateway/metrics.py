@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SERVICE = ["service", "namespace"]
+_ACTIVATION_EVENTS = ("given_up", "ready", "started")
 
 
 def render(gateway: Gateway) -> bytes:
@@ -52,6 +53,10 @@ def _labels(service: Service) -> list[str]:
 def _gauges(services: list[Service]) -> Iterable[Metric]:
     pending = GaugeMetricFamily("hearth_gateway_pending", "Requests held for a backend.", labels=_SERVICE)
     held_bytes = GaugeMetricFamily("hearth_gateway_pending_bytes", "Bytes of held requests.", labels=_SERVICE)
+    limit = GaugeMetricFamily("hearth_gateway_pending_limit", "Requests that may be held at once.", labels=_SERVICE)
+    bytes_limit = GaugeMetricFamily(
+        "hearth_gateway_pending_bytes_limit", "Bytes of requests that may be held at once.", labels=_SERVICE
+    )
     in_flight = GaugeMetricFamily("hearth_gateway_in_flight", "Requests at a backend.", labels=_SERVICE)
     demand = GaugeMetricFamily(
         "hearth_gateway_demand", "What a scaler acts on: held, in flight, leased.", labels=_SERVICE
@@ -64,10 +69,12 @@ def _gauges(services: list[Service]) -> Iterable[Metric]:
         labels = _labels(service)
         pending.add_metric(labels, stats.held)
         held_bytes.add_metric(labels, stats.held_bytes)
+        limit.add_metric(labels, service.config.limits.max_held)
+        bytes_limit.add_metric(labels, service.config.limits.max_held_bytes)
         in_flight.add_metric(labels, stats.in_flight)
         demand.add_metric(labels, stats.demand)
         usable.add_metric(labels, stats.usable)
-    return pending, held_bytes, in_flight, demand, usable
+    return pending, held_bytes, limit, bytes_limit, in_flight, demand, usable
 
 
 def _counters(services: list[Service]) -> Iterable[Metric]:
@@ -89,8 +96,9 @@ def _counters(services: list[Service]) -> Iterable[Metric]:
             requests.add_metric([*labels, str(code)], count)
         for reason, count in sorted(counters.rejections.items()):
             rejections.add_metric([*labels, reason], count)
-        for event, count in sorted(counters.activations.items()):
-            activations.add_metric([*labels, event], count)
+        # From the start: a rate over a series that begins at 1 misses the first one.
+        for event in _ACTIVATION_EVENTS:
+            activations.add_metric([*labels, event], counters.activations.get(event, 0))
         replays.add_metric(labels, counters.replays)
     return requests, rejections, activations, replays
 

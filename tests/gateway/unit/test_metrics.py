@@ -50,10 +50,16 @@ def test_names_that_dashboards_use() -> None:
     samples = scrape(bench)
     assert only(samples["hearth_gateway_pending"]) == 3
     assert only(samples["hearth_gateway_pending_bytes"]) == 300
+    assert only(samples["hearth_gateway_pending_limit"]) == 3
+    assert only(samples["hearth_gateway_pending_bytes_limit"]) == 64 * 1024 * 1024
     assert only(samples["hearth_gateway_demand"]) == 3
     assert only(samples["hearth_gateway_in_flight"]) == 0
     assert values(samples["hearth_gateway_rejections_total"], "reason") == {"queue_full": 1}
-    assert values(samples["hearth_gateway_activation_events_total"], "event") == {"started": 1}
+    assert values(samples["hearth_gateway_activation_events_total"], "event") == {
+        "started": 1,
+        "ready": 0,
+        "given_up": 0,
+    }
     assert [sample.value for sample in samples["hearth_gateway_refused_total"]] == [3]
     assert samples["hearth_gateway_connections"][0].value == 0
 
@@ -65,7 +71,11 @@ def test_names_that_dashboards_use() -> None:
     assert only(samples["hearth_gateway_demand"]) == only(samples["hearth_gateway_in_flight"]) == 3
     assert only(samples["hearth_gateway_usable_backends"]) == 1
     assert values(samples["hearth_gateway_requests_total"], "code") == {"200": 0, "503": 2}
-    assert values(samples["hearth_gateway_activation_events_total"], "event") == {"started": 1, "ready": 1}
+    assert values(samples["hearth_gateway_activation_events_total"], "event") == {
+        "started": 1,
+        "ready": 1,
+        "given_up": 0,
+    }
     assert only(samples["hearth_gateway_activation_wait_seconds_count"]) == 3
     assert only(samples["hearth_gateway_activation_wait_seconds_sum"]) == 21
     assert only(samples["hearth_gateway_replays_total"]) == 0
