@@ -106,6 +106,12 @@ class Scaling(Model):
         Duration.from_seconds(120),
         description="How long requests in flight may take after termination starts, when the runtime drains.",
     )
+    scaler: Literal["push", "metrics-api"] | None = Field(
+        None,
+        description="How KEDA learns of demand: push: the gateway tells it at once; metrics-api: KEDA asks every 5 s. "
+        "The cluster's setting when absent.",
+        json_schema_extra=ALPHA,
+    )
 
     @field_validator("max")
     @classmethod

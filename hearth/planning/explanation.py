@@ -9,7 +9,7 @@ from hearth.api import format_duration
 from hearth.planning.arguments import flag_values
 from hearth.planning.gateway import gateway_of, own_aliases
 from hearth.planning.lifecycle import SHUTDOWN_FLAG, Ending, has_flag
-from hearth.planning.names import SHARED_GATEWAY, claim_name
+from hearth.planning.names import SHARED_GATEWAY, claim_name, endpoint_url
 from hearth.planning.scaledobject import POLLING_INTERVAL, queue_url, scaler_address
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _ending(plan: Plan) -> str:
 def _gateway(plan: Plan) -> str:
     name, namespace = plan.service.metadata.name, plan.service.metadata.namespace
     gateway = gateway_of(plan.service, plan.runtime)
-    url = f"http://{name}.{namespace}.svc/v1"
+    url = endpoint_url(plan.service)
     if gateway.name != SHARED_GATEWAY:
         return f"gateway {gateway.name}: serves this service alone, at {url}"
     return (
@@ -107,7 +107,7 @@ def _gateway(plan: Plan) -> str:
 def _scaler(plan: Plan) -> str:
     if plan.scaling.min > 0:
         return "scaler: KEDA makes an HPA that follows the demand at the gateway; nothing goes to zero"
-    if plan.options.scaler == "push":
+    if plan.scaler == "push":
         return (
             f"scaler: the gateway tells KEDA at once that a request waits (external-push, {scaler_address(plan.service)})"
             f"; KEDA looks itself every {POLLING_INTERVAL} s"
@@ -155,6 +155,8 @@ def _cold_start_warnings(plan: Plan) -> Iterator[str]:
 
 def _scaling_warnings(plan: Plan) -> Iterator[str]:
     given = plan.service.spec.scaling.model_fields_set
+    if plan.target == "local" and plan.service.spec.scaling.scaler is not None:
+        yield f"spec.scaling.scaler {plan.service.spec.scaling.scaler} has no effect: there is no KEDA on one machine"
     least, most = plan.scaling.min, plan.scaling.max
     if "target" in given and most <= max(least, 1):
         yield f"spec.scaling.target has no effect: there are {most} replicas at any demand above none"

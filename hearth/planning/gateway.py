@@ -10,7 +10,7 @@ from urllib.parse import quote
 from hearth.api import InferenceRuntime, LLMService, Probe
 from hearth.api.service import Limits
 from hearth.planning.labels import GATEWAY_LABEL, helper_labels, object_metadata
-from hearth.planning.names import SHARED_GATEWAY, dedicated_gateway_name
+from hearth.planning.names import SHARED_GATEWAY, gateway_name, gateway_service_name
 
 HTTP_PORT = "http"
 HTTP_PORT_NUMBER = 8080
@@ -67,10 +67,10 @@ def gateway_of(service: LLMService, runtime: InferenceRuntime) -> Gateway:
     """Return the gateway that serves a service: the namespace's, or its own (`spec.endpoint.gateway: dedicated`)."""
     if service.spec.endpoint.gateway == "shared":
         return shared_gateway(service.metadata.namespace)
-    name = dedicated_gateway_name(service)
+    name = gateway_name(service)
     base = {key: value for key, value in object_metadata(service, runtime, name).items() if key != "name"}
     secrets = tuple(sorted({secret.name for secret in service.spec.image_pull_secrets}))
-    return Gateway(name, service.metadata.name, service.metadata.name, base, secrets)
+    return Gateway(name, service.metadata.name, gateway_service_name(service), base, secrets)
 
 
 def gateway_entry(service: LLMService, readiness: Probe) -> Mapping[str, Any]:

@@ -78,16 +78,18 @@ def _pod(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
 
 
 def _container(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
-    ports = [{"name": HTTP_PORT, "containerPort": HTTP_PORT_NUMBER, "protocol": "TCP"}]
+    # In either scaler mode: the replicas ask each other at the scaler's port, and no mode restarts the gateway.
+    ports = [
+        {"name": HTTP_PORT, "containerPort": HTTP_PORT_NUMBER, "protocol": "TCP"},
+        {"name": SCALER_PORT, "containerPort": SCALER_PORT_NUMBER, "protocol": "TCP"},
+    ]
     args = [
         f"--config-map={gateway.name}",
         f"--peers={gateway.replicas_service}",
-        f"--listen=0.0.0.0:{HTTP_PORT_NUMBER}",
+        f"--listen=:{HTTP_PORT_NUMBER}",  # every address, IPv6 too
+        f"--scaler-listen=:{SCALER_PORT_NUMBER}",
         f"--grace={GRACE}",
     ]
-    if options.scaler == "push":
-        ports.append({"name": SCALER_PORT, "containerPort": SCALER_PORT_NUMBER, "protocol": "TCP"})
-        args.append(f"--scaler-listen=0.0.0.0:{SCALER_PORT_NUMBER}")
     return {
         "name": CONTAINER,
         "image": options.gateway_image,

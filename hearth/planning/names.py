@@ -36,9 +36,19 @@ def prewarm_name(service: LLMService) -> str:
     return f"{service.metadata.name}-prewarm"
 
 
-def scaler_name(service: LLMService) -> str:
-    """The Service at which KEDA asks the gateway for demand."""
-    return f"{service.metadata.name}-scaler"
+def gateway_name(service: LLMService) -> str:
+    """The gateway that serves this service: the name of its Deployment and its ConfigMap."""
+    return SHARED_GATEWAY if service.spec.endpoint.gateway == "shared" else dedicated_gateway_name(service)
+
+
+def gateway_service_name(service: LLMService) -> str:
+    """The Service whose endpoints are the replicas of this service's gateway, and at which KEDA asks for its demand."""
+    return SHARED_GATEWAY if service.spec.endpoint.gateway == "shared" else service.metadata.name
+
+
+def endpoint_url(service: LLMService) -> str:
+    """Where clients send requests."""
+    return f"http://{service.metadata.name}.{service.metadata.namespace}.svc/v1"
 
 
 def dedicated_gateway_name(service: LLMService) -> str:

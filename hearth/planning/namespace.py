@@ -16,6 +16,8 @@ from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions
 from hearth.planning.plan import Plan
 from hearth.planning.services import gateway_service
 
+_NONE: Mapping[str, str] = {}
+
 
 @dataclass(frozen=True, slots=True)
 class NamespacePlan:
@@ -31,8 +33,17 @@ class NamespacePlan:
     warnings: Mapping[str, tuple[str, ...]]
 
 
-def plan_namespace(namespace: str, plans: Sequence[Plan], options: PlanOptions = DEFAULT_OPTIONS) -> NamespacePlan:
+def plan_namespace(
+    namespace: str,
+    plans: Sequence[Plan],
+    options: PlanOptions = DEFAULT_OPTIONS,
+    *,
+    notices: Mapping[str, str] = _NONE,
+) -> NamespacePlan:
     """Plan what the services of a namespace share. Pure; the order of the plans does not matter.
+
+    `notices` are sentences for clients who wait for a service, by its name; those of services with a gateway of their
+    own have no effect here, see `with_notice`.
 
     Where two services want the same, the older one gets it (`metadata.creationTimestamp`, then the name), so that a new
     service takes nothing from one that runs.
@@ -68,7 +79,7 @@ def plan_namespace(namespace: str, plans: Sequence[Plan], options: PlanOptions =
     gateway = shared_gateway(namespace, secrets)
     objects = (
         (
-            *gateway_objects(gateway, [entries[name] for name in sorted(entries)], options),
+            *gateway_objects(gateway, [entries[name] for name in sorted(entries)], options, notices),
             gateway_service(gateway),
         )
         if entries

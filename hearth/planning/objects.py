@@ -11,10 +11,24 @@ from hearth.planning.gateway import gateway_of
 from hearth.planning.gateway_objects import gateway_objects
 from hearth.planning.prewarm import prewarm_job
 from hearth.planning.scaledobject import scaled_object
-from hearth.planning.services import backend_service, client_service, scaler_service
+from hearth.planning.services import backend_service, client_service
 
 if TYPE_CHECKING:
     from hearth.planning.plan import Plan
+
+KINDS: Mapping[str, str] = {
+    "ServiceAccount": "v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
+    "ConfigMap": "v1",
+    "PersistentVolumeClaim": "v1",
+    "Service": "v1",
+    "Deployment": "apps/v1",
+    "PodDisruptionBudget": "policy/v1",
+    "Job": "batch/v1",
+    "ScaledObject": "keda.sh/v1alpha1",
+}
+"""Every kind that is rendered, with its apiVersion."""
 
 CREATED_ONCE = frozenset({"PersistentVolumeClaim", "Job"})
 """Kinds that are created when they are missing and never updated: Kubernetes allows next to no change of them."""
@@ -35,13 +49,12 @@ def _objects(plan: Plan) -> Iterator[Mapping[str, Any]]:
     if claim is not None:
         yield claim
     if service.spec.endpoint.gateway == "dedicated":
-        yield from gateway_objects(gateway, [plan.gateway], plan.options)
+        notices = {service.metadata.name: plan.notice} if plan.notice else {}
+        yield from gateway_objects(gateway, [plan.gateway], plan.options, notices)
     yield backend_service(service, runtime)
     yield client_service(service, runtime, gateway)
-    if plan.options.scaler == "push":
-        yield scaler_service(service, runtime, gateway)
     job = prewarm_job(plan)
     if job is not None:
         yield job
     yield backend_deployment(service, runtime, plan.pod)
-    yield scaled_object(service, runtime, plan.scaling, plan.options.scaler)
+    yield scaled_object(service, runtime, plan.scaling, plan.scaler)

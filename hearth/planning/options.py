@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-GATEWAY_IMAGE = "hearth-gateway:0.1.0"
+GATEWAY_IMAGE = "ghcr.io/hearth-project/hearth-gateway:0.1.0"
 
 Scaler = Literal["push", "metrics-api"]
 """How KEDA learns of demand: the gateway pushes it (external-push), or KEDA polls it over HTTP (metrics-api)."""
@@ -13,7 +13,7 @@ Scaler = Literal["push", "metrics-api"]
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """Settings of the cluster. `gateway_replicas` is at least 1."""
+    """Settings of the cluster. `gateway_replicas` is at least 1; `scaler` holds where a service names none."""
 
     scaler: Scaler = "push"
     gateway_image: str = GATEWAY_IMAGE

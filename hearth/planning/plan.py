@@ -17,7 +17,7 @@ from hearth.planning.gateway import gateway_entry
 from hearth.planning.lifecycle import plan_ending
 from hearth.planning.model import Target, resolve_model
 from hearth.planning.objects import service_objects
-from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions
+from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
 from hearth.planning.pod import PodInputs, build_pod, render_args
 from hearth.planning.probes import Probes, merge_probes
 from hearth.planning.scaling import Scaling, plan_scaling
@@ -44,7 +44,7 @@ class Plan:
     shares with others (`plan_namespace`); none for the local target. `gateway` is the service's entry of the gateway's
     services file. `devices` counts the devices of one replica as its engine does.
     `metrics` is where the engine's metrics are, None when nobody says. `no_device_env` is the environment of pods that
-    run the image without a device.
+    run the image without a device. `notice` is a sentence for clients who wait, see `with_notice`.
     """
 
     service: LLMService
@@ -63,6 +63,12 @@ class Plan:
     no_device_env: tuple[EnvVar, ...]
     reasons: tuple[str, ...]
     warnings: tuple[str, ...]
+    notice: str | None = None
+
+    @property
+    def scaler(self) -> Scaler:
+        """How KEDA learns of this service's demand."""
+        return self.service.spec.scaling.scaler or self.options.scaler
 
     @property
     def context(self) -> RenderContext:
@@ -146,6 +152,15 @@ def make_plan(
         reasons=(*selection.reasons, *explain(plan)),
         warnings=(*selection.warnings, *warn(plan, ending), *devices.request.notes, *adaptation_notes, *notes),
     )
+
+
+def with_notice(plan: Plan, notice: str | None) -> Plan:
+    """Return the plan with what the service's own gateway tells clients who wait; the same plan where it shares one,
+    whose notices are those of `plan_namespace`."""
+    if plan.target != "cluster" or plan.service.spec.endpoint.gateway == "shared" or plan.notice == notice:
+        return plan
+    noticed = replace(plan, notice=notice)
+    return replace(noticed, objects=service_objects(noticed))
 
 
 def _runtime_metrics(runtime: InferenceRuntime) -> MetricsEndpoint | None:

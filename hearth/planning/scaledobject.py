@@ -12,7 +12,7 @@ from typing import Any
 from hearth.api import InferenceRuntime, LLMService
 from hearth.planning.gateway import SCALER_PORT_NUMBER
 from hearth.planning.labels import object_metadata
-from hearth.planning.names import hpa_name, scaler_name
+from hearth.planning.names import gateway_service_name, hpa_name
 from hearth.planning.options import Scaler
 from hearth.planning.scaling import Scaling
 
@@ -76,7 +76,8 @@ def poll_trigger(service: LLMService, scaling: Scaling) -> Mapping[str, Any]:
 
 
 def scaler_address(service: LLMService) -> str:
-    return f"{scaler_name(service)}.{service.metadata.namespace}.svc:{SCALER_PORT_NUMBER}"
+    """Where KEDA asks over gRPC: the service's gateway, for all of its services at one address (one connection)."""
+    return f"{gateway_service_name(service)}.{service.metadata.namespace}.svc:{SCALER_PORT_NUMBER}"
 
 
 def queue_url(service: LLMService) -> str:

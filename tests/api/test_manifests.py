@@ -89,13 +89,13 @@ SERVICE_FAULTS = [
         "spec.scaling",
         "3",
         "spec.scaling: 3 is a number where a mapping belongs; write one with min, max, metric, target, "
-        "activationTimeout, scaleDownStabilization, drainTimeout",
+        "activationTimeout, scaleDownStabilization, drainTimeout, scaler",
     ),
     (
         "spec.scaling",
         "[]",
         "spec.scaling: there is a list where a mapping belongs; write one with min, max, metric, "
-        "target, activationTimeout, scaleDownStabilization, drainTimeout",
+        "target, activationTimeout, scaleDownStabilization, drainTimeout, scaler",
     ),
     ("spec.runtime.argsOverride", "--a", "spec.runtime.argsOverride: '--a' is text where a list belongs; write [--a]"),
     (

@@ -14,7 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hearth.api import HearthError, LLMService, load_manifests, parse_manifests
-from hearth.planning import NamespacePlan, Plan, PlanningError, PlanOptions, make_plan, plan_namespace
+from hearth.planning import (
+    NamespacePlan,
+    Plan,
+    PlanningError,
+    PlanOptions,
+    gateway_name,
+    gateway_service_name,
+    identity,
+    make_plan,
+    plan_namespace,
+    with_notice,
+)
 from hearth.planning.explanation import as_document
 from hearth_gateway import Gateway, parse_services
 
@@ -143,7 +154,6 @@ def test_the_order_is_that_of_applying() -> None:
         ("Deployment", "tiny-gateway"),
         ("Service", "tiny-backend"),
         ("Service", "tiny"),
-        ("Service", "tiny-scaler"),
         ("Job", "tiny-prewarm"),
         ("Deployment", "tiny"),
         ("ScaledObject", "tiny"),
@@ -166,7 +176,29 @@ def test_the_services_of_a_service() -> None:
     assert [(port["port"], port["targetPort"]) for port in clients["ports"]] == [(80, "http")]
     dedicated = objects(one({"endpoint": {"gateway": "dedicated"}}))
     assert dedicated["Service", "tiny"]["spec"]["selector"] == {"serving.hearth.dev/gateway": "tiny"}
-    assert ("Service", "tiny-scaler") not in objects(one(options=OPTIONS[1]))
+    assert list(made) == list(objects(one(options=OPTIONS[1])))  # the mode changes what KEDA does, and no object
+
+
+@pytest.mark.parametrize("options", OPTIONS)
+def test_the_gateways_replicas_are_found_at_both_ports(options: PlanOptions) -> None:
+    """KEDA asks at the Service's scaler port; the replicas ask each other at the slices' port of that name."""
+    shared = gateway(plan_namespace("ai", [one(options=options)], options))["Service"]
+    own = objects(one({"endpoint": {"gateway": "dedicated"}}, options=options))["Service", "tiny"]
+    for item in (shared, own):
+        ports = [(port["name"], port["port"], port["targetPort"]) for port in item["spec"]["ports"]]
+        assert ports == [("http", 80, "http"), ("scaler", 9090, "scaler")]
+
+
+@pytest.mark.parametrize(("gateway", "expected"), [("shared", "hearth-gateway"), ("dedicated", "own")])
+def test_which_gateway_serves_a_service(gateway: str, expected: str) -> None:
+    made = one({"endpoint": {"gateway": gateway}}, name="own")
+    name = gateway_name(made.service)
+    found = of([*plan_namespace("ai", [made]).objects, *made.objects], "Deployment", "ConfigMap")
+    [deployment] = [item for item in found if (item["kind"], item["metadata"]["name"]) == ("Deployment", name)]
+    assert ("ConfigMap", name) in [identity(item) for item in found]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert f"--peers={gateway_service_name(made.service)}" in container["args"]
+    assert gateway_service_name(made.service) == expected
 
 
 def scaled(made: Plan) -> Any:
@@ -187,7 +219,7 @@ def test_keda_is_told_at_once_or_asks() -> None:
         "triggers": [
             {
                 "type": "external-push",
-                "metadata": {"scalerAddress": "tiny-scaler.ai.svc:9090", "targetValue": "4"},
+                "metadata": {"scalerAddress": "hearth-gateway.ai.svc:9090", "targetValue": "4"},
             }
         ],
     }
@@ -202,6 +234,21 @@ def test_keda_is_told_at_once_or_asks() -> None:
             },
         }
     ]
+
+
+def test_a_service_may_choose_its_scaler() -> None:
+    for cluster in OPTIONS:
+        for mode, kind in (("push", "external-push"), ("metrics-api", "metrics-api")):
+            made = one({"scaling": {"scaler": mode}}, options=cluster)
+            assert [trigger["type"] for trigger in scaled(made)["triggers"]] == [kind]
+            assert f"({kind}, " in made.reasons[-1]
+    local = plan({"scaling": {"scaler": "push"}}, target="local")
+    assert "spec.scaling.scaler push has no effect: there is no KEDA on one machine" in local.warnings
+
+
+def test_keda_asks_a_gateway_of_its_own() -> None:
+    [trigger] = scaled(one({"endpoint": {"gateway": "dedicated"}}))["triggers"]
+    assert trigger["metadata"]["scalerAddress"] == "tiny.ai.svc:9090"
 
 
 async def test_the_gateway_answers_where_keda_asks() -> None:
@@ -401,15 +448,20 @@ def test_the_gateways_pods() -> None:
     assert container["args"] == [
         "--config-map=hearth-gateway",
         "--peers=hearth-gateway",
-        "--listen=0.0.0.0:8080",
+        "--listen=:8080",
+        "--scaler-listen=:9090",
         "--grace=900",
-        "--scaler-listen=0.0.0.0:9090",
     ]
     assert pod["terminationGracePeriodSeconds"] > 900 + container["lifecycle"]["preStop"]["sleep"]["seconds"]
     own = objects(one({"endpoint": {"gateway": "dedicated"}}, options=OPTIONS[1]))["Deployment", "tiny-gateway"]
     [container] = own["spec"]["template"]["spec"]["containers"]
     assert container["args"][:2] == ["--config-map=tiny-gateway", "--peers=tiny"]
-    assert [port["name"] for port in container["ports"]] == ["http"]
+    assert [port["name"] for port in container["ports"]] == ["http", "scaler"]
+
+
+def test_neither_scaler_mode_restarts_the_gateway() -> None:
+    push, poll = (gateway(plan_namespace("ai", [one()], options)) for options in OPTIONS[:2])
+    assert push == poll
 
 
 def test_a_budget_for_several_replicas_only() -> None:
@@ -479,6 +531,43 @@ def test_a_namespace_may_have_more_services_than_a_config_map_holds() -> None:
     assert list(entries(shared)) == ["a", "c"]
 
 
+def notices(objects: Any, name: str) -> Any:
+    [config] = [item for item in of(objects, "ConfigMap") if item["metadata"]["name"] == name]
+    return json.loads(config["data"]["notices.json"]) if "notices.json" in config["data"] else None
+
+
+def test_what_waiting_clients_are_told() -> None:
+    plans = [one(name="a"), one(name="b")]
+    quiet = plan_namespace("ai", plans)
+    told = plan_namespace("ai", plans, notices={"b": "no node has\n acme.dev/chip", "gone": "x", "a": ""})
+    assert notices(quiet.objects, "hearth-gateway") is None
+    assert notices(told.objects, "hearth-gateway") == {"b": "no node has acme.dev/chip"}
+    assert entries(told) == entries(quiet)
+    assert gateway(told)["Deployment"] == gateway(quiet)["Deployment"]
+
+
+def test_a_gateway_of_its_own_tells_its_own_clients() -> None:
+    own = one({"endpoint": {"gateway": "dedicated"}})
+    told = with_notice(own, "no node has acme.dev/chip")
+    assert notices(told.objects, "tiny-gateway") == {"tiny": "no node has acme.dev/chip"}
+    assert [item for item in told.objects if item not in own.objects] == of(told.objects, "ConfigMap")
+    assert with_notice(told, None) == own
+    assert with_notice(one(), "x") == one()
+
+
+def test_notices_never_make_the_config_map_too_large() -> None:
+    plans = [one(name=f"a{number}") for number in range(60)]
+    long = [f"{'x' * 240}{number}" for number in range(3900)]
+    full = one({"endpoint": {"aliases": long}}, name="full")
+    sentences = {made.service.metadata.name: "é" * 400 for made in plans}
+    told = plan_namespace("ai", [*plans, full], notices=sentences)
+    said = notices(told.objects, "hearth-gateway")
+    assert 0 < len(said) < len(plans)
+    assert {len(sentence) for sentence in said.values()} == {300}
+    assert said["a0"].endswith("é…")
+    check([*told.objects, *(item for made in [*plans, full] for item in made.objects)])
+
+
 # ---------------------------------------------------------------- in words
 
 
@@ -489,7 +578,8 @@ def test_the_plan_says_where_clients_go_and_who_scales() -> None:
         in lines
     )
     assert (
-        "scaler: the gateway tells KEDA at once that a request waits (external-push, tiny-scaler.ai.svc:9090)" in lines
+        "scaler: the gateway tells KEDA at once that a request waits (external-push, hearth-gateway.ai.svc:9090)"
+        in lines
     )
     assert "scaler: KEDA asks the gateway every 5 s" in "\n".join(one(options=OPTIONS[1]).reasons)
     assert "nothing goes to zero" in "\n".join(one({"scaling": {"min": 1}}).reasons)

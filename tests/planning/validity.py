@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hearth.api import parse_quantity
+from hearth.planning import KINDS
 from hearth_gateway import parse_services
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -20,10 +21,6 @@ VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 PORT = re.compile(r"(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
 
 Object = Mapping[str, Any]
-KINDS = {
-    *("ServiceAccount", "Role", "RoleBinding", "ConfigMap", "PersistentVolumeClaim", "Service"),
-    *("Job", "Deployment", "PodDisruptionBudget", "ScaledObject"),
-}
 
 
 def check(objects: Sequence[Object]) -> None:
@@ -33,7 +30,7 @@ def check(objects: Sequence[Object]) -> None:
     assert len({item["metadata"]["namespace"] for item in objects}) <= 1
     for item in objects:
         _metadata(item)
-        assert item["kind"] in KINDS
+        assert KINDS[item["kind"]] == item["apiVersion"]
         for key, value in walk(item):
             assert isinstance(key, str)
             assert value is not None, f"{key} is null"
@@ -245,9 +242,11 @@ def _role_binding(item: Object, by_identity: Mapping[tuple[str, str], Object]) -
 
 
 def _config_map(item: Object, by_identity: Mapping[tuple[str, str], Object]) -> None:
-    [text] = item["data"].values()
-    assert len(text.encode()) < 2**20
-    for service in parse_services(json.loads(text)):
+    assert set(item["data"]) <= {"services.json", "notices.json"}
+    assert sum(len(text.encode()) for text in item["data"].values()) < 2**20
+    services = parse_services(json.loads(item["data"]["services.json"]))
+    assert {service.name for service in services} >= set(json.loads(item["data"].get("notices.json", "{}")))
+    for service in services:
         assert service.namespace == item["metadata"]["namespace"]
         assert ("Service", service.name) in by_identity
         assert ("Service", f"{service.name}-backend") in by_identity
