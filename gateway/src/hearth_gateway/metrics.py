@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _SERVICE = ["service", "namespace"]
 _ACTIVATION_EVENTS = ("given_up", "ready", "started")
+_WATCHED_REASONS = ("activation_timeout", "queue_full")
 
 
 def render(gateway: Gateway) -> bytes:
@@ -94,9 +95,9 @@ def _counters(services: list[Service]) -> Iterable[Metric]:
         labels, counters = _labels(service), service.counters
         for code, count in sorted(counters.codes.items()):
             requests.add_metric([*labels, str(code)], count)
-        for reason, count in sorted(counters.rejections.items()):
+        # Those that alerts watch, from the start: a rate over a series that begins at 1 misses the first one.
+        for reason, count in sorted((dict.fromkeys(_WATCHED_REASONS, 0) | counters.rejections).items()):
             rejections.add_metric([*labels, reason], count)
-        # From the start: a rate over a series that begins at 1 misses the first one.
         for event in _ACTIVATION_EVENTS:
             activations.add_metric([*labels, event], counters.activations.get(event, 0))
         replays.add_metric(labels, counters.replays)

@@ -54,7 +54,7 @@ def test_names_that_dashboards_use() -> None:
     assert only(samples["hearth_gateway_pending_bytes_limit"]) == 64 * 1024 * 1024
     assert only(samples["hearth_gateway_demand"]) == 3
     assert only(samples["hearth_gateway_in_flight"]) == 0
-    assert values(samples["hearth_gateway_rejections_total"], "reason") == {"queue_full": 1}
+    assert values(samples["hearth_gateway_rejections_total"], "reason") == {"queue_full": 1, "activation_timeout": 0}
     assert values(samples["hearth_gateway_activation_events_total"], "event") == {
         "started": 1,
         "ready": 0,
@@ -86,7 +86,8 @@ def test_reasons_of_rejections(mode: str, reason: str) -> None:
     bench = Bench(mode=mode, timeout=5)
     bench.admit()
     bench.clock.advance(5)
-    assert values(scrape(bench)["hearth_gateway_rejections_total"], "reason") == {reason: 1}
+    found = values(scrape(bench)["hearth_gateway_rejections_total"], "reason")
+    assert found == {"queue_full": 0, "activation_timeout": 0, reason: 1}
 
 
 def test_demand_of_a_lease_is_one() -> None:
