@@ -44,6 +44,7 @@ def scalings(draw: st.DrawFn) -> dict[str, Any]:
             activationTimeout=spans,
             scaleDownStabilization=seconds,
             drainTimeout=spans,
+            scaler=st.sampled_from(["push", "metrics-api"]),
         )
     )
     if scaling.get("min", 0) > scaling.get("max", 1):
@@ -88,6 +89,7 @@ services = st.fixed_dictionaries(
                 openAICompatible=st.booleans(),
                 coldStart=some(mode=st.sampled_from(["keepalive", "reject"]), heartbeatInterval=spans),
                 aliases=st.lists(texts, max_size=2),
+                gateway=st.sampled_from(["shared", "dedicated"]),
                 limits=some(maxHeld=counts, maxRequestBytes=positive),
             ),
             imagePullSecrets=st.lists(st.fixed_dictionaries({"name": labels}), max_size=2),
