@@ -1,0 +1,53 @@
+{{/* Names are fixed: one Hearth in a cluster. A second release fails at the first ClusterRole, before two operators fight. */}}
+{{- define "hearth.name" -}}hearth-operator{{- end -}}
+
+{{- define "hearth.selector" -}}
+app.kubernetes.io/name: hearth-operator
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "hearth.labels" -}}
+{{ include "hearth.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: hearth
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "hearth.operatorImage" -}}
+{{ .Values.operator.image.repository }}:{{ .Values.operator.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "hearth.gatewayImage" -}}
+{{ .Values.gateway.image.repository }}:{{ .Values.gateway.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+
+{{- define "hearth.check" -}}
+{{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
+{{- if hasKey $.Values.operator.podLabels . -}}
+{{- fail (printf "operator.podLabels must not set %s: the Deployment knows its pods by it" .) -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.operator.extraEnv -}}
+{{- if has .name (list "POD_NAME" "POD_NAMESPACE") -}}
+{{- fail (printf "operator.extraEnv must not set %s: it comes from the pod" .name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (gt (int .Values.operator.replicas) 1) (not .Values.operator.leaderElect) -}}
+{{- fail (printf "operator.replicas is %d, but only one may work at a time: set operator.leaderElect to true, or operator.replicas to 1" (int .Values.operator.replicas)) -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.namespaces (not .Values.networkPolicy.enabled) -}}
+{{- fail "networkPolicy.namespaces is set, but networkPolicy.enabled is false: set it to true, or remove the namespaces" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Names, and the API server: the only things that operator and gateways need outside of their pods. */}}
+{{- define "hearth.egress" -}}
+- ports:
+  - {port: 53, protocol: UDP}
+  - {port: 53, protocol: TCP}
+- ports:
+  {{- range .Values.networkPolicy.apiServerPorts }}
+  - {port: {{ . }}, protocol: TCP}
+  {{- end }}
+{{- end -}}
