@@ -1,10 +1,19 @@
-"""Kubernetes Events about a service: what changed, told once."""
+"""Kubernetes Events about a service: what changed, told once.
+
+They are made from the change between two statuses. Nothing changed, nothing is told; a message that only words the same
+reason anew is no change. The status says how it is, the Events how it came to be so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from hearth.operator.reasons import NORMAL, Reason
+
+LONGEST_NOTE = 1024
+"""Characters, and bytes too: the API server counts those, and refuses more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,5 +26,58 @@ class EventDraft:
 
 
 def status_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[EventDraft, ...]:
-    """Return the Events for the change from one status to the next; none when nothing changed."""
-    raise NotImplementedError
+    """Return the Events for the change from one status (empty at first) to the next; each reason once."""
+    drafts: dict[str, EventDraft] = {}
+    for draft in _drafts(old, new):
+        drafts.setdefault(draft.reason, draft)
+    return tuple(drafts.values())
+
+
+def _drafts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventDraft]:
+    was, now = _conditions(old), _conditions(new)
+    for kind in ("RuntimeResolved", "Ready", "Activating", "Scaled", "Prewarmed"):
+        condition, before = now.get(kind), was.get(kind)
+        if condition is None or not _differs(before, condition) or not _worth(kind, before, condition):
+            continue
+        yield _draft(condition)
+    runtime, earlier = new.get("resolvedRuntime"), old.get("resolvedRuntime")
+    if runtime and earlier and runtime != earlier:
+        yield EventDraft("Normal", "RuntimeChanged", bounded(f"runtime {runtime} in place of {earlier}"))
+
+
+def _worth(kind: str, before: Mapping[str, Any] | None, condition: Mapping[str, Any]) -> bool:
+    """Whether the change says something that no other condition's says."""
+    fine = condition["reason"] in set(NORMAL)
+    if kind == "Ready":
+        return bool(condition["reason"] != Reason.DELETING)
+    if kind == "Activating":
+        return condition["status"] == "True" and (before or {}).get("status") != "True"
+    if kind == "RuntimeResolved":
+        return condition["status"] == "False" or (before or {}).get("status") == "False"
+    if kind == "Prewarmed":
+        return condition["status"] == "True" or not fine
+    return not fine or (condition["status"] == "True" and _was_bad(before))
+
+
+def _was_bad(before: Mapping[str, Any] | None) -> bool:
+    return before is not None and before.get("status") == "False" and before.get("reason") not in set(NORMAL)
+
+
+def _draft(condition: Mapping[str, Any]) -> EventDraft:
+    fine = condition["reason"] in set(NORMAL)
+    return EventDraft("Normal" if fine else "Warning", condition["reason"], bounded(condition.get("message", "")))
+
+
+def _conditions(status: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return {condition["type"]: condition for condition in status.get("conditions") or ()}
+
+
+def _differs(before: Mapping[str, Any] | None, condition: Mapping[str, Any]) -> bool:
+    return before is None or (before.get("status"), before.get("reason")) != (condition["status"], condition["reason"])
+
+
+def bounded(note: str) -> str:
+    """Cut to what an Event may hold, never within a character."""
+    if len(note.encode()) <= LONGEST_NOTE:
+        return note
+    return note.encode()[: LONGEST_NOTE - 3].decode(errors="ignore") + "..."

@@ -1,0 +1,143 @@
+"""Why no node takes a pod: the scheduler's words, read together with what the nodes have."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hearth.operator.observation import Object
+
+_INSUFFICIENT = re.compile(r"Insufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])")
+_PREEMPTION = re.compile(r"[.,;]?\s*(?:no new claims to deallocate|preemption:)", re.IGNORECASE)
+_HARD_EFFECTS = ("NoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a pod asks of a node."""
+
+    device: str
+    """The extended resource that counts the runtime's devices."""
+    count: int
+    """Of it, for one replica."""
+    spec: Mapping[str, Any]
+    """The pod's spec: selector, affinity, tolerations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What the nodes have of a pod's device."""
+
+    total: int
+    """On all nodes."""
+    largest: int
+    """On one node, of any."""
+    open: int
+    """On the nodes that may take the pod and could hold at least one replica."""
+    nodes: int
+    """How many have enough for one replica."""
+    barriers: tuple[str, ...]
+    """Why nodes that have enough may not take the pod, with how many they are; most frequent first."""
+
+
+def scheduler_words(message: str) -> str:
+    """The scheduler's sentence without what it tried afterwards."""
+    return _PREEMPTION.split(message, maxsplit=1)[0].strip().rstrip(".")
+
+
+def insufficient(message: str) -> tuple[str, ...]:
+    """The resources of which the scheduler says that nodes have too little free, each once."""
+    return tuple(dict.fromkeys(_INSUFFICIENT.findall(scheduler_words(message))))
+
+
+def supply(demand: Demand, nodes: Sequence[Object]) -> Supply:
+    """Add up the nodes. What is free on them is the scheduler's knowledge: nodes do not say it."""
+    amounts = [(node, _amount(node, demand.device)) for node in nodes]
+    enough = [(node, amount) for node, amount in amounts if amount >= max(demand.count, 1)]
+    barriers: Counter[str] = Counter()
+    usable = 0
+    for node, amount in enough:
+        barrier = next(_barriers(node, demand.spec), None)
+        if barrier is None:
+            usable += amount
+        else:
+            barriers[barrier] += 1
+    return Supply(
+        total=sum(amount for _, amount in amounts),
+        largest=max((amount for _, amount in amounts), default=0),
+        open=usable,
+        nodes=len(enough),
+        barriers=tuple(f"{count} {words}" for words, count in sorted(barriers.items(), key=lambda at: (-at[1], at[0]))),
+    )
+
+
+def _amount(node: Object, resource: str) -> int:
+    text = str((node.get("status") or {}).get("allocatable", {}).get(resource, "0"))
+    return int(text) if text.isdecimal() else 0
+
+
+def _barriers(node: Object, spec: Mapping[str, Any]) -> Iterator[str]:
+    """Why this node does not take the pod, in words that follow a number of nodes."""
+    own = node.get("spec") or {}
+    labels = node.get("metadata", {}).get("labels") or {}
+    selector = spec.get("nodeSelector") or {}
+    missing = [f"{key}={value}" for key, value in sorted(selector.items()) if labels.get(key) != value]
+    if missing:
+        yield f"without the label {missing[0]}"
+    required = (spec.get("affinity") or {}).get("nodeAffinity", {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ) or {}
+    terms = required.get("nodeSelectorTerms") or []
+    if terms and not any(_matches_term(term, labels) for term in terms):
+        yield "outside the runtime's node requirements"
+    if own.get("unschedulable"):
+        yield "cordoned"
+    for taint in own.get("taints") or []:
+        if taint.get("effect") in _HARD_EFFECTS and not _tolerated(taint, spec.get("tolerations") or []):
+            yield _spelled(taint)
+
+
+def _spelled(taint: Mapping[str, Any]) -> str:
+    if taint.get("key") in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        return "not ready"
+    value = f"={taint['value']}" if taint.get("value") else ""
+    return f"with the taint {taint.get('key')}{value}:{taint.get('effect')}"
+
+
+def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    return any(
+        toleration.get("effect") in (None, "", taint.get("effect"))
+        and (
+            toleration.get("key") in (None, "", taint.get("key"))
+            if toleration.get("operator") == "Exists"
+            else toleration.get("key") == taint.get("key") and toleration.get("value", "") == taint.get("value", "")
+        )
+        for toleration in tolerations
+    )
+
+
+def _matches_term(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    return all(_matches(expression, labels) for expression in term.get("matchExpressions") or [])
+
+
+def _matches(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value = labels.get(expression["key"])
+    values = expression.get("values") or []
+    match expression.get("operator"):
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt" as operator:
+            if value is None or not value.lstrip("-").isdecimal() or not values:
+                return False
+            return int(value) > int(values[0]) if operator == "Gt" else int(value) < int(values[0])
+        case _:
+            return True
