@@ -1,0 +1,116 @@
+"""What the benchmarks on a cluster share: which cluster, namespaces that are cleaned up, the operator's own metrics."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+from processes import BenchmarkError
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the suite's client of the API and its manifests
+
+from tests.cluster import manifests  # noqa: E402
+from tests.cluster.kube import ApiError, Kube, NeverError, Object, condition  # noqa: E402
+from tests.cluster.node import state_directory  # noqa: E402
+
+__all__ = ["ApiError", "Kube", "NeverError", "Object", "Operator", "condition", "manifests", "namespaces", "opened"]
+
+SYSTEM = "hearth-system"
+OPERATOR = "hearth-operator"
+OPERATOR_PORT = 8081
+GONE_SECONDS = 300.0
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Kube]:
+    """The cluster of KUBECONFIG and E2E_CONTEXT, or the devcluster. Raises BenchmarkError without one."""
+    named = os.environ.get("KUBECONFIG")
+    kubeconfig = Path(named) if named else state_directory(os.environ.get("E2E_CLUSTER", "hearth")) / "kubeconfig"
+    if not kubeconfig.exists():
+        raise BenchmarkError(f"{kubeconfig}: there is no cluster; run `make cluster-up` or set KUBECONFIG")
+    async with Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None) as kube:
+        yield kube
+
+
+@asynccontextmanager
+async def namespaces(kube: Kube, names: Iterable[str], runtime: Object) -> AsyncIterator[None]:
+    """Namespaces that enforce the `restricted` level, and a runtime; all deleted at the end."""
+    names = list(names)
+    await remove(kube, names)  # what an interrupted run left
+    try:
+        for name in names:
+            await kube.apply(manifests.namespace(name))
+        await kube.apply(runtime)
+        yield
+    finally:
+        await remove(kube, names)
+        await kube.delete("InferenceRuntime", runtime["metadata"]["name"])
+
+
+async def remove(kube: Kube, names: Iterable[str]) -> None:
+    """Delete namespaces and wait until they are gone."""
+    there = [name for name in names if await kube.find("Namespace", name) is not None]
+    for name in there:
+        await kube.delete("Namespace", name)
+    for name in there:
+        await kube.until_gone("Namespace", name, seconds=GONE_SECONDS)
+
+
+class Operator:
+    """The operator's process as its /metrics show it."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self._session = session
+        self._url = url
+
+    @classmethod
+    @asynccontextmanager
+    async def found(cls, kube: Kube) -> AsyncIterator[Operator]:
+        """The replica that leads. Raises BenchmarkError when none does."""
+        deployment = await kube.find("Deployment", OPERATOR, SYSTEM)
+        if deployment is None:
+            raise BenchmarkError(f"there is no Deployment {SYSTEM}/{OPERATOR}; install the chart first")
+        labels = ",".join(f"{key}={value}" for key, value in deployment["spec"]["selector"]["matchLabels"].items())
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+            for pod in await kube.list("Pod", SYSTEM, labels):
+                if condition(pod, "Ready").get("status") != "True" or "deletionTimestamp" in pod["metadata"]:
+                    continue
+                operator = cls(session, f"http://{pod['status']['podIP']}:{OPERATOR_PORT}/metrics")
+                if await operator.metric("hearth_operator_leader"):
+                    yield operator
+                    return
+        raise BenchmarkError(f"no pod of {SYSTEM}/{OPERATOR} is Ready and leads; see kubectl -n {SYSTEM} get pods")
+
+    async def metric(self, name: str) -> float:
+        """A metric without labels. Raises BenchmarkError when it is not there."""
+        async with self._session.get(self._url) as response:
+            text = await response.text()
+        for line in text.splitlines():
+            key, _, value = line.partition(" ")
+            if key == name:
+                return float(value)
+        raise BenchmarkError(f"{self._url} has no {name}")
+
+    async def resident(self) -> float:
+        """Resident memory in bytes."""
+        return await self.metric("process_resident_memory_bytes")
+
+    async def cpu(self) -> float:
+        """CPU seconds since its start."""
+        return await self.metric("process_cpu_seconds_total")
+
+    async def largest(self, stop: asyncio.Event, every: float = 1.0) -> float:
+        """The largest resident memory seen until `stop`."""
+        largest = await self.resident()
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), every)
+            except TimeoutError:
+                largest = max(largest, await self.resident())
+        return largest
