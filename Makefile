@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench crds clean
+.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster crds clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -26,7 +26,7 @@ demo: $(STAMP) ## the 0 -> 1 -> N -> 0 loop on this machine: no root, no cluster
 	@$(BIN)/python examples/demo/demo.py
 
 test: $(STAMP) ## run the test suite
-	@$(BIN)/python -m pytest -n 2 -m "not slow"
+	@$(BIN)/python -m pytest -n 2 -m "not slow and not cluster"
 
 test-wheels: $(STAMP) ## build every distribution, install the wheels in a clean environment, run the demo from them
 	@.ci/wheels $(BIN)/python
@@ -36,6 +36,9 @@ test-kit: $(STAMP) ## every law of the plugin contract against every broken vari
 
 test-tutorial: $(STAMP) ## carry out docs/plugin-tutorial.md from built wheels in a clean environment (about a minute)
 	@$(BIN)/python -m pytest tests/tutorial
+
+test-scale-e2e: $(STAMP) ## a cluster of its own, Hearth in it, 0 -> 1 -> N -> 0, and every scenario (as root; minutes)
+	@$(BIN)/python tests/cluster/run.py $(ARGS)
 
 test-soak: $(STAMP) ## 200 sleeps and wakes with 10 clients each (about 6 minutes)
 	@$(BIN)/python -m pytest -m slow tests/e2e
@@ -52,6 +55,10 @@ format: $(STAMP) ## rewrite the sources the way ruff wants them
 
 bench: $(STAMP) ## what the gateway costs beside HAProxy and aiohttp, held streams, wake time (needs wrk and haproxy)
 	@$(BIN)/python benchmarks/all.py $(ARGS)
+
+bench-cluster: $(STAMP) ## cold starts in both scaler modes, and a thousand sleeping models (on the cluster with the chart)
+	@$(BIN)/python benchmarks/cluster_wake.py $(ARGS)
+	@$(BIN)/python benchmarks/cluster_scale.py $(ARGS)
 
 VLLM_VENV  := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed

@@ -1,0 +1,105 @@
+"""The suite on a real cluster. `make test-scale-e2e` prepares everything and runs it; see run.py.
+
+KUBECONFIG and E2E_CONTEXT say which cluster. Scenarios run side by side, each in a namespace of its own, but for those
+marked `disruptive`: they stop parts that all of them share.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .kube import Kube
+from .node import ROOT, devcluster, state_directory
+from .space import Space, dump_logs
+from .timeline import Timeline
+
+HERE = Path(__file__).parent
+LOGS = ROOT / "build/cluster-logs"
+RESULT = pytest.StashKey[dict[str, pytest.TestReport]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.cluster)
+            if item.get_closest_marker("timeout") is None:
+                item.add_marker(pytest.mark.timeout(240))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report: pytest.TestReport = yield  # type: ignore[misc, assignment]
+    item.stash.setdefault(RESULT, {})[report.when or ""] = report
+    return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session")
+def cluster_name() -> str:
+    """The devcluster's name, also when it is not one."""
+    return os.environ.get("E2E_CLUSTER", "hearth")
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster_name: str) -> Path:
+    named = os.environ.get("KUBECONFIG")
+    found = Path(named) if named else state_directory(cluster_name) / "kubeconfig"
+    if not found.exists():
+        pytest.fail(f"{found}: there is no cluster; `make test-scale-e2e` starts one, or set KUBECONFIG", pytrace=False)
+    return found
+
+
+@pytest.fixture
+async def kube(kubeconfig: Path) -> AsyncIterator[Kube]:
+    async with Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None) as client:
+        yield client
+
+
+@pytest.fixture
+def timeline(request: pytest.FixtureRequest) -> Timeline:
+    return Timeline(show=request.config.getoption("capture") == "no")
+
+
+@pytest.fixture
+async def space(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> AsyncIterator[Space]:
+    """A namespace called after the test. `@pytest.mark.pod_security("baseline")` lowers what it enforces."""
+    level = request.node.get_closest_marker("pod_security")
+    name = "e2e-" + re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")[:40]
+    async with Space.open(kube, name.rstrip("-"), timeline, level.args[0] if level else "restricted") as opened:
+        yield opened
+        reports = request.node.stash.get(RESULT, {})
+        if "call" in reports and reports["call"].failed:
+            directory = LOGS / opened.name
+            with contextlib.suppress(OSError):
+                await opened.dump(directory)
+            for namespace in ("hearth-system", "keda"):
+                with contextlib.suppress(OSError):
+                    await dump_logs(kube, namespace, "", directory / namespace)
+            print(f"\nlogs and objects: {directory}")
+
+
+@pytest.fixture(scope="session")
+def on_this_machine(cluster_name: str) -> str:
+    """The name of the devcluster whose processes can be reached from here; the test is skipped without one."""
+    if os.environ.get("E2E_CONTEXT"):
+        pytest.skip("needs the processes of the node, which E2E_CONTEXT keeps elsewhere: run it on a devcluster")
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to signal the processes of the node")
+    return cluster_name
+
+
+@pytest.fixture
+def powers(on_this_machine: str) -> Callable[..., Any]:
+    """The devcluster program: `await powers("stop-component", "kube-apiserver")`."""
+
+    async def run(*argv: str) -> str:
+        return await devcluster(*argv, name=on_this_machine)
+
+    return run

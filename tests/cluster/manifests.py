@@ -1,0 +1,117 @@
+"""The objects that the scenarios apply: services of the stub, and runtimes of vendors that need no hardware.
+
+Every runtime of the suite meets the `restricted` Pod Security level, so that the namespaces can enforce it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+GROUP = "serving.hearth.dev/v1alpha1"
+STUB = os.environ.get("E2E_STUB_IMAGE", "ghcr.io/hearth-project/hearth-vllm-stub:0.1.0")
+DEVICE = "hearth.dev/fake-accelerator"
+USER = 65532
+RESTRICTED = "restricted"
+
+
+def namespace(name: str, level: str = RESTRICTED) -> dict[str, Any]:
+    labels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn")}
+    return {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": {**labels, "hearth.dev/e2e": "scenario"}},
+    }
+
+
+def runtime(
+    name: str,
+    *,
+    vendor: str = "fake",
+    device: str = DEVICE,
+    env: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+    image: str = STUB,
+    drain: bool = True,
+    adapter: str = "plugin",
+    startup_seconds: int = 300,
+    health: Mapping[str, Any] | None = None,
+    pod: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The stub as an engine of ``vendor``. Tokens come quickly unless ``env`` says otherwise."""
+    settings = {"STUB_TOKEN_COUNT": "5", "STUB_TOKEN_DELAY": "5ms", **(env or {})}
+    return {
+        "apiVersion": GROUP,
+        "kind": "InferenceRuntime",
+        "metadata": {"name": name, "labels": {"hearth.dev/e2e": "scenario"}},
+        "spec": {
+            "vendor": vendor,
+            "adapter": adapter,
+            "priority": -1000,
+            "container": {
+                "image": image,
+                "args": [
+                    "serve",
+                    "{{ .Model.Path }}",
+                    "--served-model-name={{ .Service.Name }}",
+                    *(["--shutdown-timeout={{ .Service.DrainTimeoutSeconds }}"] if drain else []),
+                    *args,
+                ],
+                "env": [{"name": key, "value": value} for key, value in settings.items()],
+            },
+            "accelerator": {"resourceName": device},
+            "health": health
+            or {
+                "startup": {
+                    "httpGet": {"path": "/health", "port": "http"},
+                    "periodSeconds": 1,
+                    "failureThreshold": startup_seconds,
+                },
+                "readiness": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
+            },
+            "lifecycle": {"preStopDrain": drain},
+            "pod": {
+                "sharedMemory": {"enabled": False},
+                "securityContext": {"runAsNonRoot": True, "runAsUser": USER},
+                "containerSecurityContext": {"capabilities": {"drop": ["ALL"]}},
+                **(pod or {}),
+            },
+        },
+    }
+
+
+def service(
+    name: str,
+    namespace: str,
+    runtime: str,
+    *,
+    scaling: Mapping[str, Any] | None = None,
+    mode: str = "keepalive",
+    endpoint: Mapping[str, Any] | None = None,
+    cache: Mapping[str, Any] | None = None,
+    uri: str = "hf://hearth-e2e/tiny",
+    **spec: Any,
+) -> dict[str, Any]:
+    """A model that sleeps soon after its last request: idle for two seconds is enough."""
+    return {
+        "apiVersion": GROUP,
+        "kind": "LLMService",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "model": {"source": {"uri": uri}},
+            "runtime": {"name": runtime},
+            "scaling": {
+                "min": 0,
+                "max": 1,
+                "target": 10,
+                "activationTimeout": "90s",
+                "scaleDownStabilization": "2s",
+                "drainTimeout": "20s",
+                **(scaling or {}),
+            },
+            "cache": cache or {"strategy": "None"},
+            "endpoint": {"coldStart": {"mode": mode, "heartbeatInterval": "500ms"}, **(endpoint or {})},
+            **spec,
+        },
+    }

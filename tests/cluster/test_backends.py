@@ -1,0 +1,48 @@
+"""Engines that die."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .clients import ask
+from .node import kill_pod
+from .space import Space
+
+
+async def test_backend_killed_before_the_first_byte(space: Space, on_this_machine: str) -> None:
+    """The engine is killed while it thinks about its first token: the client sees a normal answer, of the next one."""
+    model = await space.service(runtime=await space.runtime(env={"STUB_PREFILL_DELAY": "3s"}))
+    asked = asyncio.create_task(ask(model.client(), model.name, "waits"))
+    (pod,) = await model.awake()
+    await _at_work(space, pod["status"]["podIP"], 1)
+    kill_pod(pod["metadata"]["uid"])
+    answer = await asked
+    assert answer.ok(5), answer
+    await model.asleep()
+    assert await space.ledger.settle() == {"waits": 1}
+
+
+async def test_backend_killed_in_the_middle_of_a_stream(space: Space, on_this_machine: str) -> None:
+    """The client sees an error after the tokens that it had, never an end that looks right; the next request is served."""
+    model = await space.service()
+    started = asyncio.Event()
+    asked = asyncio.create_task(
+        ask(model.client(), model.name, "cut", stream=True, query={"tokens": 4000}, started=started)
+    )
+    await asyncio.wait_for(started.wait(), 60)
+    (pod,) = await model.awake()
+    kill_pod(pod["metadata"]["uid"])
+    answer = await asked
+    assert answer.error is not None, answer
+    assert answer.finish is None
+    assert answer.text.startswith("Hello")
+    after = await ask(model.client(), model.name, "after")
+    assert after.ok(5), after
+
+
+async def _at_work(space: Space, address: str, count: int) -> None:
+    """Wait until an engine works on so many requests."""
+    client = space.http(5)
+    async with asyncio.timeout(30):
+        while (await client.get(f"http://{address}:8000/control")).json()["open"] < count:
+            await asyncio.sleep(0.05)

@@ -1,0 +1,157 @@
+"""What clients of a sleeping model see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from .clients import ask, raw_stream
+from .kube import condition
+from .load import Load
+from .manifests import runtime
+from .space import Model, Space
+
+LONG = {"STUB_STARTUP_DELAY": "4s"}
+
+
+async def test_keepalive_holds_streams_and_others(space: Space) -> None:
+    """A stream has its headers and a comment at once and heartbeats until the first token; others wait silently."""
+    model = await space.service(runtime=await space.runtime(env=LONG))
+    unary = asyncio.create_task(ask(model.client(), model.name, "unary"))
+    comments: list[str] = []
+    async with raw_stream(space.http(), f"http://{model.host}", model.name, tag="stream") as (response, lines):
+        assert response.status_code == 200
+        assert response.headers["content-type"].startswith("text/event-stream")
+        assert response.headers["x-hearth-cold-start"] == "true"
+        async for line in lines:
+            if line.startswith("data: "):
+                break
+            comments.append(line)
+        rest = [line async for line in lines]
+    assert len([line for line in comments if line.startswith(": ")]) >= 4, comments
+    assert all(line.startswith(":") or not line for line in comments)
+    assert rest[-1] == "" or rest[-1] == "data: [DONE]"
+    assert "data: [DONE]" in rest
+    answer = await unary
+    assert answer.ok(5), answer
+    assert answer.headers["x-hearth-cold-start"] == "true"
+    assert answer.headers["server-timing"].startswith("hearth-wait;dur=")
+    await model.asleep()
+    assert await space.ledger.settle() == {"unary": 1, "stream": 1}
+
+
+async def test_reject_answers_503_and_wakes(space: Space) -> None:
+    """With `mode: reject` nothing is held: 503 with Retry-After, and a client that tries again is served."""
+    model = await space.service(mode="reject", runtime=await space.runtime(env={"STUB_STARTUP_DELAY": "1s"}))
+    refused = await ask(model.client(), model.name, "refused")
+    assert (refused.status, refused.reason) == (503, "cold_start")
+    after = int(refused.error.response.headers["retry-after"])  # type: ignore[union-attr]
+    assert 1 <= after <= 55
+    served = await ask(model.client(retries=8), model.name, "served")
+    assert served.ok(5), served
+    await model.asleep()
+    assert await space.ledger.settle() == {"served": 1}
+
+
+async def test_burst_over_the_bound_is_answered_exactly(space: Space) -> None:
+    """Forty at once where ten may be held: ten are served, thirty are told to come back, none is lost.
+
+    The bound is that of one gateway, so all go to the same one.
+    """
+    model = await space.service(
+        runtime=await space.runtime(env=LONG), endpoint={"limits": {"maxHeld": 10}}, scaling={"max": 2}
+    )
+    pod = (await space.gateway_pods())[0]
+    space.addresses.pin(model.host, f"{pod['status']['podIP']}")
+    asked = [ask(model.client_at(8080), model.name, f"burst-{number}", stream=number % 2 == 0) for number in range(40)]
+    answers = await asyncio.gather(*asked)
+    assert Counter(answer.status for answer in answers) == {200: 10, 429: 30}
+    assert all(answer.ok(5) for answer in answers if answer.status == 200)
+    assert {answer.reason for answer in answers if answer.status == 429} == {"queue_full"}
+    await model.asleep()
+    assert await space.ledger.settle() == dict.fromkeys([each.tag for each in answers if each.status == 200], 1)
+
+
+async def test_model_that_never_becomes_ready(space: Space) -> None:
+    """After the activation timeout held clients get an error in the form of their API; once repaired, it serves.
+
+    The repair is a change of the runtime, which rolls its services.
+    """
+    name = await space.runtime(env={"STUB_STARTUP_DELAY": "1h"})
+    model = await space.service(runtime=name, scaling={"activationTimeout": "8s"})
+    stream, unary = await asyncio.gather(
+        ask(model.client(), model.name, "stream", stream=True), ask(model.client(), model.name, "unary")
+    )
+    assert stream.error is not None
+    assert "activation_timeout" in repr(stream.error) or "activation_timeout" in str(
+        getattr(stream.error, "body", "")
+    ), stream.error
+    assert not stream.text
+    assert (unary.status, unary.reason) == (503, "activation_timeout")
+    await space.kube.apply(runtime(name))
+    after = await _answered(model)
+    assert after, "it serves after the repair"
+    await model.asleep()
+    served = await space.ledger.settle()
+    assert served.keys() & {"stream", "unary"} == set(), "what was told to have failed was not served"
+
+
+async def _answered(model: Model) -> bool:
+    """Ask until it answers: the repaired pod may come after one more activation timeout."""
+    client = model.client()
+    for attempt in range(6):
+        if (await ask(client, model.name, f"after-{attempt}")).ok(5):
+            return True
+    return False
+
+
+async def test_image_that_does_not_exist(space: Space) -> None:
+    """Status and the waiting client both say that the image cannot be pulled, and which."""
+    image = "registry.invalid/hearth/nothing:1"
+    model = await space.service(runtime=await space.runtime(image=image))
+    async with raw_stream(space.http(), f"http://{model.host}", model.name) as (_, lines):
+        async for line in lines:
+            if line.startswith(": ") and image in line:
+                break
+            assert line.startswith(":") or not line, line
+    found = await model.until(
+        lambda each: image in condition(each, "Ready").get("message", ""), "Ready names the image"
+    )
+    assert condition(found, "Ready")["status"] == "False"
+
+
+async def test_devices_limit_the_replicas(space: Space) -> None:
+    """More replicas are wanted than there are devices: those that run serve everything, and the status says why."""
+    resource = await space.devices(1)
+    name = await space.runtime(device=resource)
+    model = await space.service("first", name, scaling={"max": 3, "target": 1})
+    async with Load(model, clients=4, query={"tokens": 300}) as load:
+        await space.kube.until_count(
+            "Pod",
+            space.name,
+            model.pods_label,
+            lambda pods: any(condition(pod, "PodScheduled").get("reason") == "Unschedulable" for pod in pods),
+            "a pod without a device",
+        )
+        found = await model.until(
+            lambda each: any(resource in seen.get("message", "") for seen in each["status"].get("conditions", [])),
+            "a condition names the device",
+        )
+        assert condition(found, "Ready")["status"] == "True", "one replica serves"
+        # and a model that gets nothing at all, because the other holds the device
+        other = await space.service("second", name)
+        async with asyncio.TaskGroup() as group:
+            told = group.create_task(_first_comment_with(space, other, resource))
+            group.create_task(other.until_condition("Ready", "False", says=resource))
+        assert told.result(), "the waiting client is told what is missing"
+        load.stop()
+        answers = await load.finished()
+    assert all(answer.ok(300) for answer in answers), [each for each in answers if not each.ok(300)]
+
+
+async def _first_comment_with(space: Space, model: Model, text: str) -> str:
+    async with raw_stream(space.http(), f"http://{model.host}", model.name) as (_, lines):
+        async for line in lines:
+            if line.startswith(": ") and text in line:
+                return line
+    return ""

@@ -1,0 +1,180 @@
+"""The gateway of a namespace: rolled, killed, shared by models that come and go, and taken away with its namespace."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from .clients import Answer, ask
+from .kube import KINDS
+from .load import Load
+from .manifests import service
+from .node import kill_pod
+from .space import GATEWAY, GATEWAY_NAME, Model, Space, steady
+
+HELD = 50
+PORT = 8080  # of the gateway's pods
+
+
+async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
+    """The old pods answer all fifty before they go; the demand that they hold is not forgotten for a moment."""
+    model = await space.service(runtime=await space.runtime(env={"STUB_STARTUP_DELAY": "10s"}))
+    before = {pod["metadata"]["name"] for pod in await space.gateway_pods()}
+    async with model.replicas() as replicas:
+        asked = [
+            asyncio.create_task(ask(model.client(), model.name, f"held-{number}", stream=number % 2 == 0))
+            for number in range(HELD)
+        ]
+        await model.held(HELD)
+        change = {"spec": {"template": {"metadata": {"annotations": {"hearth.dev/rolled": "yes"}}}}}
+        await space.kube.patch("Deployment", GATEWAY_NAME, space.name, change)
+        await space.kube.until_count(
+            "Pod",
+            space.name,
+            GATEWAY,
+            lambda pods: (
+                all("deletionTimestamp" in pod["metadata"] for pod in pods if pod["metadata"]["name"] in before)
+                and bool(steady(pods))
+            ),
+            "every old pod is told to go",
+        )
+        assert not any(task.done() for task in asked), "they are still held"
+        answers = await asyncio.gather(*asked)
+        assert all(answer.ok(5) for answer in answers), [each for each in answers if not each.ok(5)]
+        await space.kube.until_count(
+            "Pod",
+            space.name,
+            GATEWAY,
+            lambda pods: not before & {pod["metadata"]["name"] for pod in pods},
+            "the old pods go when their last request has ended",
+        )
+        await model.asleep()
+    assert replicas.steps() == [0, 1, 0], f"woken once, then asleep: {replicas.values}"
+    assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
+
+
+async def test_gateway_killed_while_requests_are_held(space: Space, on_this_machine: str) -> None:
+    """Clients of the killed replica see a cut connection; the other replica's requests and the demand survive."""
+    model = await space.service(runtime=await space.runtime(env={"STUB_STARTUP_DELAY": "8s"}))
+    pods = await space.gateway_pods()
+    if len(pods) < 2:
+        await space.kube.until("Deployment", GATEWAY_NAME, space.name, lambda each: each["status"]["readyReplicas"] > 1)
+        pods = await space.gateway_pods()
+    killed, kept = pods[:2]
+
+    def at(pod: dict[str, dict[str, str]], name: str) -> list[asyncio.Task[Answer]]:
+        space.addresses.pin(model.host, pod["status"]["podIP"])
+        clients = [model.client_at(PORT) for _ in range(10)]
+        return [
+            asyncio.create_task(ask(client, model.name, f"{name}-{number}", stream=number % 2 == 0))
+            for number, client in enumerate(clients)
+        ]
+
+    lost = at(killed, "lost")
+    await _pending(space, model, killed, 10)
+    safe = at(kept, "safe")
+    await _pending(space, model, kept, 20)
+    async with model.replicas() as replicas:
+        kill_pod(killed["metadata"]["uid"])
+        cut = await asyncio.gather(*lost)
+        assert not any(task.done() for task in safe), "the clients of the killed one know before anybody is served"
+        assert all(answer.status == 0 and not answer.text for answer in cut), cut
+        await _pending(space, model, kept, 10)
+        answers = await asyncio.gather(*safe)
+        assert all(answer.ok(5) for answer in answers), answers
+        assert all(seen[0] == 1 for seen in replicas.values), f"the demand survived: {replicas.values}"
+    await model.asleep()
+    assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
+
+
+async def _pending(space: Space, model: Model, pod: dict[str, dict[str, str]], count: int) -> None:
+    """Wait until a replica of the gateway counts so much demand."""
+    client = space.http(5)
+    url = f"http://{pod['status']['podIP']}:{PORT}/{model.name}/hearth/queue"
+    async with asyncio.timeout(30):
+        while (await client.get(url)).json()["pending"] < count:
+            await asyncio.sleep(0.05)
+
+
+async def test_two_vendors_on_one_gateway(space: Space) -> None:
+    """Models of different vendors and engines side by side: each request reaches the model that its host names."""
+    one = await space.runtime("one", device=await space.devices(4))
+    two = await space.runtime("two", vendor="acme", adapter="generic", device=f"hearth.dev/{space.name}")
+    first, second = await asyncio.gather(
+        space.service("first", one, ready=False), space.service("second", two, ready=False)
+    )
+    await asyncio.gather(first.ready(), second.ready())
+    answers = await asyncio.gather(
+        *(ask(model.client(), model.name, f"{model.name}-{turn}") for model in (first, second) for turn in range(5)),
+        # the address of one model, the name of another: refused, not served by the wrong one
+        ask(first.client(), second.name, "wrong"),
+    )
+    *right, wrong = answers
+    assert all(answer.ok(5) for answer in right), right
+    assert (wrong.status, wrong.reason) == (404, "model_mismatch")
+    shared = Model(space, GATEWAY_NAME)
+    assert (await ask(shared.client(), second.name, "by-name")).ok(5), "one address for all, chosen by `model`"
+    deployments = await space.kube.list("Deployment", space.name, GATEWAY)
+    assert [each["metadata"]["name"] for each in deployments] == [GATEWAY_NAME]
+    await asyncio.gather(first.asleep(), second.asleep())
+    expected = {answer.tag: 1 for answer in right} | {"by-name": 1}
+    assert await space.ledger.settle() == expected
+    by_engine = {
+        name: "".join(line for key, lines in space.ledger.lines.items() if key.startswith(f"{name}-") for line in lines)
+        for name in ("first", "second")
+    }
+    assert "tag=second" not in by_engine["first"]
+    assert "tag=first" not in by_engine["second"]
+
+
+async def test_models_come_and_go_while_others_stream(space: Space) -> None:
+    """Nobody who streams notices; a new model has an address that answers within a second of its object."""
+    name = await space.runtime()
+    stays = await space.service("stays", name)
+    goes = await space.service("goes", name)
+    pods = {pod["metadata"]["name"] for pod in await space.gateway_pods()}
+    started = [asyncio.Event() for _ in range(6)]
+    streams = [
+        asyncio.create_task(
+            ask(stays.client(), stays.name, f"stream-{number}", stream=True, query={"tokens": 1500}, started=event)
+        )
+        for number, event in enumerate(started)
+    ]
+    await asyncio.gather(*(event.wait() for event in started))
+    begin = time.monotonic()
+    await space.kube.apply(service("comes", space.name, name))
+    comes = Model(space, "comes")
+    await comes.reachable()
+    space.timeline.say(f"a new model answered {time.monotonic() - begin:.2f} s after its object")
+    await space.kube.delete("LLMService", goes.name, space.name)
+    for kind in ("Deployment", "Service", "ScaledObject"):
+        await space.kube.until_gone(kind, goes.name, space.name)
+    assert (await ask(comes.client(), comes.name, "new")).ok(5)
+    gone = await ask(Model(space, GATEWAY_NAME).client(), goes.name, "gone")
+    assert (gone.status, gone.reason) == (404, "model_not_found")
+    assert not any(task.done() for task in streams), "they were under way all the time"
+    answers = await asyncio.gather(*streams)
+    assert all(answer.ok(1500) for answer in answers), [each for each in answers if not each.ok(1500)]
+    assert {pod["metadata"]["name"] for pod in await space.gateway_pods()} == pods, "no pod of the gateway was replaced"
+
+
+async def test_deleting_the_last_model_removes_the_gateway(space: Space) -> None:
+    name = await space.runtime()
+    first, second = await space.service("first", name), await space.service("second", name)
+    await space.kube.delete("LLMService", first.name, space.name)
+    await space.kube.until_gone("Service", first.name, space.name)
+    assert await space.kube.find("Deployment", GATEWAY_NAME, space.name), "the other still needs it"
+    await space.kube.delete("LLMService", second.name, space.name)
+    for kind in ("Deployment", "Service", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "PodDisruptionBudget"):
+        await space.kube.until_gone(kind, GATEWAY_NAME, space.name)
+    await space.kube.until_count("Pod", space.name, GATEWAY, lambda pods: not pods, "no pod of the gateway")
+
+
+async def test_namespace_deleted_under_load(space: Space) -> None:
+    """A namespace with everything in it awake goes away whole: nothing has a finalizer that waits for Hearth."""
+    model = await space.service(scaling={"drainTimeout": "3s"})
+    async with Load(model, clients=4, query={"tokens": 50}) as load:
+        await load.answered(8)
+        await space.kube.delete("Namespace", space.name)
+        await space.kube.until_gone("Namespace", space.name, 60)
+    assert not [each for kind in KINDS if KINDS[kind][2] for each in await space.kube.list(kind, space.name)]

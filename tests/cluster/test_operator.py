@@ -1,0 +1,145 @@
+"""Objects that change under load, that somebody deletes or edits by hand, and services that nobody needs any more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .clients import ask
+from .load import Load
+from .manifests import runtime, service
+from .space import GATEWAY_NAME, SERVING, Space
+
+OWNED = ("Deployment", "Service", "ScaledObject", "HorizontalPodAutoscaler", "Pod", "Job", "PersistentVolumeClaim")
+
+
+async def test_service_deleted_under_load(space: Space) -> None:
+    """Clients get an end that they can see, and nothing of the service is left; the other one is not touched."""
+    name = await space.runtime()
+    model = await space.service(runtime=name, scaling={"drainTimeout": "5s"})
+    other = await space.service("other", name)
+    async with Load(model, clients=6, query={"tokens": 50}) as load, Load(other, clients=2, name="other") as others:
+        await load.answered(12)
+        await others.answered(4)
+        await space.kube.delete("LLMService", model.name, space.name)
+        for kind in ("Deployment", "Service", "ScaledObject"):
+            await space.kube.until_gone(kind, model.name, space.name)
+        load.stop()
+        answers = await load.finished()
+        for kind in OWNED:
+            await space.kube.until_count(
+                kind, space.name, f"{SERVING}={model.name}", lambda found: not found, f"no {kind} of the service"
+            )
+        others.stop()
+        assert all(answer.ok(5) for answer in await others.finished())
+    served = [answer for answer in answers if answer.error is None]
+    assert all(answer.ok(50) for answer in served), "an answer without an error is whole"
+    assert all(answer.finish is None for answer in answers if answer.error is not None), "never a false end"
+
+
+async def test_service_edited_under_load(space: Space) -> None:
+    """New arguments roll the backends one after the other; no request is lost, none is served twice."""
+    model = await space.service(scaling={"max": 2, "min": 2, "target": 4})
+    await model.awake(2)
+    async with Load(model, clients=6, query={"tokens": 100}) as load:
+        await load.answered(6)
+        before = {pod["metadata"]["name"] for pod in await model.pods()}
+        change = {"spec": {"runtime": {"argsOverride": ["--max-model-len=4096"]}}}
+        await space.kube.patch("LLMService", model.name, space.name, change)
+        await space.kube.until_count(
+            "Pod",
+            space.name,
+            model.pods_label,
+            lambda pods: (
+                len(pods) == 2
+                and not before & {pod["metadata"]["name"] for pod in pods}
+                and all("--max-model-len=4096" in pod["spec"]["containers"][0]["args"] for pod in pods)
+            ),
+            "two new pods and no old one",
+            120,
+        )
+        await model.awake(2)
+        await load.answered(6)
+        load.stop()
+        answers = await load.finished()
+    assert all(answer.ok(100) for answer in answers), [each for each in answers if not each.ok(100)]
+    await space.kube.delete("LLMService", model.name, space.name)
+    await space.kube.until_count("Pod", space.name, model.pods_label, lambda pods: not pods, "no pod")
+    assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
+
+
+async def test_a_changed_runtime_rolls_its_services_only(space: Space) -> None:
+    one, two = await space.runtime("one"), await space.runtime("two")
+    first = await space.service("first", one)
+    second = await space.service("second", two)
+    generations = {}
+    for model in (first, second):
+        found = await space.kube.get("Deployment", model.name, space.name)
+        generations[model.name] = found["metadata"]["generation"]
+    await space.kube.apply(runtime(one, env={"STUB_TOKEN_COUNT": "6"}))
+    await space.kube.until(
+        "Deployment",
+        first.name,
+        space.name,
+        lambda each: each["metadata"]["generation"] > generations[first.name],
+        "it rolls",
+    )
+    assert (await ask(first.client(), first.name, "new")).ok(6)
+    assert (await ask(second.client(), second.name, "old")).ok(5)
+    found = await space.kube.get("Deployment", second.name, space.name)
+    # KEDA's change of the replicas counts as well
+    assert found["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] == "5"
+
+
+async def test_objects_deleted_or_edited_by_hand_come_back(space: Space) -> None:
+    """Every object of a service and of the gateway; the replicas stay KEDA's."""
+    model = await space.service()
+    assert (await ask(model.client(), model.name, "awake")).ok(5)
+    for kind, name in (
+        ("Service", model.name), ("Service", f"{model.name}-backend"), ("ScaledObject", model.name),
+        ("ConfigMap", GATEWAY_NAME), ("Service", GATEWAY_NAME), ("RoleBinding", GATEWAY_NAME),
+    ):  # fmt: skip
+        before = await space.kube.get(kind, name, space.name)
+        await space.kube.delete(kind, name, space.name)
+        uid = before["metadata"]["uid"]
+        await space.kube.until(
+            kind, name, space.name, lambda each, uid=uid: each["metadata"]["uid"] != uid, "it comes back"
+        )  # type: ignore[misc]
+
+    async def edit(kind: str, name: str, change: Any, back: Any) -> None:
+        await space.kube.patch(kind, name, space.name, change)
+        await space.kube.until(kind, name, space.name, back, f"{change} is undone")
+
+    await edit(
+        "Service", model.name, {"spec": {"selector": {"a": "b", "serving.hearth.dev/gateway": "nobody"}}},
+        lambda each: each["spec"]["selector"]["serving.hearth.dev/gateway"] == GATEWAY_NAME,
+    )  # fmt: skip
+    await edit(
+        "ScaledObject", model.name, {"spec": {"maxReplicaCount": 9}}, lambda each: each["spec"]["maxReplicaCount"] == 1
+    )
+    await edit(
+        "Deployment", model.name, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
+        lambda each: each["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 1,
+    )  # fmt: skip
+    space.addresses = type(space.addresses)(space.kube)  # the Services have other addresses now
+    assert (await ask(model.client(), model.name, "still")).ok(5)
+
+
+async def test_a_service_that_cannot_be_planned_says_why(space: Space) -> None:
+    """A runtime that is not there: nothing is made, the status names what to do, and it recovers by itself."""
+    await space.kube.apply(service("model", space.name, f"{space.name}-later"))
+    model_status = await space.kube.until(
+        "LLMService",
+        "model",
+        space.name,
+        lambda each: any(
+            seen["type"] == "RuntimeResolved" and seen["status"] == "False"
+            for seen in each.get("status", {}).get("conditions", [])
+        ),
+        "RuntimeResolved is False",
+    )
+    resolved = next(each for each in model_status["status"]["conditions"] if each["type"] == "RuntimeResolved")
+    assert f"{space.name}-later" in resolved["message"]
+    assert await space.kube.find("Deployment", "model", space.name) is None
+    name = await space.runtime("later")
+    model = await space.service("model", name)
+    assert (await ask(model.client(), model.name, "now")).ok(5)
