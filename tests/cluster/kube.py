@@ -45,6 +45,7 @@ KINDS: Mapping[str, tuple[str, str, bool]] = {
     "Pod": ("api/v1", "pods", True),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets", True),
     "ReplicaSet": ("apis/apps/v1", "replicasets", True),
+    "ResourceQuota": ("api/v1", "resourcequotas", True),
     "Role": ("apis/rbac.authorization.k8s.io/v1", "roles", True),
     "RoleBinding": ("apis/rbac.authorization.k8s.io/v1", "rolebindings", True),
     "ClusterRole": ("apis/rbac.authorization.k8s.io/v1", "clusterroles", False),
@@ -75,6 +76,7 @@ class Kube:
 
     def __init__(self, server: str, tls: ssl.SSLContext | bool, token: str | None) -> None:
         self.server = server
+        self.warnings: list[str] = []  # what the server warned of, in order
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session = aiohttp.ClientSession(
             headers=headers,
@@ -114,7 +116,13 @@ class Kube:
     # ------------------------------------------------------------ requests
 
     async def request(
-        self, method: str, path: str, body: Any = None, content_type: str = "application/json", **query: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        content_type: str = "application/json",
+        accept: str = "application/json, */*",
+        **query: str,
     ) -> Any:
         """One request; its JSON, or its text when it is none. Raises ApiError."""
         async with self._session.request(
@@ -122,8 +130,9 @@ class Kube:
             f"{self.server}/{path}",
             params=query,
             data=None if body is None else json.dumps(body),
-            headers={"Content-Type": content_type} if body is not None else {},
+            headers={"Accept": accept, **({"Content-Type": content_type} if body is not None else {})},
         ) as response:
+            self.warnings += response.headers.getall("Warning", [])
             text = await response.text()
             document = json.loads(text) if response.content_type == "application/json" else text
             if response.status >= 400:
@@ -150,7 +159,7 @@ class Kube:
         items: list[Object] = found["items"]
         return items
 
-    async def apply(self, document: Object, *, strict: bool = True) -> Object:
+    async def apply(self, document: Object, *, strict: bool = True, **query: str) -> Object:
         """Server-side apply as kubectl does it, with strict field validation."""
         metadata = document["metadata"]
         applied: Object = await self.request(
@@ -161,6 +170,7 @@ class Kube:
             fieldManager=MANAGER,
             force="true",
             fieldValidation="Strict" if strict else "Warn",
+            **query,
         )
         return applied
 
