@@ -17,20 +17,17 @@ from typing import Any, Literal
 from hearth.api import HearthError, LLMService, format_duration
 from hearth.api.metadata import Condition
 from hearth.operator.diagnosis import (
-    Diagnosis,
     first_starting,
     gateway_trouble,
-    is_ending,
-    is_ready,
     prewarm_trouble,
     replica_troubles,
-    scaler_trouble,
-    waking_trouble,
     wanted_replicas,
 )
 from hearth.operator.lastwords import fit_to_show
 from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
+from hearth.operator.scaler import scaler_trouble, waking_trouble
+from hearth.operator.trouble import Diagnosis, is_ending, is_ready
 from hearth.planning import PlanningError
 from hearth.planning.names import endpoint_url
 from hearth.planning.prewarm import prewarm_job

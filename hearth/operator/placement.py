@@ -1,0 +1,180 @@
+"""Why a pod has no node yet: its volumes, the devices, or what keeps the nodes from taking it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hearth.operator.lastwords import fit_to_show
+from hearth.operator.observation import Observed
+from hearth.operator.reasons import Reason
+from hearth.operator.scheduling import Demand, insufficient, scheduler_words, supply
+from hearth.operator.trouble import Diagnosis, is_ending, is_over
+from hearth.planning import Plan
+
+_MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|bound to non-existent)', re.IGNORECASE)
+_UNBOUND = re.compile(
+    r"unbound immediate PersistentVolumeClaims|available persistent volumes to bind|volume binding", re.IGNORECASE
+)
+
+
+def unscheduled(condition: Mapping[str, Any], observed: Observed) -> Diagnosis:
+    message = condition.get("message") or ""
+    if condition.get("reason") == "SchedulingGated":
+        return Diagnosis(
+            Reason.SCHEDULING_GATED,
+            f"its pod waits for a scheduling gate: {fit_to_show(message)}; whoever set the gate has to remove it",
+            "waiting",
+            "the cluster holds it back",
+        )
+    missing = _MISSING_CLAIM.search(message)
+    if missing:
+        return Diagnosis(
+            Reason.VOLUME_MISSING,
+            f"its volume claim {missing.group(1)!r} does not exist; create it, or correct spec.model.source.uri",
+            "broken",
+            "its volume is missing; its owner finds the reason in its status",
+        )
+    if _UNBOUND.search(message):
+        return _unbound(observed)
+    return _no_node(message, observed)
+
+
+def _unbound(observed: Observed) -> Diagnosis:
+    mounted = [
+        volume["persistentVolumeClaim"]["claimName"]
+        for volume in (observed.plan.pod["spec"].get("volumes", ()) if observed.plan else ())
+        if "persistentVolumeClaim" in volume
+    ]
+    pending = [claim for claim in observed.claims if (claim.get("status") or {}).get("phase") != "Bound"]
+    name = pending[0]["metadata"]["name"] if pending else next(iter(mounted), "")
+    subject = f"its volume claim {name!r} is not bound" if name else "a volume claim of its pod is not bound"
+    spec = (pending[0].get("spec") or {}) if pending else {}
+    if pending and not spec.get("storageClassName"):
+        cause = ": it names no StorageClass and the cluster has no default one"
+    elif pending:
+        cause = f": StorageClass {spec['storageClassName']!r} has not made a volume for it"
+    else:
+        cause = ""
+    return Diagnosis(
+        Reason.VOLUME_NOT_BOUND,
+        f"{subject}{cause}; set spec.cache.storageClassName to one of `kubectl get storageclass` (a claim cannot be "
+        "changed: delete it, and it is made anew), or spec.cache.strategy: HostPath",
+        "broken",
+        "its volume is not there yet; its owner finds the reason in its status",
+    )
+
+
+def _no_node(message: str, observed: Observed) -> Diagnosis:
+    words = scheduler_words(message)
+    short = insufficient(message)
+    plan = observed.plan
+    devices = [resource for resource in short if "/" in resource]
+    limits = (plan.serving.get("resources") or {}).get("limits", {}) if plan is not None else {}
+    own = plan.runtime.spec.accelerator.resource_name if plan is not None else ""
+    wanted = own if own in limits and (own in devices or not devices) else next((r for r in devices if r in limits), "")
+    if plan is not None and wanted and observed.nodes is not None:
+        demand = Demand(wanted, _whole_number(limits.get(wanted)), plan.pod["spec"])
+        found = _from_nodes(demand, observed, plan, out=bool(devices))
+        if found is not None:
+            return found
+    if devices:
+        return Diagnosis(
+            Reason.INSUFFICIENT_ACCELERATORS,
+            f"no node has enough {devices[0]} free; {_WAIT_FOR_ACCELERATORS}",
+            "waiting",
+            _ACCELERATORS_IN_USE,
+        )
+    if short:
+        return Diagnosis(
+            Reason.INSUFFICIENT_RESOURCES,
+            f"no node has enough {' and '.join(short)} free ({fit_to_show(words)}); lower "
+            f"{' and '.join(_RESOURCE_FIELDS.get(name, name) for name in short)}, or add a node",
+            "waiting",
+            "no node of the cluster has room for it",
+        )
+    return Diagnosis(
+        Reason.UNSCHEDULABLE,
+        f"no node takes its pod: {fit_to_show(words)}; change the nodes, or spec.accelerator of the runtime",
+        "broken",
+        "no node of the cluster takes it",
+    )
+
+
+_RESOURCE_FIELDS = {
+    "cpu": "spec.resources.cpu",
+    "memory": "spec.resources.memory",
+    "ephemeral-storage": "what the pods keep on the node",
+}
+_WAIT_FOR_ACCELERATORS = (
+    "it starts as soon as enough is free: let another service sleep (lower its spec.scaling.min or max), or add some"
+)
+_ACCELERATORS_IN_USE = "all accelerators of the cluster are in use; it starts as soon as one is free"
+
+
+def _from_nodes(demand: Demand, observed: Observed, plan: Plan, *, out: bool) -> Diagnosis | None:
+    """Say which part of the demand no node meets; None when the nodes do not explain it. `out`: the scheduler says that
+    nodes have too few devices free."""
+    have = supply(demand, observed.nodes or ())
+    runtime = plan.runtime.metadata.name
+    if have.total == 0:
+        return Diagnosis(
+            Reason.NO_ACCELERATOR,
+            f"no node of the cluster has {demand.device}; install the device plugin of {plan.vendor.title} or add such a "
+            "node, or choose another runtime (spec.runtime)",
+            "broken",
+            "no node of the cluster has the accelerator that it needs",
+        )
+    if have.largest < demand.count:
+        return Diagnosis(
+            Reason.NODE_TOO_SMALL,
+            f"a replica asks for {demand.count} {demand.device} and the largest node has {have.largest}; lower "
+            "spec.resources.accelerators",
+            "broken",
+            "no node of the cluster has as many accelerators as it needs",
+        )
+    if not have.open:
+        some = f"{have.nodes} {'node has' if have.nodes == 1 else 'nodes have'}"
+        return Diagnosis(
+            Reason.NODES_EXCLUDED,
+            f"{some} enough {demand.device} and none may take the pod: {', '.join(have.barriers)}; change those nodes, or "
+            f"spec.accelerator.nodeSelector and tolerations of runtime {runtime}",
+            "broken",
+            "no node of the cluster may run it",
+        )
+    if not out:
+        return None
+    free = (
+        f"all {have.open} {demand.device} are in use"
+        if demand.count == 1
+        else (f"no node has {demand.count} of the {have.open} {demand.device} free")
+    )
+    return Diagnosis(
+        Reason.INSUFFICIENT_ACCELERATORS,
+        f"{free}{_held(demand, observed, have.open)}; {_WAIT_FOR_ACCELERATORS}",
+        "waiting",
+        _ACCELERATORS_IN_USE,
+    )
+
+
+def _held(demand: Demand, observed: Observed, total: int) -> str:
+    """By whom the devices are held, as far as that is known and may be told."""
+    placed = [pod for pod in observed.pods if pod.get("spec", {}).get("nodeName") and not is_over(pod)]
+    ending = demand.count * sum(1 for pod in placed if is_ending(pod))
+    own = demand.count * len(placed) - ending
+    home = f"{observed.service.metadata.namespace}/"
+    near = {key.removeprefix(home): count for key, count in observed.holders.items() if key.startswith(home) and count}
+    parts = [f"{own} by this service"] if own else []
+    if ending:
+        parts.append(f"{ending} by replicas of it that are ending")
+    parts += [f"{count} by LLMService {name}" for name, count in sorted(near.items())]
+    others = total - own - ending - sum(near.values())
+    if others > 0:
+        parts.append(f"{others} by others")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def _whole_number(amount: Any) -> int:
+    text = str(amount)
+    return int(text) if text.isdecimal() else 1
