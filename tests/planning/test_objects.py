@@ -91,16 +91,33 @@ MORE = st.fixed_dictionaries(
 )
 
 
+ANY_NAMESPACE = {
+    "wanted": st.dictionaries(NAMES, MORE, max_size=4),
+    "acme": RUNTIMES,
+    "path": st.sampled_from([None, "health", "/a b", "/x?y=%20&z", "/é"]),
+    "options": st.sampled_from(OPTIONS),
+}
+
+
 @settings(max_examples=150, deadline=None)
-@given(
-    wanted=st.dictionaries(NAMES, MORE, max_size=4),
-    acme=RUNTIMES,
-    path=st.sampled_from([None, "health", "/a b", "/x?y=%20&z", "/é"]),
-    options=st.sampled_from(OPTIONS),
-)
+@given(**ANY_NAMESPACE)
 def test_any_services_of_a_namespace_are_valid_together(
     wanted: dict[str, Any], acme: Any, path: str | None, options: PlanOptions
 ) -> None:
+    plans = plans_of(wanted, acme, path, options)
+    shared = plan_namespace("ai", plans, options)
+    assert shared == plan_namespace("ai", plans[::-1], options)
+    check(applied(plans, shared))
+
+
+def applied(plans: list[Plan], shared: NamespacePlan) -> list[Any]:
+    """What an operator applies of them."""
+    kept = [made for made in plans if made.service.metadata.name not in shared.refused]
+    return [*shared.objects, *(item for made in kept for item in made.objects)]
+
+
+def plans_of(wanted: dict[str, Any], acme: Any, path: str | None, options: PlanOptions) -> list[Plan]:
+    """The plans of those services that have one."""
     if path is not None:
         acme = {**acme, "health": {"readiness": {"httpGet": {"path": path, "port": "http"}}}}
     plans = []
@@ -121,10 +138,7 @@ def test_any_services_of_a_namespace_are_valid_together(
             )
         except HearthError:
             continue
-    shared = plan_namespace("ai", plans, options)
-    assert shared == plan_namespace("ai", plans[::-1], options)
-    kept = [made for made in plans if made.service.metadata.name not in shared.refused]
-    check([*shared.objects, *(item for made in kept for item in made.objects)])
+    return plans
 
 
 HOST = host("acme", "zeta")

@@ -1,0 +1,114 @@
+"""The API server asked without leaving anything behind: dry runs, from tests that are no coroutines (hypothesis' are not)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import threading
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from . import manifests
+from .kube import ApiError, Kube, Object, condition
+
+Result = TypeVar("Result")
+
+CRDS = ("inferenceruntimes.serving.hearth.dev", "llmservices.serving.hearth.dev")
+_CAUSE = re.compile(r"^Invalid value: (?:\"(?:[^\"\\]|\\.)*\"|\S+?): ", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What one cause of a refused request says; ``path`` is empty where the server names no field."""
+
+    path: str
+    message: str
+    by: str
+
+
+class Server:
+    """One API server. Nothing that it is asked here is kept, but for the namespace that is made for the asking."""
+
+    def __init__(self, kube: Kube, loop: asyncio.AbstractEventLoop, namespace: str) -> None:
+        self.kube = kube
+        self.namespace = namespace
+        self._loop = loop
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, kubeconfig: Path, namespace: str) -> Iterator[Server]:
+        """Make a namespace that enforces the `restricted` level; delete it at the end."""
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, daemon=True)
+        thread.start()
+        try:
+            kube = _within(loop, _opened(kubeconfig))
+            server = cls(kube, loop, namespace)
+            try:
+                server.run(kube.apply(manifests.namespace(namespace)))
+                yield server
+            finally:
+                server.run(kube.delete("Namespace", namespace))
+                server.run(kube.close())
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Wait for a coroutine of the client."""
+        return _within(self._loop, work)
+
+    def define(self, documents: Sequence[Object]) -> None:
+        """Apply CRDs for real, and wait until they are served."""
+        for each in documents:
+            self.run(self.kube.apply(each))
+        for each in documents:
+            self.run(
+                self.kube.until(
+                    each["kind"],
+                    each["metadata"]["name"],
+                    None,
+                    lambda crd: condition(crd, "Established").get("status") == "True",
+                    "Established",
+                )
+            )
+
+    def create(self, document: Object) -> Object:
+        """The object as it would be stored. Raises ApiError."""
+        return self.run(self.kube.create(document, dryRun="All", fieldValidation="Strict"))
+
+    def apply(self, document: Object) -> Object:
+        """The same by server-side apply."""
+        return self.run(self.kube.apply(document, dryRun="All"))
+
+    def warnings(self) -> list[str]:
+        """What the server warned of since the last call."""
+        said, self.kube.warnings = self.kube.warnings, []
+        return said
+
+    def refusals(self, document: Object) -> list[Refusal]:
+        """Why an object would not be created; nothing when it would."""
+        try:
+            self.create(document)
+        except ApiError as error:
+            return _refusals(error)
+        return []
+
+
+def _refusals(error: ApiError) -> list[Refusal]:
+    causes = (error.document.get("details") or {}).get("causes") or []
+    found = [Refusal(each.get("field", ""), _CAUSE.sub("", each["message"]), each.get("reason", "")) for each in causes]
+    return found or [Refusal("", error.message, error.document.get("reason", ""))]
+
+
+async def _opened(kubeconfig: Path) -> Kube:
+    return Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None)
+
+
+def _within(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
+    return asyncio.run_coroutine_threadsafe(work, loop).result(60)
