@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-DISTS  := gateway stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
+DISTS  := gateway[cluster] stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster crds clean
+.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster crds protos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -78,6 +78,11 @@ demo-vllm: $(STAMP) $(VLLM_STAMP) ## the same with a real vLLM on the CPU (insta
 
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
 	@$(BIN)/hearth crds --output charts/hearth/crds
+
+PROTOS := gateway/src/hearth_gateway/rpc
+
+protos: $(STAMP) ## write the gateway's gRPC messages from their .proto files
+	@$(BIN)/python -m grpc_tools.protoc -I$(PROTOS) --python_out=$(PROTOS) --pyi_out=$(PROTOS) $(PROTOS)/*.proto
 
 clean: ## remove the virtual environments and every cache
 	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build

@@ -26,17 +26,17 @@ def answer(gateway: Gateway, path: bytes, service: Service | None, target: bytes
     if path == b"/v1/models/":
         return _model(gateway, service, target)
     if path == b"/hearth/queue":
+        if gateway.waits_for is not None:  # a number that is not known yet must not read as 0
+            failure = Failure(503, "starting", f"The gateway starts: {gateway.waits_for}. Retry later.", retry_after=1)
+            return b"503 Service Unavailable", _JSON, failure.body()
         return _json(_queue(gateway, service))
     if path == b"/metrics":
         from . import metrics
 
         return b"200 OK", metrics.CONTENT_TYPE, metrics.render(gateway)
     if path == b"/readyz" and not gateway.ready:
-        return (
-            b"503 Service Unavailable",
-            _TEXT,
-            b"draining\n" if gateway.draining else b"no services file was read yet\n",
-        )
+        why = "draining" if gateway.draining else gateway.waits_for or "no services were read yet"
+        return b"503 Service Unavailable", _TEXT, f"{why}\n".encode()
     return b"200 OK", _TEXT, b"ok\n"
 
 
@@ -71,17 +71,17 @@ def _model(gateway: Gateway, service: Service | None, target: bytes) -> Answer:
 
 
 def _queue(gateway: Gateway, service: Service | None) -> dict[str, Any]:
-    """``pending`` is the number KEDA's metrics-api scaler reads: the demand, floor included."""
+    """``pending`` is the number KEDA's metrics-api scaler reads: the demand of all replicas, floor included."""
     if service is not None:
-        return _one(service)
-    services = {name: _one(each) for name, each in gateway.services.items()}
+        return _one(gateway, service)
+    services = {name: _one(gateway, each) for name, each in gateway.services.items()}
     return {"pending": sum(entry["pending"] for entry in services.values()), "services": services}
 
 
-def _one(service: Service) -> dict[str, Any]:
+def _one(gateway: Gateway, service: Service) -> dict[str, Any]:
     stats = service.stats()
     document: dict[str, Any] = {
-        "pending": stats.demand,
+        "pending": gateway.pending(service.name),
         "held": stats.held,
         "heldBytes": stats.held_bytes,
         "inFlight": stats.in_flight,

@@ -89,7 +89,7 @@ def parse_services(document: Mapping[str, Any]) -> tuple[ServiceConfig, ...]:
         raise ConfigError(_explain(str(error), document)) from error
     for index, service in enumerate(services):
         _check(f"services[{index}]", service)
-    _check_names(services)
+    check_names(services)
     return services
 
 
@@ -162,19 +162,30 @@ def _check(where: str, service: ServiceConfig) -> None:
                 )
 
 
-def _check_names(services: Sequence[ServiceConfig]) -> None:
-    for what, names_of in (("model name", _model_names), ("host", _host_names)):
-        owners: dict[str, str] = {}
-        for service in services:
-            for name in names_of(service):
-                if name in owners:
-                    users = (
-                        f"{owners[name]!r} and {service.name!r}"
-                        if owners[name] != service.name
-                        else f"{service.name!r} twice"
-                    )
-                    raise ConfigError(f"services: the {what} {name!r} is used by {users}; rename one")
-                owners[name] = service.name
+def check_names(services: Sequence[ServiceConfig]) -> None:
+    """Every name leads to one service. Raises ConfigError."""
+    owners: NameOwners = ({}, {})
+    for service in services:
+        claim_names(service, owners)
+
+
+NameOwners = tuple[dict[str, str], dict[str, str]]  # which service has a model name, a host
+
+
+def claim_names(service: ServiceConfig, owners: NameOwners) -> None:
+    """Take the names of one more service. Raises ConfigError, and takes none, when another has one of them."""
+    claims = (("model name", _model_names(service), owners[0]), ("host", _host_names(service), owners[1]))
+    for what, names, table in claims:
+        seen: set[str] = set()
+        for name in names:
+            if name in table or name in seen:
+                users = f"{service.name!r} twice" if name in seen else f"{table[name]!r} and {service.name!r}"
+                if table.get(name) == service.name:
+                    users = f"{service.name!r} twice"
+                raise ConfigError(f"services: the {what} {name!r} is used by {users}; rename one")
+            seen.add(name)
+    for _, names, table in claims:
+        table.update(dict.fromkeys(names, service.name))
 
 
 def _model_names(service: ServiceConfig) -> Sequence[str]:

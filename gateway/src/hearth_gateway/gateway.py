@@ -6,9 +6,11 @@ import asyncio
 import errno
 import logging
 import resource
+import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from . import answers, client
@@ -20,6 +22,9 @@ from .probe import Prober
 from .routes import ROUTES, Route, find_route
 from .service import Service, ServiceStats
 from .upstream import CONNECT_TIMEOUT, POOL_IDLE, Upstream
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
 
 log = logging.getLogger("hearth.gateway")
 
@@ -59,6 +64,9 @@ class Gateway:
         self.draining = False
         self.started_at = int(time.time())
         self.port = 0
+        self.waits_for: str | None = None  # what a source of services owes still before new clients should come
+        self.elsewhere: Callable[[str], int] | None = None  # demand that other replicas of this gateway hold
+        self.collectors: list[Callable[[], Iterable[Metric]]] = []  # of those who add to /metrics
         self._applied = False
         self._hosts: dict[str, Service] = {}
         self.host_memo: dict[bytes | None, Service | None] = {None: None}
@@ -75,10 +83,17 @@ class Gateway:
     # ---------------------------------------------------------------- for those who embed it
 
     async def start(self, host: str, port: int) -> None:
-        """Listen. ``port`` 0 takes a free one, see ``self.port``. Raises OSError when the address is taken or not ours."""
+        """Listen. ``port`` 0 takes a free one, see ``self.port``; an empty ``host`` is every address, IPv4 and IPv6.
+
+        Raises OSError when the address is taken or not ours.
+        """
         loop = self._attach()
         raise_file_limit()
-        self._server = await loop.create_server(lambda: Client(self), host, port, backlog=BACKLOG)
+        if host:
+            self._server = await loop.create_server(lambda: Client(self), host, port, backlog=BACKLOG)
+        else:
+            every = open_everywhere(port)
+            self._server = await loop.create_server(lambda: Client(self), sock=every, backlog=BACKLOG)
         self.port = self._server.sockets[0].getsockname()[1]
         self._sweeper = loop.call_later(SWEEP_INTERVAL, self._sweep)
 
@@ -142,14 +157,23 @@ class Gateway:
         for service in self.services.values():
             service.refuse_held(STOPPING)
 
-    async def stop(self, grace: float) -> None:
-        """Accept no more, give what is held or in flight ``grace`` seconds to end, then close everything."""
+    def drain(self) -> None:
+        """Be ready no more. Who still comes is served, on a connection that closes after its answer."""
         self.draining = True
         self.lines = {}
-        if self._server is not None:
-            self._server.close()
         for connection in list(self.connections):
             connection.drain()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is on its way here, held, or at a backend, or an answer not read to its end."""
+        return any(each.state != client.IDLE and _is_busy(each) for each in self.connections)
+
+    async def stop(self, grace: float) -> None:
+        """Accept no more, give what is held or in flight ``grace`` seconds to end, then close everything."""
+        self.drain()
+        if self._server is not None:
+            self._server.close()
         deadline = self.now() + grace
         while any(map(_is_busy, self.connections)) and self.now() < deadline:
             await asyncio.sleep(0.02)
@@ -178,7 +202,12 @@ class Gateway:
     @property
     def ready(self) -> bool:
         """Whether new clients should be sent here."""
-        return self._applied and not self.draining
+        return self._applied and self.waits_for is None and not self.draining
+
+    def pending(self, name: str) -> int:
+        """What a scaler acts on: the demand of one service, that of the other replicas included."""
+        service = self.services[name]
+        return service.demand() if self.elsewhere is None else service.announced() + self.elsewhere(name)
 
     # ---------------------------------------------------------------- for the wire
 
@@ -390,6 +419,13 @@ def _empty_pool(backend: Backend) -> None:
     for upstream in list(backend.pool):
         upstream.abort()
     backend.pool.clear()
+
+
+def open_everywhere(port: int) -> socket.socket:
+    """A socket on every address of this machine, IPv4 and IPv6. Raises OSError."""
+    if socket.has_dualstack_ipv6():
+        return socket.create_server(("", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
+    return socket.create_server(("", port), backlog=BACKLOG)
 
 
 def raise_file_limit() -> None:

@@ -45,6 +45,8 @@ class _GatewayCollector(Collector):
             unrouted.add_metric([reason], count)
         yield unrouted
         yield _waits(services)
+        for collect in self._gateway.collectors:
+            yield from collect()
 
 
 def _labels(service: Service) -> list[str]:

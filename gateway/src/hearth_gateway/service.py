@@ -310,6 +310,10 @@ class Service:
         """Held + in flight; at least 1 while an activation lease runs."""
         return len(self.held) + self.in_flight or (1 if self._now() < self._lease_until else 0)
 
+    def announced(self) -> int:
+        """The demand as subscribers were told of it: it falls to 0 when they hear so, IDLE_NOTICE after the last request."""
+        return self.demand() or (1 if self._told else 0)
+
     def stats(self) -> ServiceStats:
         """A snapshot of this moment."""
         now = self._now()

@@ -1,0 +1,317 @@
+"""The gateway in a cluster: services and backends come from the API server, KEDA and the other replicas ask by gRPC.
+
+What was read stays in use while the API server is away. A gateway says that it is ready when it knows its services, their
+backends, and what the other replicas hold: it must not answer 0 for a model that is wanted. From then on nothing but its own end
+changes that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from .clustermetrics import collect
+from .config import ConfigError
+from .configmap import ConfigMap, read
+from .demand import Demand
+from .endpoint import Endpoint
+from .endpointslices import EndpointSlice, Slices, endpoints, fallback, peers
+from .gateway import Gateway
+from .grpcserver import GrpcServer
+from .kubernetes import Access, Client, Reflector
+from .peers import Listener, Teller
+from .reports import Reports
+from .scaler import Scaler
+
+log = logging.getLogger("hearth.gateway")
+
+BACKEND_SUFFIX = "-backend"  # of the Service whose EndpointSlices are a service's replicas
+BACKEND_PORT = "http"
+SCALER_PORT = "scaler"
+PEERS_WAIT = 2.0  # seconds that a new replica waits for the others' state before it is ready without
+FALLBACK_AFTER = 10.0  # seconds without EndpointSlices until the Services' own addresses are used
+STARTING_PACE = 0.05  # seconds between two looks at what is missing still
+PACE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """What the command line says. ``peers``: the Service of the gateway itself, empty when it has no other replicas."""
+
+    config_map: str
+    access: Access
+    peers: str = ""
+    pod: str = ""
+    scaler_host: str = ""
+    scaler_port: int = 9090
+
+
+class Cluster:
+    """Everything around one Gateway object that makes it a replica in a cluster."""
+
+    def __init__(self, gateway: Gateway, options: ClusterOptions) -> None:
+        self.gateway = gateway
+        self.options = options
+        self.reports = Reports(gateway.now)
+        self.demand = Demand(self._own, self.reports)
+        self.teller = Teller(uuid.uuid4().hex, self._state)
+        self.listener = Listener(options.pod, self.reports, self.demand.changed)
+        self.scaler = Scaler(self.demand, self._namespace_of, self._starting)
+        self.server = GrpcServer((self.scaler.handler(), self.teller.handler()), self._end_streams)
+        self.slices = Slices()
+        self.config_errors = 0
+        self.problems: tuple[str, ...] = ()
+        self._client = Client(options.access)
+        path = f"/namespaces/{options.access.namespace}"
+        self.config_watch = Reflector(
+            self._client,
+            resource="configmaps",
+            path=f"/api/v1{path}/configmaps",
+            kind=ConfigMap,
+            sink=_ConfigSink(self),
+            query={"fieldSelector": f"metadata.name={options.config_map}"},
+        )
+        self.slice_watch = Reflector(
+            self._client,
+            resource="endpointslices",
+            path=f"/apis/discovery.k8s.io/v1{path}/endpointslices",
+            kind=EndpointSlice,
+            sink=_SliceSink(self),
+        )
+        self._given: dict[str, list[Endpoint]] = {}  # what the gateway was told last
+        self._data: dict[str, str] | None = None
+        self._found = False  # the ConfigMap exists
+        self._falling_back = False
+        self._leaving = False
+        self._peers_deadline: float | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        gateway.waits_for = "its services were not read yet"
+
+    # ---------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Serve gRPC and watch; the gateway itself listens already. Raises ListenError."""
+        gateway = self.gateway
+        gateway.collectors.append(partial(collect, self))
+        gateway.elsewhere = self.reports.total
+        gateway.subscribe(self._on_edge)
+        await self.server.start(self.options.scaler_host, self.options.scaler_port)
+        for name, work in (
+            ("configmaps", self.config_watch.run()),
+            ("endpointslices", self.slice_watch.run()),
+            ("housekeeping", self._keep_house()),
+        ):
+            self._tasks.append(asyncio.create_task(work, name=name))
+
+    async def leave(self, grace: float, cut: asyncio.Event) -> None:
+        """Let others take over, and answer what is held here: up to ``grace`` seconds, or until ``cut`` is set.
+
+        Demand is reported, backends are watched and probed, and who still comes is served meanwhile.
+        """
+        gateway = self.gateway
+        gateway.drain()
+        await self.server.turn()
+        end = gateway.now() + grace
+        while gateway.busy and gateway.now() < end and not cut.is_set():
+            await asyncio.sleep(0.02)
+
+    async def stop(self) -> None:
+        """Say goodbye and end everything."""
+        self._leaving = True
+        await self.server.stop()
+        await self.listener.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._client.close()
+
+    # ---------------------------------------------------------------- demand
+
+    def _own(self, name: str) -> int | None:
+        service = self.gateway.services.get(name)
+        return None if service is None else service.announced()
+
+    def _state(self) -> dict[str, int]:
+        return {name: count for name, each in self.gateway.services.items() if (count := each.announced())}
+
+    def _namespace_of(self, name: str) -> str | None:
+        service = self.gateway.services.get(name)
+        return None if service is None else service.config.namespace
+
+    def _on_edge(self, name: str) -> None:
+        self.demand.changed((name,))
+        self.teller.changed()
+
+    def _end_streams(self) -> None:
+        self.scaler.end_streams()
+        self.teller.end_streams(leaving=self._leaving)
+
+    # ---------------------------------------------------------------- readiness
+
+    def _starting(self) -> str | None:
+        return self.gateway.waits_for
+
+    def _missing(self) -> str | None:
+        """What is to be known before this replica is ready; None: nothing more."""
+        config, slices = self.config_watch.state, self.slice_watch.state
+        name = self.options.config_map
+        if not config.synced:
+            return _because(f"the ConfigMap {name} was not read yet", config.last_error)
+        if not self._found:
+            return f"there is no ConfigMap {name}"
+        if self._data is None:
+            return _because(f"the ConfigMap {name} cannot be used", *self.problems)
+        if not slices.synced:
+            return None if self._falling_back else _because("no EndpointSlices were read yet", slices.last_error)
+        now = self.gateway.now()
+        if self._peers_deadline is None:
+            self._peers_deadline = now + PEERS_WAIT
+        if not self.listener.all_heard() and now < self._peers_deadline:
+            return "the other replicas have not told yet what they hold"
+        return None
+
+    async def _keep_house(self) -> None:
+        gateway = self.gateway
+        begun = gateway.now()
+        while True:
+            self.demand.changed(self.reports.expire())
+            if not self.slice_watch.state.synced and not self._falling_back and gateway.now() > begun + FALLBACK_AFTER:
+                log.warning("no EndpointSlices could be read: using the addresses of the Services until they can")
+                self._falling_back = True
+                self.give(list(gateway.services))
+            if gateway.waits_for is not None:
+                gateway.waits_for = self._missing()
+                if gateway.waits_for is None:
+                    log.info("ready: %d services, %d other replicas", len(gateway.services), self.listener.peers)
+                    for name in gateway.services:
+                        self.scaler.served(name)
+            await asyncio.sleep(PACE if gateway.waits_for is None else STARTING_PACE)
+
+    # ---------------------------------------------------------------- what the API server says
+
+    def take_config(self, config_map: ConfigMap) -> None:
+        """The ConfigMap is this now. What is wrong with it is said, and changes nothing."""
+        if config_map.metadata.name != self.options.config_map:
+            return
+        self._found = True
+        data = dict(config_map.data or {})
+        if data == self._data:
+            return
+        gateway = self.gateway
+        before = {name: service.config for name, service in gateway.services.items()}
+        try:
+            settings = read(config_map, before)
+        except ConfigError as error:
+            self._complain((str(error),))
+            return
+        self._data = data
+        self._complain(settings.problems)
+        gateway.apply(settings.services)
+        after = gateway.services
+        for name in after:
+            gateway.set_notice(name, settings.notices.get(name))
+        gone = before.keys() - after.keys()
+        for name in gone:
+            self._given.pop(name, None)
+        self.give(after)
+        new = after.keys() - before.keys()
+        self.demand.changed(gone | new)
+        if gone or new:
+            log.info("services: %d; new: %s; gone: %s", len(after), _names(new), _names(gone))
+
+    def lose_config(self) -> None:
+        """The ConfigMap is gone. Whoever deletes it deletes the gateway too; requests go on until then."""
+        self._found = False
+        if self._data is not None:
+            log.warning(
+                "the ConfigMap %s is gone; its services are served until this gateway ends", self.options.config_map
+            )
+
+    def _complain(self, problems: tuple[str, ...]) -> None:
+        self.config_errors += len(problems)
+        for problem in problems:
+            if problem not in self.problems:
+                log.error("%s", problem)
+        self.problems = problems
+
+    def take_slices(self, services: Iterable[str]) -> None:
+        """The EndpointSlices of these Services are other ones now."""
+        names = []
+        for service in services:
+            if service.endswith(BACKEND_SUFFIX):
+                names.append(service.removesuffix(BACKEND_SUFFIX))
+            if service == self.options.peers:
+                others = peers(self.slices.of(service), SCALER_PORT, self.server.port, self.options.pod)
+                self.listener.follow(others)
+        self.give(names)
+
+    def slices_listed(self, objects: Sequence[EndpointSlice]) -> None:
+        """These are all EndpointSlices of the namespace."""
+        changed = self.slices.replace(objects)
+        if self._falling_back:
+            log.info("EndpointSlices are read again: the addresses of the Services are no longer used")
+            self._falling_back = False
+            changed |= {f"{name}{BACKEND_SUFFIX}" for name in self.gateway.services}
+        self.take_slices(changed)
+
+    def give(self, names: Iterable[str]) -> None:
+        """Tell the gateway the replicas of these services, where they are other ones than before."""
+        namespace = self.options.access.namespace
+        for name in names:
+            if name not in self.gateway.services:
+                continue
+            service = f"{name}{BACKEND_SUFFIX}"
+            found = endpoints(self.slices.of(service), BACKEND_PORT)
+            if self._falling_back:
+                found = fallback(service, namespace)
+            if found != self._given.get(name, []):
+                self._given[name] = found
+                self.gateway.set_endpoints(name, found)
+
+
+class _ConfigSink:
+    """The ConfigMap's events."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def listed(self, objects: Sequence[ConfigMap]) -> None:
+        for each in objects:
+            self.changed(each)
+        if not objects:
+            self._cluster.lose_config()
+
+    def changed(self, found: ConfigMap) -> None:
+        self._cluster.take_config(found)
+
+    def deleted(self, found: ConfigMap) -> None:
+        self._cluster.lose_config()
+
+
+class _SliceSink:
+    """The EndpointSlices' events."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def listed(self, objects: Sequence[EndpointSlice]) -> None:
+        self._cluster.slices_listed(objects)
+
+    def changed(self, found: EndpointSlice) -> None:
+        self._cluster.take_slices(self._cluster.slices.put(found))
+
+    def deleted(self, found: EndpointSlice) -> None:
+        self._cluster.take_slices(self._cluster.slices.remove(found))
+
+
+def _because(what: str, *reasons: str) -> str:
+    return f"{what}: {'; '.join(reasons)}" if any(reasons) else what
+
+
+def _names(names: Iterable[str]) -> str:
+    found = sorted(names)
+    return ", ".join(found[:10]) + (f" and {len(found) - 10} more" if len(found) > 10 else "") or "none"

@@ -1,0 +1,86 @@
+"""The gRPC port of a gateway in the cluster: KEDA and the other replicas ask there."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Callable, Sequence
+
+os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before the library is loaded: it reports every lost connection
+
+import grpc
+
+log = logging.getLogger("hearth.gateway")
+
+MAX_RPCS = 20_000  # at one time; a sleeping service has one open stream of KEDA
+TURN_GRACE = 5.0  # seconds for what a stopping server still answers
+_OPTIONS = (
+    ("grpc.so_reuseport", 1),  # so that a second server can take the port over from the first, see turn
+    ("grpc.max_receive_message_length", 64 * 1024),
+    ("grpc.keepalive_time_ms", 30_000),  # notice that the other end is gone without a word
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+)
+
+
+class ListenError(OSError):
+    """The port cannot be used."""
+
+
+class GrpcServer:
+    """One port. ``handlers`` serve it; ``end_streams`` makes them end what is open, with OK."""
+
+    def __init__(self, handlers: Sequence[grpc.GenericRpcHandler], end_streams: Callable[[], None]) -> None:
+        self._handlers = handlers
+        self._end_streams = end_streams
+        self._server: grpc.aio.Server | None = None
+        self._turned: asyncio.Task[None] | None = None
+        self._address = ""
+        self.port = 0
+
+    async def start(self, host: str, port: int) -> None:
+        """Listen; an empty ``host`` is every address, IPv4 and IPv6. Raises ListenError."""
+        if not host:
+            host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - that is what is asked for
+        self._address = f"[{host}]" if ":" in host else host
+        self.port = port
+        self._server = await self._listen()
+
+    async def turn(self) -> None:
+        """Make everybody connect anew, while this port goes on answering.
+
+        A client keeps its connection for as long as it can: KEDA would go on asking a replica that is about to go, and hear
+        nothing for a while when it goes. It is told to leave (GOAWAY) by a server that stops, and its Service leads it to a replica
+        that is ready; those who come here by address, the other replicas, find a second server on the same port.
+        """
+        old = self._server
+        if old is None:
+            return
+        try:
+            self._server = await self._listen()
+        except ListenError as error:
+            log.warning("%s; those who are connected stay", error)
+            return
+        self._turned = asyncio.create_task(old.stop(TURN_GRACE))
+        await asyncio.sleep(0)  # GOAWAY goes first, so that nobody opens another stream there
+        self._end_streams()
+
+    async def stop(self) -> None:
+        """End every stream in order, then close."""
+        self._end_streams()
+        if self._server is not None:
+            await self._server.stop(1.0)
+        if self._turned is not None:
+            await self._turned
+
+    async def _listen(self) -> grpc.aio.Server:
+        server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_RPCS)
+        server.add_generic_rpc_handlers(tuple(self._handlers))
+        try:
+            self.port = server.add_insecure_port(f"{self._address}:{self.port}")
+        except RuntimeError as error:
+            raise ListenError(f"cannot listen on {self._address}:{self.port}: {error}") from error
+        await server.start()
+        return server

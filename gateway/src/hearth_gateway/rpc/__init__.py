@@ -1,0 +1,1 @@
+"""Messages of the gRPC services. ``make protos`` writes the ``_pb2`` modules from the ``.proto`` files; do not edit them."""
