@@ -1,0 +1,61 @@
+"""What gateway, engine and operator say at /metrics, from the programs themselves, without a cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+
+from prometheus_client import generate_latest
+from prometheus_client.metrics_core import Metric
+from prometheus_client.parser import text_string_to_metric_families
+
+from hearth.operator import metrics as operator
+from hearth_gateway import Gateway, ServiceConfig
+from hearth_gateway.metrics import render
+from hearth_gateway.service import Service
+from vllm_stub.metrics import Metrics
+
+TARGET_LABELS = frozenset({"namespace", "pod", "container", "instance", "job", "endpoint"})
+"""What the Prometheus Operator adds to every series of a pod."""
+
+ENGINE_LABELS = frozenset({"service"})
+"""What the chart's PodMonitor adds to the series of engines."""
+
+
+def gateway_text() -> str:
+    loop = asyncio.new_event_loop()
+    try:
+        gateway = Gateway()
+        service = Service(ServiceConfig(name="m", namespace="default"), loop, on_edge=print, on_cold=print)
+        gateway.services = {"m": service}
+        gateway.unrouted = {"unknown_path": 1}
+        return render(gateway).decode()
+    finally:
+        loop.close()
+
+
+def operator_text() -> str:
+    metrics = operator.Metrics()
+    condition = {"type": "Ready", "status": "False", "reason": "Loading"}
+    metrics.status("default", "m", {"phase": "Loading", "conditions": [condition]})
+    metrics.applied("Deployment", "apply")
+    return metrics.render().decode()
+
+
+def engine_text() -> str:
+    return generate_latest(Metrics("m", 4096).registry).decode()
+
+
+def labels_by_series(*texts: str) -> Mapping[str, set[str]]:
+    """The labels that a series has, by its name as PromQL knows it."""
+    found: dict[str, set[str]] = {}
+    for text in texts:
+        for name, labels in _samples(text_string_to_metric_families(text)):
+            found.setdefault(name, set()).update(labels)
+    return found
+
+
+def _samples(families: Iterable[Metric]) -> Iterable[tuple[str, set[str]]]:
+    for family in families:
+        for sample in family.samples:
+            yield sample.name, set(sample.labels)
