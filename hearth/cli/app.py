@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from hearth.cli import crds, explain, get, logs, plugins, render, runtimes, scale, up
+from hearth.cli import crds, explain, get, logs, operator, plugins, render, runtimes, scale, up
 
 if TYPE_CHECKING:
     from hearth.api import HearthError
@@ -27,6 +27,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
     "explain": explain.explain,
     "render": render.render,
     "crds": crds.crds,
+    "operator": operator.operator,
 }
 
 # typer converts an absent --help with pydantic, which costs 0.1 s; a default of the right type needs no conversion.

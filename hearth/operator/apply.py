@@ -1,0 +1,177 @@
+"""Bringing one object into the cluster, or out of it. Nothing that is not Hearth's is ever touched."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from hearth.operator.cache import INIT_MANAGER, Cache, Child, ChildId, Key, controller_of, of_hearth
+from hearth.operator.cluster import Api
+from hearth.operator.errors import BeingDeleted, Conflict, NameTaken, NotFound
+from hearth.operator.fingerprint import is_backend
+from hearth.operator.kinds import DEPLOYMENT, Kind, kind_of
+from hearth.operator.metrics import Metrics
+from hearth.planning import CREATED_ONCE, GATEWAY_LABEL, SERVICE_LABEL, TEMPLATE_ANNOTATION
+
+logger = logging.getLogger(__name__)
+
+MANAGER = "hearth-operator"
+"""The field manager of everything that is applied."""
+
+_NO_SUCH_VERSION = "1"
+"""A resource version that no object has. An apply with it creates an object, or fails when there is one already."""
+
+Object = Mapping[str, Any]
+
+
+class Applier:
+    """Applies planned objects, skipping what is known to be there already."""
+
+    def __init__(self, api: Api, cache: Cache, metrics: Metrics) -> None:
+        self._api = api
+        self._cache = cache
+        self._metrics = metrics
+
+    async def apply(self, item: Object, wanted: bytes, *, owner: str | None, replicas: int = 0) -> Child:
+        """Bring an object into the cluster. `owner` is the uid of its LLMService, None for those of a namespace.
+
+        `replicas` is what a new Deployment of backends starts with. Raises ApiError, NameTaken, BeingDeleted.
+        """
+        kind = kind_of(item)
+        metadata = item["metadata"]
+        child = self._cache.child(kind, metadata["namespace"], metadata["name"])
+        if child is not None:
+            self._check_owner(kind, metadata, child.owner, child.service, child.gateway, owner)
+            if child.deleting:
+                raise _being_deleted(kind, metadata)
+        if item["kind"] in CREATED_ONCE:
+            return await self._create_once(kind, item, wanted, child, owner)
+        if child is not None and child.is_as_wanted(wanted):
+            return child
+        if child is None:
+            child = await self._first(kind, item, wanted, owner, replicas)
+        try:
+            child = await self._update(kind, item, wanted, child)
+        except NotFound:
+            self._cache.forget_child(ChildId(kind, metadata["namespace"], metadata["name"]), uid=child.uid)
+            raise
+        if not child.claims_replicas_only:
+            child = await self._release(item, child, wanted)
+        return child
+
+    async def delete(self, child_id: ChildId) -> None:
+        """Take an object out of the cluster."""
+        child = self._cache.children.get(child_id)
+        if child is None or child.deleting:
+            return
+        logger.info("deleting %s %s/%s", child_id.kind.kind, child_id.namespace, child_id.name)
+        await self._api.delete(child_id.kind, child_id.namespace, child_id.name, uid=child.uid)
+        self._metrics.applied(child_id.kind.kind, "delete")
+
+    async def _first(self, kind: Kind, item: Object, wanted: bytes, owner: str | None, replicas: int) -> Child:
+        """Create an object that is not known, or take over one that is Hearth's own after all.
+
+        A Deployment of backends is created by another manager with the replicas that it starts with: applied without
+        them, it would start one, and applied with them by the usual manager, it would lose what the autoscaler sets.
+        """
+        metadata = {**item["metadata"], "resourceVersion": _NO_SUCH_VERSION}
+        body, manager = {**item, "metadata": metadata}, MANAGER
+        if kind is DEPLOYMENT and is_backend(item):
+            body["spec"] = {**item["spec"], "replicas": replicas}
+            manager = INIT_MANAGER
+        try:
+            answer = await self._api.apply(kind, body, manager=manager, force=False)
+        except Conflict:
+            answer = await self._api.get(kind, metadata["namespace"], metadata["name"])
+            self._check_live(kind, answer, owner)
+            logger.info("taking over %s %s/%s", kind.kind, metadata["namespace"], metadata["name"])
+            return self._cache.applied(kind, answer, b"")
+        self._metrics.applied(kind.kind, "create")
+        return self._cache.applied(kind, answer, b"" if manager is INIT_MANAGER else wanted)
+
+    async def _update(self, kind: Kind, item: Object, wanted: bytes, child: Child) -> Child:
+        if child.wanted == wanted and child.seen == child.live:
+            return child
+        body = {**item, "metadata": {**item["metadata"], "uid": child.uid}}
+        answer = await self._api.apply(kind, body, manager=MANAGER, force=True)
+        self._metrics.applied(kind.kind, "apply")
+        return self._cache.applied(kind, answer, wanted)
+
+    async def _release(self, item: Object, child: Child, wanted: bytes) -> Child:
+        """Let the first manager keep the replicas only: what it also owned would outlive a plan that leaves it out."""
+        metadata = item["metadata"]
+        live = await self._api.get(DEPLOYMENT, metadata["namespace"], metadata["name"])
+        body = {
+            "apiVersion": item["apiVersion"],
+            "kind": item["kind"],
+            "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": child.uid},
+            "spec": {"replicas": live["spec"].get("replicas", 0)},
+        }
+        answer = await self._api.apply(DEPLOYMENT, body, manager=INIT_MANAGER, force=False)
+        return self._cache.applied(DEPLOYMENT, answer, wanted)
+
+    async def _create_once(
+        self, kind: Kind, item: Object, wanted: bytes, child: Child | None, owner: str | None
+    ) -> Child:
+        metadata = item["metadata"]
+        if child is not None:
+            template = (metadata.get("annotations") or {}).get(TEMPLATE_ANNOTATION)
+            have = ((child.view or {}).get("metadata", {}).get("annotations") or {}).get(TEMPLATE_ANNOTATION)
+            if template is not None and template != have:
+                await self.delete(ChildId(kind, metadata["namespace"], metadata["name"]))
+                raise _being_deleted(kind, metadata)
+            return child
+        try:
+            answer = await self._api.create(kind, item, manager=MANAGER)
+        except Conflict:
+            answer = await self._api.get(kind, metadata["namespace"], metadata["name"])
+            self._check_live(kind, answer, owner)
+            return await self._create_once(kind, item, wanted, self._cache.applied(kind, answer, wanted), owner)
+        self._metrics.applied(kind.kind, "create")
+        return self._cache.applied(kind, answer, wanted)
+
+    def _check_live(self, kind: Kind, live: Object, owner: str | None) -> None:
+        """Raise unless a live object is one that Hearth may write."""
+        metadata = live["metadata"]
+        controller = controller_of(metadata)
+        has = controller["uid"] if controller else None
+        if not of_hearth(live) and not (owner is not None and has == owner) and not _was_applied(live):
+            raise NameTaken(
+                "NameTaken",
+                f"{kind.kind} {metadata['name']!r} exists in {metadata['namespace']!r} and is not Hearth's",
+                "delete or rename it, or give the LLMService another name",
+            )
+        labels = metadata.get("labels") or {}
+        self._check_owner(kind, metadata, has, labels.get(SERVICE_LABEL, ""), labels.get(GATEWAY_LABEL, ""), owner)
+        if "deletionTimestamp" in metadata:
+            raise _being_deleted(kind, metadata)
+
+    def _check_owner(
+        self, kind: Kind, metadata: Object, has: str | None, service: str, gateway: str, owner: str | None
+    ) -> None:
+        if has == owner:
+            return
+        what = f"{kind.kind} {metadata['name']!r} in {metadata['namespace']!r}"
+        if has is None and owner is not None and service and not gateway:
+            return  # left over by `kubectl delete --cascade=orphan`: the service of the label may have it back
+        holder = self._cache.services.get(Key(metadata["namespace"], service))
+        if has is not None and (holder is None or holder.uid != has):
+            raise BeingDeleted("BeingDeleted", f"{what} is left over from an LLMService that was deleted")
+        raise NameTaken(
+            "NameTaken",
+            f"{what} belongs to LLMService {service!r}" if service else f"{what} belongs to the namespace's gateway",
+            "choose another name; clients can use any other one listed in spec.endpoint.aliases",
+        )
+
+
+def _was_applied(live: Object) -> bool:
+    """Whether the operator applied it once, though somebody took its label away."""
+    managers = live["metadata"].get("managedFields") or ()
+    return any(manager.get("manager") == MANAGER and manager.get("operation") == "Apply" for manager in managers)
+
+
+def _being_deleted(kind: Kind, metadata: Object) -> BeingDeleted:
+    return BeingDeleted(
+        "BeingDeleted", f"{kind.kind} {metadata['name']!r} in {metadata['namespace']!r} is being deleted"
+    )

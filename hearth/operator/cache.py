@@ -1,0 +1,305 @@
+"""What the operator knows of the cluster: plain dictionaries, filled by watch events, lists and its own writes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from hearth.api import InferenceRuntime
+from hearth.operator.fingerprint import digest, live_digest
+from hearth.operator.kinds import DEPLOYMENT, Kind
+from hearth.operator.services import ServiceEntry, read_runtime, read_service
+from hearth.operator.trim import trimmed_pod, trimmed_view
+from hearth.planning import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, SERVICE_LABEL
+
+INIT_MANAGER = "hearth-init"
+"""The field manager that says how many replicas a new Deployment starts with, and nothing else."""
+
+Change = Literal["none", "content", "sight", "gone"]
+"""What an event tells about a child: nothing new, somebody changed what was applied, its status changed, it is gone."""
+
+
+class Key(NamedTuple):
+    """What is reconciled: a service, or with an empty name what the services of a namespace share."""
+
+    namespace: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}" if self.name else self.namespace
+
+
+class ChildId(NamedTuple):
+    kind: Kind
+    namespace: str
+    name: str
+
+
+@dataclass(slots=True)
+class Child:
+    """An object that carries Hearth's label.
+
+    `service` is the LLMService that its labels name, `gateway` the gateway (shared ones belong to no service), `owner`
+    the uid of its controller. `live` is the digest of what is there; `wanted` that of what was applied last and `seen`
+    what `live` was right after that: while it still is, there is nothing to apply.
+    """
+
+    uid: str
+    version: int
+    service: str
+    gateway: str
+    owner: str | None
+    deleting: bool
+    live: bytes
+    view: dict[str, Any] | None
+    claims_replicas_only: bool = True
+    wanted: bytes | None = None
+    seen: bytes | None = None
+
+    def is_as_wanted(self, wanted: bytes) -> bool:
+        return self.wanted == wanted and self.seen == self.live and not self.deleting and self.claims_replicas_only
+
+
+class Cache:
+    """Everything known. Nothing in it is asynchronous, so it is consistent between two awaits."""
+
+    def __init__(self) -> None:
+        self.services: dict[Key, ServiceEntry] = {}
+        self.runtimes: dict[str, InferenceRuntime] = {}
+        self.children: dict[ChildId, Child] = {}
+        self.pods: dict[tuple[str, str], dict[str, Any]] = {}
+        self.epoch = 0
+        """Counts the changes of runtimes."""
+        self._names: defaultdict[str, set[str]] = defaultdict(set)
+        self._of_service: defaultdict[Key, set[ChildId]] = defaultdict(set)
+        self._of_gateway: defaultdict[str, set[ChildId]] = defaultdict(set)
+        self._pods_of: defaultdict[tuple[str, str, str], set[str]] = defaultdict(set)
+        self._pod_versions: dict[tuple[str, str], int] = {}
+        self._runtime_versions: dict[str, int] = {}
+
+    # Services
+
+    def see_service(self, item: Mapping[str, Any]) -> tuple[ServiceEntry, bool]:
+        """Remember a service. Returns its entry, and whether anything that is planned from changed."""
+        metadata = item["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        entry = self.services.get(key)
+        version = version_of(item)
+        if entry is not None and version <= entry.version:
+            return entry, False
+        fresh = read_service(item)
+        self._names[key.namespace].add(key.name)
+        if entry is None or entry.uid != fresh.uid:
+            self.services[key] = fresh
+            return fresh, True
+        changed = entry.generation != fresh.generation or entry.deleting != fresh.deleting
+        entry.refresh(fresh)
+        return entry, changed
+
+    def forget_service(self, key: Key, *, uid: str | None = None) -> bool:
+        """Forget a service that is gone. Returns whether it was known."""
+        entry = self.services.get(key)
+        if entry is None or (uid is not None and entry.uid != uid):
+            return False
+        del self.services[key]
+        self._names[key.namespace].discard(key.name)
+        if not self._names[key.namespace]:
+            del self._names[key.namespace]
+        return True
+
+    def services_in(self, namespace: str) -> list[ServiceEntry]:
+        return [self.services[Key(namespace, name)] for name in sorted(self._names.get(namespace, ()))]
+
+    @property
+    def namespaces(self) -> set[str]:
+        """Every namespace with a service, or with something of a shared gateway."""
+        return {*self._names, *self._of_gateway}
+
+    # Runtimes
+
+    def see_runtime(self, item: Mapping[str, Any]) -> bool:
+        """Remember a runtime. Returns whether plans may change."""
+        name = item["metadata"]["name"]
+        version = version_of(item)
+        if version <= self._runtime_versions.get(name, -1):
+            return False
+        self._runtime_versions[name] = version
+        runtime = read_runtime(item)
+        before = self.runtimes.get(name)
+        if runtime is None:
+            return self.forget_runtime(name)
+        self.runtimes[name] = runtime
+        changed = before is None or (before.spec, before.metadata.annotations) != (
+            runtime.spec,
+            runtime.metadata.annotations,
+        )
+        self.epoch += changed
+        return changed
+
+    def forget_runtime(self, name: str) -> bool:
+        known = self.runtimes.pop(name, None) is not None
+        self.epoch += known
+        return known
+
+    # Children
+
+    def see_child(self, kind: Kind, item: Mapping[str, Any]) -> Change:
+        """Remember a child from a watch event or a list."""
+        metadata = item["metadata"]
+        child_id = ChildId(kind, metadata["namespace"], metadata["name"])
+        known = self.children.get(child_id)
+        if known is not None and known.uid == metadata["uid"] and version_of(item) <= known.version:
+            return "none"
+        child = _child(kind, item)
+        if known is None or known.uid != child.uid:
+            self._index(child_id, child)
+            return "content"
+        child.wanted, child.seen = known.wanted, known.seen
+        self._index(child_id, child)
+        if child.live != known.live or child.deleting != known.deleting:
+            # Unless it is what was applied, seen before the answer to the apply.
+            return "content" if child.live != child.seen or child.deleting else "sight"
+        return "sight" if child.view != known.view else "none"
+
+    def applied(self, kind: Kind, item: Mapping[str, Any], wanted: bytes) -> Child:
+        """Remember what the API server answered to an apply of an object with the digest `wanted`."""
+        metadata = item["metadata"]
+        child_id = ChildId(kind, metadata["namespace"], metadata["name"])
+        known = self.children.get(child_id)
+        child = _child(kind, item)
+        child.wanted, child.seen = wanted, child.live
+        if known is not None and known.uid == child.uid and known.version > child.version:
+            known.wanted, known.seen = child.wanted, child.seen  # an event overtook the answer
+            return known
+        self._index(child_id, child)
+        return child
+
+    def forget_child(self, child_id: ChildId, *, uid: str | None = None) -> Child | None:
+        """Forget a child that is gone. Returns it when it was known."""
+        child = self.children.get(child_id)
+        if child is None or (uid is not None and child.uid != uid):
+            return None
+        del self.children[child_id]
+        self._unindex(child_id, child)
+        return child
+
+    def child(self, kind: Kind, namespace: str, name: str) -> Child | None:
+        return self.children.get(ChildId(kind, namespace, name))
+
+    def children_of(self, key: Key) -> list[ChildId]:
+        """The children whose labels name a service, or with an empty name those of the namespace's shared gateway."""
+        found = self._of_service.get(key) if key.name else self._of_gateway.get(key.namespace)
+        return sorted(found or (), key=lambda child_id: (child_id.kind.kind, child_id.name))
+
+    # Pods
+
+    def see_pod(self, item: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Remember a pod. Returns it trimmed when something about it is new."""
+        metadata = item["metadata"]
+        pod_id = metadata["namespace"], metadata["name"]
+        version = version_of(item)
+        if version <= self._pod_versions.get(pod_id, -1):
+            return None
+        pod = trimmed_pod(item)
+        self._pod_versions[pod_id] = version
+        if self.pods.get(pod_id) == pod:
+            return None
+        self._unindex_pod(pod_id)
+        self.pods[pod_id] = pod
+        for label, value in _pod_labels(pod):
+            self._pods_of[pod_id[0], label, value].add(pod_id[1])
+        return pod
+
+    def forget_pod(self, namespace: str, name: str) -> None:
+        self._unindex_pod((namespace, name))
+        self.pods.pop((namespace, name), None)
+        self._pod_versions.pop((namespace, name), None)
+
+    def pods_of(self, namespace: str, label: str, value: str) -> list[dict[str, Any]]:
+        """The pods of a namespace with a label of Hearth's, by name."""
+        return [self.pods[namespace, name] for name in sorted(self._pods_of.get((namespace, label, value), ()))]
+
+    def _unindex_pod(self, pod_id: tuple[str, str]) -> None:
+        pod = self.pods.get(pod_id)
+        if pod is None:
+            return
+        for label, value in _pod_labels(pod):
+            _discard(self._pods_of, (pod_id[0], label, value), pod_id[1])
+
+    def _index(self, child_id: ChildId, child: Child) -> None:
+        known = self.children.get(child_id)
+        if known is not None:
+            self._unindex(child_id, known)
+        self.children[child_id] = child
+        if child.service:
+            self._of_service[Key(child_id.namespace, child.service)].add(child_id)
+        elif child.gateway:
+            self._of_gateway[child_id.namespace].add(child_id)
+
+    def _unindex(self, child_id: ChildId, child: Child) -> None:
+        if child.service:
+            _discard(self._of_service, Key(child_id.namespace, child.service), child_id)
+        elif child.gateway:
+            _discard(self._of_gateway, child_id.namespace, child_id)
+
+
+def version_of(item: Mapping[str, Any]) -> int:
+    """The resource version as a number: Kubernetes has promised that they can be compared (KEP-5504)."""
+    version = item["metadata"].get("resourceVersion", "0")
+    return int(version) if version.isdigit() else 0
+
+
+def controller_of(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The owner reference of the object's controller."""
+    return next((owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), None)
+
+
+def of_hearth(item: Mapping[str, Any]) -> bool:
+    return (item["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == "hearth"
+
+
+def _child(kind: Kind, item: Mapping[str, Any]) -> Child:
+    metadata = item["metadata"]
+    labels = metadata.get("labels") or {}
+    owner = controller_of(metadata)
+    return Child(
+        uid=metadata["uid"],
+        version=version_of(item),
+        service=labels.get(SERVICE_LABEL, ""),
+        gateway=labels.get(GATEWAY_LABEL, ""),
+        owner=owner["uid"] if owner else None,
+        deleting="deletionTimestamp" in metadata,
+        live=live_digest(item),
+        view=trimmed_view(kind, item),
+        claims_replicas_only=kind is not DEPLOYMENT or _claims_replicas_only(metadata.get("managedFields") or ()),
+    )
+
+
+def _claims_replicas_only(managers: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether `hearth-init` owns nothing but the replicas; else it would keep alive what a new plan leaves out."""
+    for manager in managers:
+        if manager.get("manager") == INIT_MANAGER:
+            fields = manager.get("fieldsV1") or {}
+            if set(fields) != {"f:spec"} or set(fields["f:spec"]) != {"f:replicas"}:
+                return False
+    return True
+
+
+def _pod_labels(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    labels = pod["metadata"].get("labels") or {}
+    for label in (SERVICE_LABEL, PREWARM_LABEL, GATEWAY_LABEL):
+        if label in labels:
+            yield label, labels[label]
+
+
+def _discard(index: defaultdict[Any, set[Any]], key: Any, value: Any) -> None:
+    found = index.get(key)
+    if found is not None:
+        found.discard(value)
+        if not found:
+            del index[key]
+
+
+__all__ = ["Cache", "Change", "Child", "ChildId", "Key", "controller_of", "digest", "of_hearth", "version_of"]

@@ -1,0 +1,46 @@
+"""Short digests of objects: whether what is wanted, or what is there, has changed since it was applied."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from hearth.planning import SERVICE_LABEL
+
+_META = ("labels", "ownerReferences")
+_SERVER = frozenset({"apiVersion", "kind", "metadata", "status"})
+
+
+def digest(value: Any) -> bytes:
+    """Eight bytes that differ when the JSON value does."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return blake2b(text.encode(), digest_size=8).digest()
+
+
+def live_digest(item: Mapping[str, Any]) -> bytes:
+    """The digest of what of a live object only a person or an operator changes.
+
+    Left out is what controllers write all day: status, versions, annotations of Kubernetes' own, and the replicas of
+    backends, which are the autoscaler's.
+    """
+    metadata = item["metadata"]
+    kept = {name: metadata[name] for name in _META if name in metadata}
+    annotations = metadata.get("annotations") or {}
+    kept["annotations"] = {key: value for key, value in annotations.items() if not _of_kubernetes(key)}
+    rest = {key: value for key, value in item.items() if key not in _SERVER}
+    if is_backend(item) and "spec" in rest:
+        rest["spec"] = {key: value for key, value in rest["spec"].items() if key != "replicas"}
+    return digest((kept, rest))
+
+
+def is_backend(item: Mapping[str, Any]) -> bool:
+    """Whether a Deployment is that of a service's engines; a gateway's has another name than the service."""
+    metadata = item["metadata"]
+    return bool((metadata.get("labels") or {}).get(SERVICE_LABEL) == metadata["name"])
+
+
+def _of_kubernetes(annotation: str) -> bool:
+    domain, _, _ = annotation.partition("/")
+    return domain == "kubernetes.io" or domain.endswith(".kubernetes.io")

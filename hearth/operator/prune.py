@@ -1,0 +1,108 @@
+"""The full look: everything is listed, at the start to know where things stand, later to find what watches lost.
+
+After a watch had to start anew (410), kopf tells what survived, and not what was deleted in the gap.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+
+from hearth.operator.cache import Cache, ChildId, Key
+from hearth.operator.cluster import Api
+from hearth.operator.errors import NotServed
+from hearth.operator.intake import Intake
+from hearth.operator.kinds import CHILDREN, POD, RUNTIMES, SCALED_OBJECT, SERVICES, Kind
+from hearth.operator.queue import WorkQueue
+from hearth.planning import MANAGED_BY_LABEL
+
+logger = logging.getLogger(__name__)
+
+SELECTOR = f"{MANAGED_BY_LABEL}=hearth"
+"""What the API server is asked for, so that the objects of others never reach the operator."""
+
+PERIOD = 600.0
+"""Seconds between two looks, give or take a tenth."""
+
+
+class Pruner:
+    """Lists every kind, and forgets what is in the caches and nowhere else."""
+
+    def __init__(self, api: Api, cache: Cache, intake: Intake, queue: WorkQueue[Key]) -> None:
+        self._api = api
+        self._cache = cache
+        self._intake = intake
+        self._queue = queue
+
+    async def look(self, *, keda: bool) -> None:
+        """List everything, and put every service into the queue. Raises ApiError."""
+        await self._runtimes()
+        await self._services()
+        for kind in CHILDREN:
+            if kind is not SCALED_OBJECT or keda:
+                await self._children(kind)
+        await self._pods()
+
+    async def _runtimes(self) -> None:
+        known = set(self._cache.runtimes)
+        async for item in self._api.list(RUNTIMES):
+            known.discard(item["metadata"]["name"])
+            self._intake.event(RUNTIMES, None, _typed(RUNTIMES, item))
+        for name in known:
+            self._lost(RUNTIMES, name)
+            if self._cache.forget_runtime(name):
+                for namespace in self._cache.namespaces:
+                    self._queue.add(Key(namespace), urgent=True)
+
+    async def _services(self) -> None:
+        known = {key: entry.uid for key, entry in self._cache.services.items()}
+        async for item in self._api.list(SERVICES):
+            metadata = item["metadata"]
+            key = Key(metadata["namespace"], metadata["name"])
+            if known.get(key) == metadata["uid"]:
+                del known[key]
+            self._intake.event(SERVICES, None, _typed(SERVICES, item))
+        for key, uid in known.items():
+            if self._cache.forget_service(key, uid=uid):
+                self._lost(SERVICES, str(key))
+                self._queue.add(Key(key.namespace), urgent=True)
+                self._queue.add(key)  # its reconcile finds out whether it is really gone
+
+    async def _children(self, kind: Kind) -> None:
+        known = {child_id: child.uid for child_id, child in self._cache.children.items() if child_id.kind is kind}
+        try:
+            async for item in self._api.list(kind, labels=SELECTOR):
+                metadata = item["metadata"]
+                child_id = ChildId(kind, metadata["namespace"], metadata["name"])
+                if known.get(child_id) == metadata["uid"]:
+                    del known[child_id]
+                self._intake.event(kind, None, item)
+        except NotServed:
+            if kind is not SCALED_OBJECT:
+                raise
+        for child_id, uid in known.items():
+            child = self._cache.forget_child(child_id, uid=uid)
+            if child is not None:
+                self._lost(kind, f"{child_id.namespace}/{child_id.name}")
+                self._intake.child_changed(child_id, child, "gone")
+
+    async def _pods(self) -> None:
+        known = set(self._cache.pods)
+        async for item in self._api.list(POD, labels=SELECTOR):
+            known.discard((item["metadata"]["namespace"], item["metadata"]["name"]))
+            self._intake.event(POD, None, item)
+        self._forget_pods(known)
+
+    def _forget_pods(self, pods: Collection[tuple[str, str]]) -> None:
+        for namespace, name in pods:
+            pod = self._cache.pods.get((namespace, name))
+            if pod is not None:
+                self._intake.event(POD, "DELETED", pod)
+
+    def _lost(self, kind: Kind, name: str) -> None:
+        logger.info("%s %s is gone; no watch said so", kind.kind, name)
+
+
+def _typed(kind: Kind, item: dict[str, object]) -> dict[str, object]:
+    """Lists leave out the type of their items."""
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **item}

@@ -1,0 +1,257 @@
+"""Reconciling: what is wanted of a service, or of what the services of a namespace share, is brought about.
+
+Every call starts from what is true now, so it does not matter which event led to it, or how often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from hearth.api import API_VERSION, HearthError
+from hearth.operator.apply import MANAGER, Applier
+from hearth.operator.cache import Cache, Child, Key
+from hearth.operator.cluster import Api
+from hearth.operator.errors import NamespaceGoing, NotFound, NotServed, OperatorError
+from hearth.operator.events import status_events
+from hearth.operator.fingerprint import digest
+from hearth.operator.kinds import DEPLOYMENT, SCALED_OBJECT, SERVICES, kind_of
+from hearth.operator.metrics import Metrics
+from hearth.operator.post import Poster
+from hearth.operator.queue import WorkQueue
+from hearth.operator.services import Planner, ServiceEntry
+from hearth.operator.sight import Sight
+from hearth.operator.status import service_status, unreadable_status, waiting_notice
+from hearth.planning import PlanningError, gateway_name, identity, plan_namespace, with_notice
+
+logger = logging.getLogger(__name__)
+
+NOTICE_DELAY = 0.1
+"""Seconds in which notices for waiting clients are gathered before the gateway's ConfigMap is written."""
+
+SHARED_PACE = 4.0
+"""A namespace is not planned again before this many times as long have passed as the last time took: while a thousand
+services come in, most of the time is for them."""
+
+SHORTEST_PACE = 0.02
+
+
+@dataclass(slots=True)
+class NamespaceState:
+    """What came out of planning the services of a namespace together.
+
+    `admitted` has the token of every service as it was planned; `error` is why the gateway could not be applied.
+    """
+
+    admitted: dict[str, bytes] = field(default_factory=dict)
+    refused: Mapping[str, PlanningError] = field(default_factory=dict)
+    warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    error: HearthError | None = None
+    next_at: float = 0.0
+
+
+class Reconciler:
+    """Does the work for the keys of the queue."""
+
+    def __init__(
+        self,
+        api: Api,
+        cache: Cache,
+        queue: WorkQueue[Key],
+        planner: Planner,
+        sight: Sight,
+        poster: Poster,
+        metrics: Metrics,
+    ) -> None:
+        self._api = api
+        self._cache = cache
+        self._queue = queue
+        self._planner = planner
+        self._sight = sight
+        self._poster = poster
+        self._metrics = metrics
+        self._applier = Applier(api, cache, metrics)
+        self._namespaces: dict[str, NamespaceState] = {}
+
+    async def reconcile(self, key: Key) -> None:
+        """Work on one key. Raises OperatorError when it is to be tried again."""
+        if key.name:
+            await self._service(key)
+        else:
+            await self._namespace(key)
+
+    # One service
+
+    async def _service(self, key: Key) -> None:
+        try:
+            live = await self._api.get(SERVICES, key.namespace, key.name)
+        except NotFound:
+            if self._cache.forget_service(key):
+                self._queue.add(Key(key.namespace), urgent=True)
+            self._metrics.forget(key.namespace, key.name)
+            return
+        entry, _ = self._cache.see_service(live)
+        self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
+        state = self._namespaces.get(key.namespace)
+        if entry.deleting or state is None or state.admitted.get(key.name) != entry.token:
+            self._queue.add(Key(key.namespace), urgent=True)  # which adds this key again, if there is something to do
+            return
+        error = entry.plan_error or state.refused.get(key.name)
+        failed: OperatorError | None = None
+        if error is None and entry.plan is not None:
+            try:
+                await self._apply_all(entry)
+            except NamespaceGoing:
+                return
+            except OperatorError as exc:
+                error = failed = exc
+        await self._tell(entry, live, error or state.error, state)
+        if failed is not None and failed.retriable:
+            raise failed
+
+    async def _apply_all(self, entry: ServiceEntry) -> None:
+        plan = entry.plan
+        assert plan is not None
+        service = entry.service
+        noticed = with_notice(plan, entry.notice)
+        for item in noticed.objects:
+            kind = kind_of(item)
+            if kind is SCALED_OBJECT and not self._may_scale(entry):
+                continue
+            wanted = entry.wanted[identity(item)] if noticed is plan else digest(item)
+            try:
+                await self._applier.apply(item, wanted, owner=entry.uid, replicas=plan.scaling.min)
+            except NotServed:
+                if kind is not SCALED_OBJECT:
+                    raise
+                self.keda_is(served=False)
+        for child_id in self._cache.children_of(Key(service.metadata.namespace, service.metadata.name)):
+            child = self._cache.children[child_id]
+            if (child_id.kind.kind, child_id.name) not in entry.wanted and child.owner == entry.uid:
+                await self._applier.delete(child_id)
+
+    def _may_scale(self, entry: ServiceEntry) -> bool:
+        """Whether the ScaledObject may be applied: KEDA that finds nobody to ask backs off for minutes."""
+        if not self._sight.keda:
+            return False
+        metadata = entry.service.metadata
+        if self._cache.child(SCALED_OBJECT, metadata.namespace, metadata.name) is not None:
+            return True
+        return is_available(self._cache.child(DEPLOYMENT, metadata.namespace, gateway_name(entry.service)))
+
+    async def _tell(
+        self, entry: ServiceEntry, live: Mapping[str, Any], error: HearthError | None, state: NamespaceState
+    ) -> None:
+        """Write the status when it is another one, say so in Events, and tell the clients that wait."""
+        metadata = entry.service.metadata
+        if entry.error is not None:
+            status = unreadable_status(live, entry.error, datetime.now(UTC))
+        else:
+            observed = await self._sight.of(entry, error, state.warnings.get(metadata.name, ()))
+            status = service_status(observed)
+            self._notify(entry, waiting_notice(observed))
+        self._metrics.status(metadata.namespace, metadata.name, status)
+        old = live.get("status") or {}
+        if status == old:
+            return
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": "LLMService",
+            "metadata": {"name": metadata.name, "namespace": metadata.namespace, "uid": entry.uid},
+            "status": status,
+        }
+        try:
+            answer = await self._api.apply(SERVICES, body, manager=MANAGER, force=True, subresource="status")
+        except NotFound:
+            return
+        self._metrics.applied("LLMService", "status")
+        self._cache.see_service(answer)
+        for draft in status_events(old, status):
+            await self._poster.post(entry.service, draft, datetime.now(UTC))
+
+    def _notify(self, entry: ServiceEntry, notice: str | None) -> None:
+        """See to it that the gateway tells waiting clients something else from now on."""
+        if notice == entry.notice:
+            return
+        entry.notice = notice
+        metadata = entry.service.metadata
+        dedicated = entry.service.spec.endpoint.gateway == "dedicated"
+        self._queue.add(Key(metadata.namespace, metadata.name if dedicated else ""), after=NOTICE_DELAY)
+
+    # What the services of a namespace share
+
+    async def _namespace(self, key: Key) -> None:
+        namespace = key.namespace
+        loop = asyncio.get_running_loop()
+        state = self._namespaces.setdefault(namespace, NamespaceState())
+        early = state.next_at - loop.time()
+        if early > 0:
+            self._queue.add(key, after=early, urgent=True)
+            return
+        began = loop.time()
+        entries = [entry for entry in self._cache.services_in(namespace) if not entry.deleting]
+        for number, entry in enumerate(entries):
+            self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
+            if number % 10 == 9:
+                await asyncio.sleep(0)
+        admitted = {entry.service.metadata.name: entry.token for entry in entries}
+        plans = [entry.plan for entry in entries if entry.plan is not None]
+        notices = {entry.service.metadata.name: entry.notice for entry in entries if entry.notice}
+        shared = plan_namespace(namespace, plans, self._planner.options, notices=notices)
+        changed = {name for name, token in admitted.items() if state.admitted.get(name) != token}
+        changed |= {
+            name
+            for name in {*shared.refused, *state.refused} & admitted.keys()
+            if str(shared.refused.get(name)) != str(state.refused.get(name))
+        }
+        state.admitted, state.refused, state.warnings = admitted, shared.refused, shared.warnings
+        before, state.error = state.error, None
+        try:
+            for item in shared.objects:
+                await self._applier.apply(item, digest(item), owner=None)
+            if not (entries and not plans):  # services that cannot be planned now may have a gateway from before
+                await self._prune(key, {identity(item) for item in shared.objects})
+        except NamespaceGoing:
+            return
+        except OperatorError as exc:
+            state.error = exc
+            raise
+        finally:
+            if str(before) != str(state.error):
+                changed |= admitted.keys()
+            for name in sorted(changed):
+                self._queue.add(Key(namespace, name))
+            took = loop.time() - began
+            state.next_at = loop.time() + max(SHORTEST_PACE, SHARED_PACE * took if len(entries) > 20 else 0.0)
+            if not entries and not self._cache.children_of(key):
+                self._namespaces.pop(namespace, None)
+
+    async def _prune(self, key: Key, wanted: set[tuple[str, str]]) -> None:
+        for child_id in self._cache.children_of(key):
+            if (child_id.kind.kind, child_id.name) not in wanted and self._cache.children[child_id].owner is None:
+                await self._applier.delete(child_id)
+
+    # KEDA
+
+    def keda_is(self, *, served: bool) -> None:
+        """Take note of whether ScaledObjects are served; on a change every service is looked at again."""
+        if served == self._sight.keda:
+            return
+        self._sight.keda = served
+        self._metrics.keda = int(served)
+        if not served:
+            for child_id in [child_id for child_id in self._cache.children if child_id.kind is SCALED_OBJECT]:
+                self._cache.forget_child(child_id)
+        logger.info("KEDA is %s", "there" if served else "not installed: models are not scaled")
+        for key in self._cache.services:
+            self._queue.add(key)
+
+
+def is_available(deployment: Child | None) -> bool:
+    """Whether a Deployment has an available replica."""
+    view = deployment.view if deployment is not None else None
+    return bool(view and (view["status"].get("availableReplicas") or 0) > 0)

@@ -1,0 +1,151 @@
+"""LLMServices as the API server has them, and their plans."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from hearth.api import HearthError, InferenceRuntime, LLMService, ManifestErrors, parse_manifests
+from hearth.api.service import LLMServiceStatus
+from hearth.operator.errors import OperatorError
+from hearth.operator.fingerprint import digest
+from hearth.planning import Plan, PlanOptions, available_runtimes, identity, make_plan
+from hearth.planning.names import Identity
+from hearth.plugins import VendorHost
+
+_META = ("name", "namespace", "uid", "generation", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
+_NO_SPEC: Mapping[str, Any] = {"model": {"source": {"uri": "hf://not/valid"}}}
+_NOTED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(slots=True)
+class ServiceEntry:
+    """A service and what was made of it.
+
+    `error` is why its spec cannot be read; `service` has a stand-in for the spec then. `plan` is the last one that
+    could be made, `plan_error` why the present spec cannot be planned. `wanted` are the digests of the plan's objects.
+    """
+
+    service: LLMService
+    uid: str
+    generation: int
+    version: int
+    deleting: bool
+    error: OperatorError | None = None
+    plan: Plan | None = None
+    plan_error: HearthError | None = None
+    wanted: Mapping[Identity, bytes] = field(default_factory=dict)
+    planned_for: tuple[int, int] | None = None
+    token: bytes = b""
+    notice: str | None = None
+
+    def refresh(self, fresh: ServiceEntry) -> None:
+        """Take over what was read, and keep what was made."""
+        self.service, self.error = fresh.service, fresh.error
+        self.generation, self.version, self.deleting = fresh.generation, fresh.version, fresh.deleting
+
+
+def read_service(item: Mapping[str, Any]) -> ServiceEntry:
+    """Read a service. What the API server lets pass and the models do not becomes its `error`."""
+    metadata = {name: item["metadata"][name] for name in _META if name in item["metadata"]}
+    if _NOTED in metadata.get("annotations", ()):
+        metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _NOTED}
+    wire = {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata, "spec": item.get("spec")}
+    error: OperatorError | None = None
+    try:
+        service = LLMService.model_validate(wire, by_alias=True, by_name=False)
+    except ValidationError:
+        error = _unreadable(wire)
+        service = LLMService.model_validate(
+            {**wire, "metadata": {k: v for k, v in metadata.items() if k not in ("labels", "annotations")}}
+            | {"spec": _NO_SPEC}
+        )
+    status = _read_status(item.get("status"))
+    if status is not None:
+        service = service.model_copy(update={"status": status})
+    version = item["metadata"].get("resourceVersion", "0")
+    return ServiceEntry(
+        service=service,
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        version=int(version) if version.isdigit() else 0,
+        deleting="deletionTimestamp" in metadata,
+        error=error,
+    )
+
+
+def read_runtime(item: Mapping[str, Any]) -> InferenceRuntime | None:
+    """Read a runtime; None when the models refuse what the API server let pass."""
+    metadata = {name: item["metadata"][name] for name in _META if name in item["metadata"]}
+    wire = {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata, "spec": item.get("spec")}
+    try:
+        return InferenceRuntime.model_validate(wire, by_alias=True, by_name=False)
+    except ValidationError:
+        return None
+
+
+class Planner:
+    """Makes plans, and remembers them as long as neither the service nor a runtime changes."""
+
+    def __init__(self, host: VendorHost, options: PlanOptions) -> None:
+        self._host = host
+        self.options = options
+        self._runtimes: tuple[int, Sequence[InferenceRuntime]] | None = None
+
+    def plan(self, entry: ServiceEntry, runtimes: Mapping[str, InferenceRuntime], epoch: int) -> None:
+        """Bring the plan of an entry up to date. A spec that cannot be planned leaves the last plan as it is."""
+        if entry.planned_for == (entry.generation, epoch):
+            return
+        entry.planned_for = entry.generation, epoch
+        entry.plan_error = entry.error
+        if entry.error is None:
+            try:
+                plan = make_plan(
+                    entry.service,
+                    runtimes=self._available(runtimes, epoch),
+                    host=self._host,
+                    target="cluster",
+                    options=self.options,
+                )
+            except HearthError as exc:
+                entry.plan_error = exc
+            else:
+                entry.plan = plan
+                entry.wanted = {identity(item): digest(item) for item in plan.objects}
+        entry.token = self._token(entry)
+
+    def _available(self, runtimes: Mapping[str, InferenceRuntime], epoch: int) -> Sequence[InferenceRuntime]:
+        if self._runtimes is None or self._runtimes[0] != epoch:
+            self._runtimes = epoch, available_runtimes(tuple(runtimes.values()), self._host)
+        return self._runtimes[1]
+
+    def _token(self, entry: ServiceEntry) -> bytes:
+        """What tells one plan, or one failure to plan, from another."""
+        failure = None if entry.plan_error is None else str(entry.plan_error)
+        wanted = [[*name, value.hex()] for name, value in entry.wanted.items()]
+        return digest((entry.uid, entry.generation, failure, wanted, entry.plan.gateway if entry.plan else None))
+
+
+def _read_status(status: Any) -> LLMServiceStatus | None:
+    """The old status; one that this version cannot read counts as none."""
+    if not status:
+        return None
+    try:
+        return LLMServiceStatus.model_validate(status, by_alias=True, by_name=False)
+    except ValidationError:
+        return None
+
+
+def _unreadable(wire: Mapping[str, Any]) -> OperatorError:
+    """The faults in the words that `hearth explain` has for them."""
+    try:
+        parse_manifests(json.dumps(wire, indent=1), file="the LLMService")
+    except ManifestErrors as exc:
+        faults = [f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in exc.errors]
+        remedies = dict.fromkeys(fault.remedy for fault in exc.errors if fault.remedy)
+        return OperatorError("InvalidSpec", "; ".join(faults), "; ".join(remedies))
+    return OperatorError("InvalidSpec", "the spec is not valid", "`hearth explain -f FILE` says what is wrong")

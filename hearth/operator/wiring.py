@@ -1,0 +1,70 @@
+"""kopf's part: watching. Its events go into the intake, and nothing of kopf is written to any object.
+
+No finalizer, no annotation, no progress: only `on.event` is used, and everything else that kopf can do is turned off.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import kopf
+
+from hearth.api import GROUP
+from hearth.operator.connection import Connection
+from hearth.operator.intake import Intake
+from hearth.operator.kinds import CHILDREN, POD, RUNTIMES, SERVICES, Kind
+from hearth.operator.prune import SELECTOR
+
+WATCHED = (SERVICES, RUNTIMES, *CHILDREN, POD)
+"""Every kind that is watched. Those that the API server does not know (ScaledObjects without KEDA) are watched from
+when it does."""
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds."""
+
+WATCH_TIMEOUT = 600.0
+"""Seconds after which a watch is opened anew, whatever it says."""
+
+EXIT_TIMEOUT = 20.0
+"""Seconds after which kopf, told to stop, ends the process."""
+
+
+def build_registry(intake: Intake, connection: Connection) -> kopf.OperatorRegistry:
+    """Return the handlers, in a registry of their own."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry, id="login")
+    def login(**_: Any) -> kopf.ConnectionInfo:
+        return connection.login()
+
+    for kind in WATCHED:
+        watch = kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"watch-{kind.plural}")
+        watch(_handler(intake, kind))
+    return registry
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """Return kopf's settings."""
+    settings = kopf.OperatorSettings()
+    # Never used; named in case that somebody adds a handler that needs them.
+    settings.persistence.finalizer = f"{GROUP}/operator"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    for kind in (*CHILDREN, POD):
+        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = SELECTOR
+    settings.watching.chunk_size = 500
+    settings.watching.client_timeout = WATCH_TIMEOUT
+    settings.networking.request_timeout = REQUEST_TIMEOUT
+    settings.queueing.idle_timeout = 1.0
+    settings.process.ultimate_exiting_timeout = EXIT_TIMEOUT
+    return settings
+
+
+def _handler(intake: Intake, kind: Kind) -> Callable[..., Coroutine[None, None, None]]:
+    async def watch(event: Any, **_: Any) -> None:
+        intake.event(kind, event["type"], event["object"])
+
+    return watch
