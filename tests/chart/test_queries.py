@@ -46,7 +46,8 @@ def test_alerts_are_worth_reading(name: str) -> None:
     assert name.startswith("Hearth")
     assert rule["labels"]["severity"] in SEVERITIES
     texts = rule["annotations"]
-    assert set(texts) == {"summary", "description"}
+    assert set(texts) == {"summary", "description", "runbook_url"}
+    assert texts["runbook_url"].endswith(f"/docs/operations.md#{name.lower()}")
     shown = set(re.findall(r"\$labels\.(\w+)", f"{texts['summary']} {texts['description']}"))
     assert shown <= grouped_labels(rule["expr"]), f"{name} shows labels that its expression drops"
     for text in texts.values():
