@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hearth.operator.reasons import NORMAL, Reason
+from hearth.operator.reasons import NORMAL
 
 LONGEST_NOTE = 1024
 """Characters, and bytes too: the API server counts those, and refuses more."""
@@ -39,7 +39,7 @@ def _drafts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventDra
         condition, before = now.get(kind), was.get(kind)
         if condition is None or not _differs(before, condition) or not _worth(kind, before, condition):
             continue
-        yield _draft(condition)
+        yield _activating(condition) if kind == "Activating" else _draft(condition)
     runtime, earlier = new.get("resolvedRuntime"), old.get("resolvedRuntime")
     if runtime and earlier and runtime != earlier:
         yield EventDraft("Normal", "RuntimeChanged", bounded(f"runtime {runtime} in place of {earlier}"))
@@ -48,8 +48,8 @@ def _drafts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventDra
 def _worth(kind: str, before: Mapping[str, Any] | None, condition: Mapping[str, Any]) -> bool:
     """Whether the change says something that no other condition's says."""
     fine = condition["reason"] in set(NORMAL)
-    if kind == "Ready":
-        return bool(condition["reason"] != Reason.DELETING)
+    if kind == "Ready":  # the steps of a start are in the status; one Event for a wake and one for its end are enough
+        return not fine or condition["status"] == "True"
     if kind == "Activating":
         return condition["status"] == "True" and (before or {}).get("status") != "True"
     if kind == "RuntimeResolved":
@@ -61,6 +61,10 @@ def _worth(kind: str, before: Mapping[str, Any] | None, condition: Mapping[str, 
 
 def _was_bad(before: Mapping[str, Any] | None) -> bool:
     return before is not None and before.get("status") == "False" and before.get("reason") not in set(NORMAL)
+
+
+def _activating(condition: Mapping[str, Any]) -> EventDraft:
+    return EventDraft("Normal", "Activating", bounded(condition.get("message", "")))
 
 
 def _draft(condition: Mapping[str, Any]) -> EventDraft:

@@ -17,12 +17,14 @@ TRACEBACK = """Traceback (most recent call last):
            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 ValueError: no such model: x
 """
-ENGINE_CORE = """(EngineCore_DP0 pid=177)     raise e from None
-(EngineCore_DP0 pid=177) Exception: WorkerProc initialization failed due to an exception in a background process. See stack trace for root cause.
-(APIServer pid=1)   File "/usr/lib/python3.12/site-packages/vllm/v1/engine/utils.py", line 964, in wait_for_engine_startup
-(APIServer pid=1)     raise RuntimeError(
-(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}
-"""
+ENGINE_CORE = (
+    "(EngineCore_DP0 pid=177)     raise e from None\n"
+    "(EngineCore_DP0 pid=177) Exception: WorkerProc initialization failed due to an exception in a background process. "
+    "See stack trace for root cause.\n"
+    '(APIServer pid=1)   File "/vllm/v1/engine/utils.py", line 964, in wait_for_engine_startup\n'
+    "(APIServer pid=1)     raise RuntimeError(\n"
+    "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
+)
 BEFORE = "(EngineCore_DP0 pid=177) ERROR 09-18 04:30:01 [core.py:1355] "
 
 
@@ -121,7 +123,10 @@ def test_what_looks_like_a_secret_is_not_shown(secret: str, around: str) -> None
         ("https://user:pw@hub.example/x", "https://***@hub.example/x"),
         ("GET https://b.example/f?X-Amz-Signature=0a1b&x=1 403", "GET https://b.example/f 403"),
         ("max_num_batched_tokens=2048 is fine", "max_num_batched_tokens=2048 is fine"),
-        ("DeepSeek-R1-Distill-Qwen-32B-quantized-w8a8-something", "DeepSeek-R1-Distill-Qwen-32B-quantized-w8a8-something"),
+        (
+            "DeepSeek-R1-Distill-Qwen-32B-quantized-w8a8-something",
+            "DeepSeek-R1-Distill-Qwen-32B-quantized-w8a8-something",
+        ),
         ("image@sha256:" + "0a" * 32, "image@sha256:" + "0a" * 32),
         ("unknown tokenizer: llama", "unknown tokenizer: llama"),
     ],
@@ -140,6 +145,14 @@ def test_any_text_becomes_one_short_printable_line(text: str) -> None:
 
 def test_a_hostile_log_costs_no_time() -> None:
     """Every pattern takes linear time on what the bound lets through; a quadratic one would run into the time limit."""
-    for text in ("a" * 10**6, "token=" * 10**5, "(A" * 10**5, "https://" * 10**5, "aA1" * 10**6, "ERROR 0" * 10**5, "\x1b[" * 10**5):
+    for text in (
+        "a" * 10**6,
+        "token=" * 10**5,
+        "(A" * 10**5,
+        "https://" * 10**5,
+        "aA1" * 10**6,
+        "ERROR 0" * 10**5,
+        "\x1b[" * 10**5,
+    ):
         last_words(text)
         fit_to_show(text)
