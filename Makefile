@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway[cluster] stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster crds protos clean
+.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster images cluster-images crds protos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -75,6 +75,12 @@ $(VLLM_STAMP): examples/vllm-cpu/overrides.txt examples/vllm-cpu/make_model.py
 
 demo-vllm: $(STAMP) $(VLLM_STAMP) ## the same with a real vLLM on the CPU (installs about 6 GB, then two minutes)
 	@$(BIN)/python examples/vllm-cpu/demo_vllm.py $(VLLM_VENV)/tiny-llama
+
+images: ## build the images of operator, gateway and stub into build/images/ (BASE=python:3.11-slim, ONLY=gateway)
+	@$(PYTHON) -m images $(ONLY)
+
+cluster-images: images ## the same, and into the development cluster (NAME=hearth)
+	@$(PYTHON) -m devcluster load-image $(if $(ONLY),$(foreach i,$(ONLY),build/images/hearth-$(subst stub,vllm-stub,$(i)).tar),build/images/*.tar) $(if $(NAME),--name $(NAME))
 
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
 	@$(BIN)/hearth crds --output charts/hearth/crds

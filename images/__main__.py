@@ -1,0 +1,103 @@
+"""`python -m images [operator] [gateway] [stub]`: build them, write build/images/NAME.tar, say how large they are."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from images.archive import Written
+from images.base import debian_packages, ensure_base
+from images.builder import Buildah, Builder, docker
+from images.cache import digest, locked, say
+from images.errors import ImagesError
+from images.recipe import RECIPES, ROOT, Recipe, project
+from images.wheels import CONSTRAINTS, dependencies, first_party, pip_wheel
+
+OUTPUT = ROOT / "build" / "images"
+PYTHON_SLIM = "docker.io/library/python:3.11-slim"
+
+
+def main() -> int:
+    """Return the exit status: 0, or 1 with a message for the user."""
+    parser = argparse.ArgumentParser(prog="python -m images", description="Build Hearth's container images.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (all): {', '.join(RECIPES)}")
+    parser.add_argument("--base", default=os.environ.get("BASE") or None, help="image to build on; has Python 3.11")
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in RECIPES]
+    if unknown:
+        parser.error(f"no image named {unknown[0]}; there are {', '.join(RECIPES)}")
+    try:
+        with locked():
+            build([RECIPES[name] for name in options.names or RECIPES], options.base)
+    except ImagesError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+def build(recipes: list[Recipe], base: str | None) -> None:
+    """Build each image and write its archive; raises ImagesError."""
+    began = time.monotonic()
+    builder, base = choose(base)
+    written = [(recipe, make(recipe, builder, base)) for recipe in recipes]
+    report(written)
+    say(f"{len(recipes)} images in {time.monotonic() - began:.1f} s, archives in {OUTPUT.relative_to(ROOT)}/")
+
+
+def choose(base: str | None) -> tuple[Builder, str]:
+    """Return what builds here and the base to build on."""
+    if shutil.which("buildah") is None and (engine := docker()) is not None:
+        return engine, base or PYTHON_SLIM
+    debian_packages("buildah")
+    builder = Buildah()
+    return builder, base or ensure_base(builder)
+
+
+def make(recipe: Recipe, builder: Builder, base: str) -> Written:
+    """Prepare the context of one image, build it, write its archive."""
+    context = ROOT / "build" / "images" / "context"
+    others, own = dependencies(recipe), [first_party(name) for name in recipe.distributions]
+    tools = context / "tools"
+    fill(tools, {"install.py": ROOT / "images" / "install.py", "pip.whl": pip_wheel()})
+    fill(context / "dependencies" / recipe.name, {path.name: path for path in others.iterdir()})
+    fill(context / "packages" / recipe.name, {path.name: path for path in own})
+    (context / "packages" / recipe.name / "requirements.txt").write_text(
+        "".join(f"{name}\n" for name in recipe.distributions)
+    )
+    shutil.copy(CONSTRAINTS, context / "constraints.txt")
+    arguments = {
+        "BASE": base,
+        "DEPENDENCIES": digest(others / "requirements.txt", ROOT / "images" / "install.py"),
+        "PACKAGES": digest(*own),
+        "VERSION": project(next(iter(recipe.distributions)))["version"],
+    }
+    say(f"building {recipe.reference}")
+    builder.build(recipe.reference, ROOT / "images" / recipe.name / "Containerfile", context, arguments)
+    return builder.save(recipe.reference, OUTPUT / f"{recipe.image}.tar")
+
+
+def fill(folder: Path, files: dict[str, Path]) -> None:
+    """Make `folder` hold exactly these files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name, path in files.items():
+        shutil.copy(path, folder / name)
+
+
+def report(written: list[tuple[Recipe, Written]]) -> None:
+    """Print what was written, with sizes in MB (10^6 bytes)."""
+    rows = [("IMAGE", "ID", "ARCHIVE", "UNPACKED")]
+    for recipe, result in written:
+        sizes = (f"{size / 1e6:.1f} MB" for size in (result.compressed, result.unpacked))
+        rows.append((recipe.reference, result.image.removeprefix("sha256:")[:12], *sizes))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
