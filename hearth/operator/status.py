@@ -95,8 +95,9 @@ def unreadable_status(manifest: Mapping[str, Any], error: HearthError, now: date
     its CRD, or the CRD is older than the operator."""
     metadata, old = manifest.get("metadata") or {}, manifest.get("status") or {}
     message = f"the object is not valid: {error}"
-    finding = _Finding("Ready", "False", Reason.INVALID_SERVICE, message)
-    resolved = _Finding("RuntimeResolved", "False", Reason.INVALID_SERVICE, message)
+    reason = _word(error) or Reason.INVALID_SERVICE
+    finding = _Finding("Ready", "False", reason, message)
+    resolved = _Finding("RuntimeResolved", "False", reason, message)
     before = {
         condition.get("type"): (condition.get("status"), condition.get("lastTransitionTime"))
         for condition in old.get("conditions") or ()
@@ -245,11 +246,13 @@ def _prewarmed(sight: _Sight) -> Iterator[_Finding]:
 
 
 def _reason(error: HearthError) -> str:
+    return _word(error) or (Reason.INVALID_SERVICE if isinstance(error, _REFUSALS) else Reason.APPLY_FAILED)
+
+
+def _word(error: HearthError) -> str:
     """The error's own word, if it has one that a condition can have."""
     word = getattr(error, "reason", "")
-    if isinstance(word, str) and len(word) <= 128 and _REASON.fullmatch(word):
-        return word
-    return Reason.INVALID_SERVICE if isinstance(error, _REFUSALS) else Reason.APPLY_FAILED
+    return word if isinstance(word, str) and len(word) <= 128 and _REASON.fullmatch(word) else ""
 
 
 def _timed(findings: Sequence[_Finding], observed: Observed) -> Iterator[dict[str, Any]]:
