@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -66,6 +66,7 @@ class Reconciler:
         sight: Sight,
         poster: Poster,
         metrics: Metrics,
+        clock: Callable[[], float],
     ) -> None:
         self._api = api
         self._cache = cache
@@ -74,6 +75,7 @@ class Reconciler:
         self._sight = sight
         self._poster = poster
         self._metrics = metrics
+        self._clock = clock
         self._applier = Applier(api, cache, metrics)
         self._namespaces: dict[str, NamespaceState] = {}
 
@@ -186,13 +188,12 @@ class Reconciler:
 
     async def _namespace(self, key: Key) -> None:
         namespace = key.namespace
-        loop = asyncio.get_running_loop()
         state = self._namespaces.setdefault(namespace, NamespaceState())
-        early = state.next_at - loop.time()
+        early = state.next_at - self._clock()
         if early > 0:
             self._queue.add(key, after=early, urgent=True)
             return
-        began = loop.time()
+        began = self._clock()
         entries = [entry for entry in self._cache.services_in(namespace) if not entry.deleting]
         for number, entry in enumerate(entries):
             self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
@@ -219,14 +220,15 @@ class Reconciler:
             return
         except OperatorError as exc:
             state.error = exc
-            raise
+            if exc.retriable:
+                raise
         finally:
             if str(before) != str(state.error):
                 changed |= admitted.keys()
             for name in sorted(changed):
                 self._queue.add(Key(namespace, name))
-            took = loop.time() - began
-            state.next_at = loop.time() + max(SHORTEST_PACE, SHARED_PACE * took if len(entries) > 20 else 0.0)
+            took = self._clock() - began
+            state.next_at = self._clock() + max(SHORTEST_PACE, SHARED_PACE * took if len(entries) > 20 else 0.0)
             if not entries and not self._cache.children_of(key):
                 self._namespaces.pop(namespace, None)
 

@@ -118,6 +118,7 @@ def _build(api: Api, options: Options, host: VendorHost) -> _Parts:
         Sight(api, cache, loop.time),
         Poster(api, options.identity),
         metrics,
+        loop.time,
     )
     return _Parts(api, cache, queue, reconciler, intake, Pruner(api, cache, intake, queue), metrics)
 
