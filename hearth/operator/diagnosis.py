@@ -129,9 +129,8 @@ def gateway_trouble(observed: Observed) -> Diagnosis | None:
     if gateway is None:
         return Diagnosis(Reason.GATEWAY_STARTING, "its gateway is being created", "waiting")
     pods = [pod for pod in observed.gateway_pods if not is_ending(pod)]
-    if any(is_ready(pod) for pod in pods):
-        return None
-    if not pods and int((gateway.get("status") or {}).get("readyReplicas") or 0):
+    # Either of them may be known later than the other; what comes second is looked at again only if it matters.
+    if any(is_ready(pod) for pod in pods) or int((gateway.get("status") or {}).get("availableReplicas") or 0):
         return None
     program = gateway_program(gateway)
     troubles = sorted((pod_trouble(pod, program, _of_gateway(observed)) for pod in pods if not is_over(pod)), key=rank)

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     PREWARMING = "Prewarming"
     GATEWAY_STARTING = "GatewayStarting"
     SCALER_STARTING = "ScalerStarting"
+    BEING_DELETED = "BeingDeleted"
     DELETING = "Deleting"
     NOT_PLANNED = "NotPlanned"
 
@@ -91,6 +92,7 @@ NORMAL = frozenset(
         Reason.PREWARMING,
         Reason.GATEWAY_STARTING,
         Reason.SCALER_STARTING,
+        Reason.BEING_DELETED,
         Reason.DELETING,
         Reason.NOT_PLANNED,
     }

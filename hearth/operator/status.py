@@ -23,6 +23,7 @@ from hearth.operator.diagnosis import (
     replica_troubles,
     wanted_replicas,
 )
+from hearth.operator.errors import BeingDeleted, Conflict, Unavailable
 from hearth.operator.lastwords import fit_to_show
 from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
@@ -45,6 +46,8 @@ LONGEST_MESSAGE = 1000
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 _PHASES: Mapping[str, Phase] = {"starting": "Loading", "waiting": "Pending", "broken": "Degraded"}
 _REFUSALS = (PlanningError, PluginError, VendorUnavailable)
+_PASSING = (Unavailable, Conflict)
+"""What the API server answers says nothing about the service; the next try mends it, or nothing can be written anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,10 @@ class _Sight:
     observed: Observed
     refusal: HearthError | None
     """The service cannot be planned or is refused."""
+    error: HearthError | None
+    """That, or why the plan cannot be applied."""
+    missing: Diagnosis | None
+    """Why there is no Deployment yet."""
     ready: int
     wanted: int
     troubles: tuple[Diagnosis, ...]
@@ -121,7 +128,7 @@ def waiting_notice(observed: Observed) -> str | None:
     sight = _look(observed)
     if sight.ready:
         return None
-    if observed.error is not None:
+    if sight.error is not None:
         return "the service cannot be run as it is configured; its owner finds the reason in its status"
     if sight.wanted:
         return sight.start.notice
@@ -129,10 +136,14 @@ def waiting_notice(observed: Observed) -> str | None:
 
 
 def _look(observed: Observed) -> _Sight:
-    refusal = observed.error if observed.plan is None or isinstance(observed.error, _REFUSALS) else None
+    error = observed.error
+    refusal = error if observed.plan is None or isinstance(error, _REFUSALS) else None
+    waits = isinstance(error, BeingDeleted)
     return _Sight(
         observed=observed,
         refusal=refusal,
+        error=error if refusal is not None or not (waits or isinstance(error, _PASSING)) else None,
+        missing=_missing(error if waits else None) if observed.deployment is None else None,
         ready=sum(1 for pod in observed.pods if is_ready(pod)),
         wanted=wanted_replicas(observed.deployment),
         troubles=replica_troubles(observed),
@@ -142,6 +153,12 @@ def _look(observed: Observed) -> _Sight:
     )
 
 
+def _missing(error: HearthError | None) -> Diagnosis:
+    if error is not None:
+        return Diagnosis(Reason.BEING_DELETED, f"{error}; its own is created when that is gone", "waiting")
+    return Diagnosis(Reason.CREATING, "its objects are being created", "waiting")
+
+
 # --- conditions -----------------------------------------------------------------------------------------------------------
 
 
@@ -149,9 +166,9 @@ def _ready(sight: _Sight) -> tuple[Phase, _Finding]:
     observed = sight.observed
     if observed.service.metadata.deletion_timestamp:
         return "Pending", _Finding("Ready", "False", Reason.DELETING, "it is being deleted with all that belongs to it")
-    if observed.error is not None:
-        return "Degraded", _Finding("Ready", "False", _reason(observed.error), _error_message(sight))
-    trouble = sight.gateway
+    if sight.error is not None:
+        return "Degraded", _Finding("Ready", "False", _reason(sight.error), _error_message(sight, sight.error))
+    trouble = sight.gateway or sight.missing
     if trouble is None and not sight.wanted:
         trouble = sight.waking
         if trouble is None:
@@ -170,8 +187,7 @@ def _asleep(sight: _Sight) -> str:
     return f"it sleeps and {holds}; {what}"
 
 
-def _error_message(sight: _Sight) -> str:
-    error = sight.observed.error
+def _error_message(sight: _Sight, error: HearthError) -> str:
     before = "; replicas of the time before this change still run" if sight.refusal and sight.ready else ""
     return f"{error}{before}"
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from hearth.api import HearthError, LLMService
 from hearth.api.crd import crds
+from hearth.operator.errors import BeingDeleted, Conflict, Unavailable
 from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
 from hearth.operator.status import service_status, unreadable_status, waiting_notice
@@ -226,6 +227,28 @@ def test_an_error_with_a_word_that_no_condition_may_have() -> None:
         assert seen(sight(error=error))[1]["Ready"]["reason"] == "InvalidService"
 
 
+@pytest.mark.parametrize("error", [Unavailable(0, "ApiUnavailable", "no answer"), Conflict(409, "Conflict", "changed")])
+def test_an_api_server_that_stumbles_says_nothing_about_the_service(error: HearthError) -> None:
+    for look in (sight(), sight(deployment=deployment(1), pods=[ready_pod()]), sight(deployment=deployment(1))):
+        assert service_status(replace(look, error=error)) == service_status(look)
+    _, found = seen(replace(sight(error=error), plan=None))
+    assert found["Ready"]["status"] == "False", "without a plan it is more than a stumble"
+
+
+def test_an_object_that_is_on_its_way_out_is_waited_for() -> None:
+    error = BeingDeleted("BeingDeleted", "Deployment 'tiny' in 'ai' is being deleted")
+    phase, found = seen(sight(error=error, deployment=None))
+    assert (phase, found["Ready"]["reason"]) == ("Pending", "BeingDeleted")
+    assert found["Ready"]["message"].startswith("Deployment 'tiny' in 'ai' is being deleted; its own is created when")
+    look = sight(deployment=deployment(1), pods=[ready_pod()])
+    assert seen(replace(look, error=error)) == seen(look), "an old Job that goes does not keep the model from answering"
+
+
+def test_without_its_deployment_it_is_being_created() -> None:
+    phase, found = seen(sight(deployment=None))
+    assert (phase, found["Ready"]["reason"]) == ("Pending", "Creating")
+
+
 def test_an_object_that_the_models_refuse() -> None:
     old = {"conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}]}
     manifest = {"metadata": {"name": "tiny", "generation": 2}, "spec": {"bad": 1}, "status": old}
@@ -317,7 +340,7 @@ def test_no_gateway_yet() -> None:
     phase, found = seen(sight(gateway=None, gateway_pods=()))
     assert (phase, found["Ready"]["reason"]) == ("Pending", "GatewayStarting")
     starting = with_container("gateway-1", state={"running": {"startedAt": "2026-11-24T00:59:00Z"}})
-    phase, found = seen(sight(gateway=gateway(readyReplicas=0), gateway_pods=[starting]))
+    phase, found = seen(sight(gateway=gateway(readyReplicas=0, availableReplicas=0), gateway_pods=[starting]))
     assert (phase, found["Ready"]["reason"]) == ("Pending", "GatewayStarting")
 
 
@@ -326,12 +349,22 @@ def test_a_gateway_that_is_down_is_worse_than_a_replica_that_answers() -> None:
         "gateway-1", state={"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "gw:1"'}}
     )
     observed = sight(
-        gateway=gateway(readyReplicas=0), gateway_pods=[broken], deployment=deployment(1), pods=[ready_pod()]
+        gateway=gateway(readyReplicas=0, availableReplicas=0),
+        gateway_pods=[broken],
+        deployment=deployment(1),
+        pods=[ready_pod()],
     )
     phase, found = seen(observed)
     assert (phase, found["Ready"]["status"], found["Ready"]["reason"]) == ("Degraded", "False", "GatewayUnavailable")
     assert "the image engine:1 of the gateway cannot be pulled" in found["Ready"]["message"]
     assert found["Scaled"]["status"] == "True"
+
+
+def test_a_gateway_is_there_when_either_its_pod_or_its_deployment_says_so() -> None:
+    """Watches of two kinds have no order."""
+    stale = with_container("gateway-1", state={"running": {"startedAt": "2026-11-24T00:59:00Z"}})
+    assert seen(sight(gateway_pods=[stale]))[0] == "ScaledToZero"
+    assert seen(sight(gateway=gateway(availableReplicas=0, readyReplicas=0)))[0] == "ScaledToZero"
 
 
 def test_one_gateway_of_two_is_enough() -> None:
@@ -430,7 +463,7 @@ def sights(draw: st.DrawFn) -> Observed:
             )
         ),
         keda=draw(st.booleans()),
-        gateway=draw(st.sampled_from([None, gateway(), gateway(readyReplicas=0)])),
+        gateway=draw(st.sampled_from([None, gateway(), gateway(readyReplicas=0, availableReplicas=0)])),
         gateway_pods=draw(st.lists(st.sampled_from(PODS), max_size=2)),
         nodes=draw(st.sampled_from([None, [], [node()], [node(devices=None), node(devices=1, unschedulable=True)]])),
     )
