@@ -147,7 +147,7 @@ async def _lead(
     code = 0
     try:
         await asyncio.wait({watching, stopped, *working}, return_when=asyncio.FIRST_COMPLETED)
-        if not stopped.done():
+        if not stop.is_set():
             code = 1
             _report([watching, *working])
         else:
