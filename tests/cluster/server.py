@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import manifests
-from .kube import ApiError, Kube, Object, condition
+from .kube import ApiError, Kube, Object, condition, path
 
 Result = TypeVar("Result")
 
-CRDS = ("inferenceruntimes.serving.hearth.dev", "llmservices.serving.hearth.dev")
-_CAUSE = re.compile(r"^Invalid value: (?:\"(?:[^\"\\]|\\.)*\"|\S+?): ", re.DOTALL)
+_KEY = re.compile(r"\.\[([^\]]*)\]")
+"""A key of a mapping, as the server writes it where a rule names it: `limits.[cpu]`."""
+
+_VALUE = re.compile(r"^Invalid value: (?:\"(?:[^\"\\]|\\.)*\"|\S+?): ", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ class Server:
             )
 
     def create(self, document: Object) -> Object:
-        """The object as it would be stored. Raises ApiError."""
-        return self.run(self.kube.create(document, dryRun="All", fieldValidation="Strict"))
+        """The object as it would be stored in the namespace. Raises ApiError."""
+        where = path(document["kind"], self.namespace)
+        stored: Object = self.run(self.kube.request("POST", where, document, dryRun="All", fieldValidation="Strict"))
+        return stored
 
     def apply(self, document: Object) -> Object:
         """The same by server-side apply."""
@@ -102,7 +106,10 @@ class Server:
 
 def _refusals(error: ApiError) -> list[Refusal]:
     causes = (error.document.get("details") or {}).get("causes") or []
-    found = [Refusal(each.get("field", ""), _CAUSE.sub("", each["message"]), each.get("reason", "")) for each in causes]
+    found = [
+        Refusal(_KEY.sub(r".\1", each.get("field", "")), _VALUE.sub("", each["message"]), each.get("reason", ""))
+        for each in causes
+    ]
     return found or [Refusal("", error.message, error.document.get("reason", ""))]
 
 
