@@ -51,6 +51,8 @@ class Server:
             kube = _within(loop, _opened(kubeconfig))
             server = cls(kube, loop, namespace)
             try:
+                server.run(kube.delete("Namespace", namespace))  # of an earlier run
+                server.run(kube.until_gone("Namespace", namespace))
                 server.run(kube.apply(manifests.namespace(namespace)))
                 yield server
             finally:
@@ -118,4 +120,4 @@ async def _opened(kubeconfig: Path) -> Kube:
 
 
 def _within(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:
-    return asyncio.run_coroutine_threadsafe(work, loop).result(60)
+    return asyncio.run_coroutine_threadsafe(work, loop).result(90)
