@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,14 +19,22 @@ from hearth.operator.cluster import Api
 from hearth.operator.errors import NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.events import status_events
 from hearth.operator.fingerprint import digest
-from hearth.operator.kinds import DEPLOYMENT, SCALED_OBJECT, SERVICES, kind_of
+from hearth.operator.kinds import CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICES, kind_of
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
 from hearth.operator.queue import WorkQueue
 from hearth.operator.services import Planner, ServiceEntry
 from hearth.operator.sight import Sight
 from hearth.operator.status import service_status, unreadable_status, waiting_notice
-from hearth.planning import PlanningError, gateway_name, identity, plan_namespace, with_notice
+from hearth.planning import (
+    SHARED_GATEWAY,
+    PlanningError,
+    gateway_entries,
+    gateway_name,
+    identity,
+    plan_namespace,
+    with_notice,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -202,19 +210,21 @@ class Reconciler:
         admitted = {entry.service.metadata.name: entry.token for entry in entries}
         plans = [entry.plan for entry in entries if entry.plan is not None]
         notices = {entry.service.metadata.name: entry.notice for entry in entries if entry.notice}
-        shared = plan_namespace(namespace, plans, self._planner.options, notices=notices)
+        kept = await self._kept(namespace, entries)
+        shared = plan_namespace(namespace, plans, self._planner.options, notices=notices, kept=kept)
         changed = {name for name, token in admitted.items() if state.admitted.get(name) != token}
         changed |= {
             name
             for name in {*shared.refused, *state.refused} & admitted.keys()
             if str(shared.refused.get(name)) != str(state.refused.get(name))
         }
+        changed |= {name for name in admitted if shared.warnings.get(name) != state.warnings.get(name)}
         state.admitted, state.refused, state.warnings = admitted, shared.refused, shared.warnings
         before, state.error = state.error, None
         try:
             for item in shared.objects:
                 await self._applier.apply(item, digest(item), owner=None)
-            if not (entries and not plans):  # services that cannot be planned now may have a gateway from before
+            if shared.objects or len(plans) == len(entries):  # who cannot be planned now may have a gateway from before
                 await self._prune(key, {identity(item) for item in shared.objects})
         except NamespaceGoing:
             return
@@ -231,6 +241,21 @@ class Reconciler:
             state.next_at = self._clock() + max(SHORTEST_PACE, SHARED_PACE * took if len(entries) > 20 else 0.0)
             if not entries and not self._cache.children_of(key):
                 self._namespaces.pop(namespace, None)
+
+    async def _kept(self, namespace: str, entries: Sequence[ServiceEntry]) -> tuple[Mapping[str, Any], ...]:
+        """What the shared gateway knows of services that cannot be planned, and could be by an operator before this.
+
+        Their replicas still run. Without this, an operator that starts without a vendor's plugin would cut off every
+        service of that vendor.
+        """
+        unplanned = {entry.service.metadata.name for entry in entries if entry.plan is None}
+        if not unplanned:
+            return ()
+        try:
+            config = await self._api.get(CONFIG_MAP, namespace, SHARED_GATEWAY)
+        except NotFound:
+            return ()
+        return tuple(entry for entry in gateway_entries(config) if entry["name"] in unplanned)
 
     async def _prune(self, key: Key, wanted: set[tuple[str, str]]) -> None:
         for child_id in self._cache.children_of(key):

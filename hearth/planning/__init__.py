@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hearth.planning.errors import PlanningError
 from hearth.planning.explanation import as_document, cold_request, startup_seconds
-from hearth.planning.gateway_config import DOCUMENT, NOTICES
+from hearth.planning.gateway_config import DOCUMENT, NOTICES, gateway_entries
 from hearth.planning.inventory import LocalInventory, local_devices, local_inventory_sources
 from hearth.planning.labels import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, RUNTIME_LABEL, SERVICE_LABEL
 from hearth.planning.launch import HttpProbe, Launch, local_launch
@@ -63,6 +63,7 @@ __all__ = [
     "claim_name",
     "cold_request",
     "endpoint_url",
+    "gateway_entries",
     "gateway_name",
     "gateway_service_name",
     "identity",

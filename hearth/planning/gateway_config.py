@@ -61,3 +61,13 @@ def _notice_lines(names: Iterable[str], notices: Mapping[str, str], room: int) -
 def written(entry: Mapping[str, Any]) -> str:
     """Return an entry as it stands in the document."""
     return json.dumps(entry, ensure_ascii=True, allow_nan=False)
+
+
+def gateway_entries(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return the entries of a gateway's ConfigMap; none when it is not one that this version reads."""
+    try:
+        document = json.loads((config.get("data") or {}).get(DOCUMENT, "{}"))
+        found = document.get("services") or ()
+        return tuple(entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("name"), str))
+    except (ValueError, AttributeError, TypeError):
+        return ()

@@ -39,11 +39,13 @@ def plan_namespace(
     options: PlanOptions = DEFAULT_OPTIONS,
     *,
     notices: Mapping[str, str] = _NONE,
+    kept: Sequence[Mapping[str, Any]] = (),
 ) -> NamespacePlan:
     """Plan what the services of a namespace share. Pure; the order of the plans does not matter.
 
     `notices` are sentences for clients who wait for a service, by its name; those of services with a gateway of their
-    own have no effect here, see `with_notice`.
+    own have no effect here, see `with_notice`. `kept` are entries that the gateway has now, of services that cannot be
+    planned at the moment (`gateway_entries`): what runs of them goes on, and so does the way there.
 
     Where two services want the same, the older one gets it (`metadata.creationTimestamp`, then the name), so that a new
     service takes nothing from one that runs.
@@ -55,14 +57,17 @@ def plan_namespace(
         for plan in ordered
         if plan.service.spec.endpoint.gateway == "shared" and plan.service.metadata.name not in refused
     ]
-    entries: dict[str, Mapping[str, Any]] = {}
+    planned = {plan.service.metadata.name for plan in plans}
+    entries = {entry["name"]: entry for entry in kept if entry["name"] not in planned}
     warnings: dict[str, tuple[str, ...]] = {}
-    owners = {plan.service.metadata.name: plan.service.metadata.name for plan in shared}
-    size = 0
+    owners = {name: name for name in (*entries, *(plan.service.metadata.name for plan in shared))}
+    for name, entry in entries.items():
+        entries[name] = _only(entry, [at for at in entry.get("aliases", ()) if owners.setdefault(at, name) == name])
+    size = sum(_room(entry) for entry in entries.values())
     for plan in shared:
         name = plan.service.metadata.name
         entry, lost = _without_taken_aliases(plan, owners)
-        more = len(written(entry)) + len("  ,\n")
+        more = _room(entry)
         if size + more > LARGEST_DOCUMENT:
             refused[name] = _too_many(namespace)
             continue
@@ -86,6 +91,10 @@ def plan_namespace(
         else ()
     )
     return NamespacePlan(namespace, objects, refused, warnings)
+
+
+def _room(entry: Mapping[str, Any]) -> int:
+    return len(written(entry)) + len("  ,\n")
 
 
 def _seniority(plan: Plan) -> tuple[str, str]:
@@ -127,8 +136,12 @@ def _without_taken_aliases(plan: Plan, owners: dict[str, str]) -> tuple[Mapping[
             lost.append(f"spec.endpoint.aliases: {alias!r} has no effect: it leads to LLMService {owner!r}")
     if not lost:
         return plan.gateway, ()
-    entry = {key: value for key, value in plan.gateway.items() if key != "aliases"}
-    return (entry | {"aliases": free} if free else entry), tuple(lost)
+    return _only(plan.gateway, free), tuple(lost)
+
+
+def _only(entry: Mapping[str, Any], aliases: Sequence[str]) -> Mapping[str, Any]:
+    rest = {key: value for key, value in entry.items() if key != "aliases"}
+    return rest | {"aliases": list(aliases)} if aliases else rest
 
 
 def _too_many(namespace: str) -> PlanningError:

@@ -16,6 +16,7 @@ from hearth.operator.kinds import (
     DEPLOYMENT,
     JOB,
     POD,
+    RUNTIMES,
     SCALED_OBJECT,
     SERVICE,
     SERVICES,
@@ -241,6 +242,51 @@ async def test_an_edit_that_cannot_be_planned_leaves_what_runs(api: FakeApi, ben
     assert bench.condition("RuntimeResolved")["reason"] == "RuntimeNotFound"
     assert api.has(DEPLOYMENT, "ns", "m")
     assert "m" in services_document(api)
+
+
+async def test_an_operator_that_cannot_plan_any_more_does_not_cut_off_what_runs(api: FakeApi, bench: Bench) -> None:
+    """A vendor's plugin is missing from a new image, a runtime was deleted: known only to the operator before."""
+    bench.runtime("other")
+    bench.service(runtime={"name": "engine"})
+    bench.service("n", runtime={"name": "other"})
+    await bench.settle()
+    bench.stop()
+    api.remove(RUNTIMES, None, "engine")
+    after = Bench(api, HOST)
+    await after.start()
+    assert after.condition("RuntimeResolved")["reason"] == "RuntimeNotFound"
+    assert {"m", "n"} <= set(services_document(api))
+    after.service("n", runtime={"name": "nowhere"})
+    await after.settle()
+    assert {"m", "n"} <= set(services_document(api))
+    assert api.has(DEPLOYMENT, "ns", "hearth-gateway")
+    api.remove(SERVICES, "ns", "m")
+    await after.settle()
+    assert "m" not in services_document(api)
+
+
+async def test_a_gateway_is_not_taken_from_a_service_that_cannot_be_planned(api: FakeApi, bench: Bench) -> None:
+    bench.service(runtime={"name": "engine"})
+    bench.runtime("other")
+    await bench.settle()
+    bench.service("alone", runtime={"name": "other"}, endpoint={"gateway": "dedicated"})
+    await bench.settle()
+    bench.stop()
+    api.remove(RUNTIMES, None, "engine")
+    after = Bench(api, HOST)
+    await after.start()
+    assert api.has(DEPLOYMENT, "ns", "hearth-gateway")
+    assert "m" in services_document(api)
+
+
+async def test_an_alias_that_becomes_free_is_told(api: FakeApi, bench: Bench) -> None:
+    for name in ("m", "n"):
+        bench.service(name, endpoint={"aliases": ["both"]})
+        await bench.settle()
+    assert "'both' has no effect" in bench.condition("RuntimeResolved", "n")["message"]
+    api.remove(SERVICES, "ns", "m")
+    await bench.settle()
+    assert "both" not in bench.condition("RuntimeResolved", "n")["message"]
 
 
 async def test_without_keda_everything_else_works_and_it_is_noticed_when_it_comes(api: FakeApi) -> None:
