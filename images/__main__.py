@@ -12,10 +12,10 @@ from pathlib import Path
 from images.archive import Written
 from images.base import debian_packages, ensure_base
 from images.builder import Buildah, Builder, docker
-from images.cache import digest, locked, say
+from images.cache import EPOCH, digest, locked, say
 from images.errors import ImagesError
 from images.recipe import RECIPES, ROOT, Recipe, project
-from images.wheels import CONSTRAINTS, dependencies, first_party, pip_wheel
+from images.wheels import CONSTRAINTS, dependencies, first_party, installer
 
 OUTPUT = ROOT / "build" / "images"
 PYTHON_SLIM = "docker.io/library/python:3.11-slim"
@@ -44,6 +44,8 @@ def build(recipes: list[Recipe], base: str | None) -> None:
     began = time.monotonic()
     builder, base = choose(base)
     written = [(recipe, make(recipe, builder, base)) for recipe in recipes]
+    if isinstance(builder, Buildah):
+        builder.tidy()
     report(written)
     say(f"{len(recipes)} images in {time.monotonic() - began:.1f} s, archives in {OUTPUT.relative_to(ROOT)}/")
 
@@ -62,7 +64,7 @@ def make(recipe: Recipe, builder: Builder, base: str) -> Written:
     context = ROOT / "build" / "images" / "context"
     others, own = dependencies(recipe), [first_party(name) for name in recipe.distributions]
     tools = context / "tools"
-    fill(tools, {"install.py": ROOT / "images" / "install.py", "pip.whl": pip_wheel()})
+    fill(tools, {"install.py": ROOT / "images" / "install.py", "uv": installer()})
     fill(context / "dependencies" / recipe.name, {path.name: path for path in others.iterdir()})
     fill(context / "packages" / recipe.name, {path.name: path for path in own})
     (context / "packages" / recipe.name / "requirements.txt").write_text(
@@ -81,19 +83,20 @@ def make(recipe: Recipe, builder: Builder, base: str) -> Written:
 
 
 def fill(folder: Path, files: dict[str, Path]) -> None:
-    """Make `folder` hold exactly these files."""
+    """Make `folder` hold exactly these files, with times that never change: uv writes them down where it installs."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, path in files.items():
         shutil.copy(path, folder / name)
+        os.utime(folder / name, (EPOCH, EPOCH))
 
 
 def report(written: list[tuple[Recipe, Written]]) -> None:
     """Print what was written, with sizes in MB (10^6 bytes)."""
     rows = [("IMAGE", "ID", "ARCHIVE", "UNPACKED")]
     for recipe, result in written:
-        sizes = (f"{size / 1e6:.1f} MB" for size in (result.compressed, result.unpacked))
-        rows.append((recipe.reference, result.image.removeprefix("sha256:")[:12], *sizes))
+        image = result.image.removeprefix("sha256:")[:12]
+        rows.append((recipe.reference, image, f"{result.compressed / 1e6:.1f} MB", f"{result.unpacked / 1e6:.1f} MB"))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() + "\n")

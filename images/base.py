@@ -14,8 +14,9 @@ from images.errors import ImagesError
 
 NAME = "localhost/hearth-base:bookworm"
 MIRROR = "http://deb.debian.org"
-PACKAGES = ("python3-minimal", "libpython3.11-stdlib", "libstdc++6", "ca-certificates")
-"""libstdc++6 is for grpcio."""
+PACKAGES = ("python3-minimal", "libpython3.11-stdlib", "libstdc++6", "ca-certificates", "usr-is-merged")
+"""libstdc++6 is for grpcio; the last is instead of usrmerge, which brings all of Perl (46 MB)."""
+MERGED = "/usr/share/mmdebstrap/hooks/merged-usr"
 UNUSED = ("doc", "info", "locale", "man")
 """Folders of /usr/share that no program reads."""
 LABEL = "dev.hearth.base"
@@ -68,6 +69,7 @@ def _bootstrap(archive: Path) -> None:
             "mmdebstrap",
             "--quiet",
             "--variant=essential",
+            f"--hook-dir={MERGED}",
             f"--include={','.join(PACKAGES)}",
             *unused,
             "bookworm",

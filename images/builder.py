@@ -38,11 +38,25 @@ class Buildah:
         # Layers as overlays where the kernel lets us: vfs copies the whole image for each.
         self._driver = "overlay" if os.geteuid() == 0 else "vfs"
         self._storage = cache() / "storage"
+        runtime = Path("/run") if os.geteuid() == 0 else Path(os.environ.get("XDG_RUNTIME_DIR", cache()))
+        self._running = runtime / "hearth-images"
 
     def run(self, *arguments: str | Path) -> str:
         """Return what buildah prints."""
-        options = ["--storage-driver", self._driver, "--root", self._storage, "--runroot", cache() / "runroot"]
+        options: list[str | Path] = [
+            "--storage-driver",
+            self._driver,
+            "--root",
+            self._storage,
+            "--runroot",
+            self._running,
+        ]
         return run(["buildah", *options, *arguments], env={"BUILDAH_ISOLATION": "chroot"})
+
+    def tidy(self) -> None:
+        """Remove what an interrupted build left, and the layers that no image needs any more."""
+        self.run("rm", "--all")
+        self.run("rmi", "--prune", "--force")
 
     def label(self, reference: str, label: str) -> str | None:
         """Return a label of an image, or None where there is no such image or label."""

@@ -12,23 +12,16 @@ import sysconfig
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-PIP = Path(__file__).with_name("pip.whl") / "pip"
-OPTIONS = (
-    "--no-index",
-    "--no-deps",
-    "--no-compile",
-    "--no-cache-dir",
-    "--root-user-action=ignore",
-    "--ignore-installed",
-)
-"""The last: the pip that runs would count as installed."""
+UV = Path(__file__).with_name("uv")
+"""In place of pip, which not every image has, and which takes 30 times as long."""
+OPTIONS = ("--quiet", "--offline", "--no-cache", "--no-index", "--no-deps")
 
 
 def main() -> None:
-    """Install, then compile; raises CalledProcessError when pip refuses."""
+    """Install, then compile; raises CalledProcessError when a wheel is missing or does not fit."""
     wheels = Path(sys.argv[1])
-    pip = (sys.executable, PIP, "install", "--quiet", "--disable-pip-version-check", *OPTIONS)
-    subprocess.run([*pip, "--find-links", wheels, "--requirement", wheels / "requirements.txt"], check=True)
+    files = ("--find-links", wheels, "--requirement", wheels / "requirements.txt")
+    subprocess.run([UV, "pip", "install", *OPTIONS, "--python", sys.executable, *files], check=True)
     site = Path(sysconfig.get_path("purelib"))
     new = [path for path in sorted(site.rglob("*.py")) if not Path(importlib.util.cache_from_source(path)).exists()]
     with ProcessPoolExecutor() as pool:

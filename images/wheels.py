@@ -7,8 +7,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
-from images.cache import cache, digest, made, run, say, tool
+from images.cache import TOOLS, cache, digest, made, run, say, tool
 from images.errors import ImagesError
 from images.recipe import DISTRIBUTIONS, ROOT, Recipe, document
 
@@ -35,7 +36,7 @@ def first_party(distribution: str) -> Path:
 def dependencies(recipe: Recipe) -> Path:
     """Return the folder with everything that others wrote: wheels, and requirements.txt with the exact versions."""
     pinned = _resolve(recipe)
-    folder = cache() / "dependencies" / f"{recipe.name}-{digest(pinned, PYTHON, platform.machine())}"
+    folder = cache() / "dependencies" / f"{recipe.name}-{digest(pinned, PYTHON, machine())}"
     with made(folder) as target:
         if target is not None:
             say(f"downloading the dependencies of {recipe.image}")
@@ -50,12 +51,12 @@ def _resolve(recipe: Recipe) -> Path:
     uv reads environment markers as the image's Python, whatever this one is; pip does not.
     """
     wanted = "".join(f"{line}\n" for line in recipe.requirements())
-    folder = cache() / "resolved" / f"{recipe.name}-{digest(wanted, CONSTRAINTS, PYTHON, platform.machine())}"
+    folder = cache() / "resolved" / f"{recipe.name}-{digest(wanted, CONSTRAINTS, PYTHON, machine())}"
     with made(folder) as target:
         if target is not None:
             (target / "requirements.in").write_text(wanted)
             options = ("--quiet", "--no-header", "--no-annotate", "--only-binary=:all:", "--constraint", CONSTRAINTS)
-            image = (f"--python-version={PYTHON}", f"--python-platform={platform.machine()}-manylinux_2_28")
+            image = (f"--python-version={PYTHON}", f"--python-platform={machine()}-manylinux_2_28")
             files = ("--output-file", "requirements.txt", "requirements.in")
             run([tool("uv"), "pip", "compile", *options, *image, *files], cwd=target)
             free = [line for line in (target / "requirements.txt").read_text().split() if line.lower() not in _pins()]
@@ -66,24 +67,33 @@ def _resolve(recipe: Recipe) -> Path:
     return folder / "requirements.txt"
 
 
-def pip_wheel() -> Path:
-    """Return the wheel of the pip that installs into an image; it runs without being installed."""
-    (pin,) = (line for line in _pins() if line.startswith("pip=="))
-    folder = cache() / "dependencies" / pin
+def installer() -> Path:
+    """Return uv as the image can run it; a folder of its own is mounted while an image is built."""
+    (pin,) = (requirement for requirement in TOOLS if requirement.startswith("uv=="))
+    folder = cache() / "dependencies" / f"{pin}-{machine()}"
     with made(folder) as target:
         if target is not None:
-            run([tool("pip"), "download", "--quiet", "--no-deps", "--dest", target, pin])
-    return next(folder.glob("pip-*.whl"))
+            _download(pin, target)
+            with ZipFile(next(target.glob("uv-*.whl"))) as wheel:
+                (name,) = (name for name in wheel.namelist() if name.endswith("/scripts/uv"))
+                (target / "uv").write_bytes(wheel.read(name))
+            (target / "uv").chmod(0o755)
+    return folder / "uv"
 
 
-def _download(pinned: Path, target: Path) -> None:
+def machine() -> str:
+    """Return this machine's architecture as Linux names it."""
+    return {"arm64": "aarch64", "AMD64": "x86_64"}.get(name := platform.machine(), name)
+
+
+def _download(what: str | Path, target: Path) -> None:
     image = (
         f"--python-version={PYTHON}",
         "--implementation=cp",
-        *(f"--platform={libc}_{platform.machine()}" for libc in _LIBC),
+        *(f"--platform={libc}_{machine()}" for libc in _LIBC),
     )
-    options = ("--quiet", "--no-deps", "--only-binary=:all:", "--dest", target, "--requirement", pinned)
-    run([tool("pip"), "download", *image, *options])
+    options = ("--quiet", "--no-deps", "--only-binary=:all:", "--dest", target)
+    run([tool("pip"), "download", *image, *options, *(("--requirement", what) if isinstance(what, Path) else (what,))])
 
 
 def _pins() -> set[str]:
