@@ -171,9 +171,13 @@ class Client:
             return bytes(body)
 
     async def lines(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
-        """A GET that streams lines. Ends when the server ends it; raises as ``page`` does, TimeoutError after silence."""
+        """A GET that streams lines; an empty one says that it was accepted. Ends when the server ends it.
+
+        Raises as ``page`` does, TimeoutError after silence.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE)
         async with self._get(path, query, timeout) as response:
+            yield b""
             rest = b""
             async for piece in response.content.iter_any():
                 *whole, rest = (rest + piece).split(b"\n")
@@ -351,7 +355,6 @@ class Reflector(Generic[T]):
             query["continue"] = page.metadata.more
         self._sink.listed(objects)
         self.state.synced = True
-        self._well()
         return page.metadata.resource_version
 
     async def _watch(self, version: str) -> None:
@@ -364,7 +367,9 @@ class Reflector(Generic[T]):
         }
         async with contextlib.aclosing(self._client.lines(self._path, query)) as lines:
             async for line in lines:
-                self._event(line)
+                if line:
+                    self._event(line)
+                self._well()
 
     def _event(self, line: bytes) -> None:
         event = _EVENT.decode(line)
@@ -378,7 +383,6 @@ class Reflector(Generic[T]):
             elif found is not None:
                 self._sink.changed(found)
         self._version = _OBJECT.decode(event.object).metadata.resource_version or self._version
-        self._well()
 
     def _decode(self, raw: msgspec.Raw) -> T | None:
         """One object; one that cannot be understood is left out, and must not hide the others."""
