@@ -71,8 +71,12 @@ class Operator:
 
     @classmethod
     @asynccontextmanager
-    async def found(cls, kube: Kube) -> AsyncIterator[Operator]:
-        """The replica that leads. Raises BenchmarkError when none does."""
+    async def found(cls, kube: Kube, url: str | None = None) -> AsyncIterator[Operator]:
+        """The one whose metrics are at `url`, or the replica that leads. Raises BenchmarkError when none does."""
+        if url is not None:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
+                yield cls(session, url)
+            return
         deployment = await kube.find("Deployment", OPERATOR, SYSTEM)
         if deployment is None:
             raise BenchmarkError(f"there is no Deployment {SYSTEM}/{OPERATOR}; install the chart first")

@@ -82,7 +82,7 @@ async def scale(options: argparse.Namespace) -> dict[str, Any]:
     services = [(names[number % len(names)], f"model-{number:04}") for number in range(options.services)]
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(opened())
-        operator = await stack.enter_async_context(Operator.found(kube))
+        operator = await stack.enter_async_context(Operator.found(kube, options.operator))
         report.note(f"scale: {options.namespaces} namespaces")
         await stack.enter_async_context(namespaces(kube, names, manifests.runtime(RUNTIME)))
         empty = await operator.resident()
@@ -212,6 +212,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--services", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--namespaces", type=int, default=10, help="over how many namespaces (default 10)")
     parser.add_argument("--edits", type=int, default=100, help="how many (default 100)")
+    parser.add_argument("--operator", metavar="URL", help="of its metrics, when it does not run in the cluster")
     parser.add_argument("--settle", type=float, default=30, help="seconds before the idle CPU is measured (default 30)")
     parser.add_argument("--idle", type=float, default=60, help="seconds over which it is measured (default 60)")
     return parser
