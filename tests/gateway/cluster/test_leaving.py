@@ -1,0 +1,122 @@
+"""A replica that is told to go: it answers what it holds, and others know of it until then."""
+
+import asyncio
+from typing import Any
+
+import grpc
+
+from ..support import LAST, answer, body, get, post, until
+from .api import FakeApi, pod
+from .replica import Replica, replica
+from .test_peers import listed, two
+
+
+def leave(found: Replica, grace: float = 30.0) -> asyncio.Task[None]:
+    return asyncio.create_task(found.cluster.leave(grace, asyncio.Event()))
+
+
+async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, listen: Any) -> None:
+    backend = await listen(answer())
+    async with two(api) as (a, b):
+        asked = [asyncio.create_task(a.edge.ask(post())) for _ in range(50)]
+        await a.edge.held(50)
+        await listed(api, a, ready=False, serving=False, terminating=True)
+        leaving = leave(a)
+        await until(lambda: a.gateway.draining)
+        refused = await a.edge.ask(get("/readyz"))
+        assert (refused.status, refused.body) == (503, b"draining\n")
+        assert refused.headers["connection"] == "close"
+        await until(lambda: b.gateway.pending("m") == 50)
+        async with replica(api, "c") as c:  # the next one of the rollout finds it too
+            await c.ready()
+            assert c.gateway.pending("m") == 50
+        late = asyncio.create_task(a.edge.ask(post()))  # a client that was led here a moment ago
+        await until(lambda: b.gateway.pending("m") == 51)
+        assert not leaving.done()
+        await api.slice("m-backend", pod(ready=False), port=backend.port)
+        answers = await asyncio.gather(*asked, late)
+        assert {each.status for each in answers} == {200}
+        assert all(each.headers["connection"] == "close" for each in answers)
+        await leaving
+        await a.cluster.stop()
+        await until(lambda: b.gateway.pending("m") == 0, "it said goodbye")
+
+
+async def test_keda_is_sent_elsewhere_while_unary_calls_go_on(api: FakeApi) -> None:
+    async with two(api) as (a, b):
+        held = asyncio.create_task(a.edge.ask(post(content=body(stream=True))))
+        await a.edge.held()
+        keda = a.keda()
+        stream = keda.stream("m")
+        assert await stream.next() is True
+        polls: list[bool] = []
+        codes: list[grpc.StatusCode] = []
+
+        async def poll() -> None:
+            while True:
+                try:
+                    polls.append(await keda.is_active("m"))
+                except grpc.aio.AioRpcError as error:  # on its way when the server stopped; KEDA, too, asks once more
+                    codes.append(error.code())
+                    polls.append(await keda.is_active("m"))
+                await asyncio.sleep(0.002)
+
+        polling = asyncio.create_task(poll())
+        await until(lambda: len(polls) > 10)
+        leaving = leave(a)
+        assert await stream.next() is None
+        assert await stream.call.code() is grpc.StatusCode.OK
+        count = len(polls)
+        await until(lambda: len(polls) > count + 50)
+        assert not polling.done()
+        assert all(polls)
+        assert len(codes) <= 1, codes
+        # The connection that it had is closed; who comes by address is served.
+        assert await a.keda().is_active("m")
+        again = a.keda().stream("m")
+        assert await again.next() is True
+        assert b.cluster.listener.connected
+        assert b.gateway.pending("m") == 1
+        polling.cancel()
+        a.edge.wires[0].abort()
+        await leaving
+        held.cancel()
+
+
+async def test_an_idle_replica_goes_at_once(api: FakeApi) -> None:
+    async with replica(api) as found:
+        await found.ready()
+        idle = await found.edge.connect()
+        idle.send(get("/healthz"))
+        await idle.answer()
+        stream = found.keda().stream("m")
+        assert await stream.next() is False
+        await asyncio.wait_for(leave(found, 900), 3)
+        assert await stream.next() is None
+        assert await idle.ended()
+
+
+async def test_the_grace_ends_the_wait(api: FakeApi) -> None:
+    async with replica(api) as found:
+        await found.ready()
+        asked = asyncio.create_task(found.edge.ask(post(content=body(stream=True))))
+        await found.edge.held()
+        await asyncio.wait_for(leave(found, 0.1), 3)
+        await found.gateway.stop(0)
+        refused = await asked
+        assert refused.failed
+        assert not refused.body.endswith(LAST) or b"error" in refused.body
+
+
+async def test_a_second_signal_ends_the_wait(api: FakeApi) -> None:
+    async with replica(api) as found:
+        await found.ready()
+        asked = asyncio.create_task(found.edge.ask(post()))
+        await found.edge.held()
+        cut = asyncio.Event()
+        leaving = asyncio.create_task(found.cluster.leave(900, cut))
+        await until(lambda: found.gateway.draining)
+        cut.set()
+        await asyncio.wait_for(leaving, 3)
+        await found.gateway.stop(0)
+        assert (await asked).reason == "stopping"

@@ -1,0 +1,151 @@
+"""Several replicas of one gateway: each answers with the total of all."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from hearth_gateway import cluster, peers, reports
+
+from ..support import answer, get, post, until
+from .api import FakeApi, pod
+from .replica import Replica, replica
+from .test_scaler import agreed
+
+
+async def listed(api: FakeApi, *replicas: Replica, **conditions: bool) -> None:
+    """The EndpointSlices of the gateway's Service name these replicas. Each has a port of its own, so a slice of its own."""
+    for each in replicas:
+        await api.slice(
+            "hearth-gateway",
+            pod(name=each.name, **conditions),
+            port=each.scaler_port,
+            name=f"hearth-gateway-{each.name}",
+            port_name="scaler",
+        )
+
+
+@contextlib.asynccontextmanager
+async def two(api: FakeApi) -> AsyncIterator[tuple[Replica, Replica]]:
+    async with replica(api, "a") as a, replica(api, "b") as b:
+        await listed(api, a, b)
+        for each in (a, b):
+            await each.ready()
+            await until(lambda: each.cluster.listener.all_heard() and each.cluster.listener.peers == 1)  # noqa: B023
+        yield a, b
+
+
+async def test_any_replica_answers_with_the_total(api: FakeApi, listen: Any) -> None:
+    backend = await listen(answer())
+    async with two(api) as (a, b):
+        keda = b.keda()
+        stream = keda.stream("m")
+        assert await stream.next() is False
+        asked = [asyncio.create_task(a.edge.ask(post())) for _ in range(3)]
+        assert await stream.next() is True  # the stream is at the other replica
+        asked += [asyncio.create_task(b.edge.ask(post())) for _ in range(2)]
+        for each in (a, b):
+            await until(lambda: each.gateway.pending("m") == 5)  # noqa: B023
+            assert await agreed(each, each.keda()) == 5
+        assert b.cluster.scaler.pushes == 1
+        assert (await b.edge.ask(get("/m/hearth/queue"))).json["held"] == 2
+        await api.slice("m-backend", pod(), port=backend.port)
+        await asyncio.gather(*asked)
+        metrics = (await b.edge.ask(get("/metrics"))).body
+        assert b"hearth_gateway_peers 1.0" in metrics
+        assert b"hearth_gateway_peers_connected 1.0" in metrics
+
+
+async def test_a_replica_that_is_killed_is_believed_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reports, "EXPIRY", 2.0)
+    monkeypatch.setattr(cluster, "PACE", 0.05)
+    async with replica(api, "b") as b:
+        async with replica(api, "a") as a:
+            await listed(api, a, b)
+            await a.ready()
+            await b.ready()
+            await until(lambda: b.cluster.listener.connected)
+            asked = asyncio.create_task(a.edge.ask(post()))
+            await until(lambda: b.gateway.pending("m") == 1)
+            server = a.cluster.server._server
+            assert server is not None
+            await server.stop(None)
+            await until(lambda: not b.cluster.listener.connected, "the stream broke")
+            assert b.gateway.pending("m") == 1
+            await api.delete("endpointslices", "hearth-gateway-a")
+            await until(lambda: not b.cluster.listener.peers)
+            assert b.gateway.pending("m") == 1
+            await until(lambda: b.gateway.pending("m") == 0, "the report expires")
+            asked.cancel()
+
+
+async def test_a_container_that_is_back_does_not_take_its_forerunners_place(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its clients were cut off and are about to come again; what they wanted must not be stopped meanwhile."""
+    monkeypatch.setattr(cluster, "PACE", 0.05)
+    async with replica(api, "b") as b:
+        async with replica(api, "a") as a:
+            await listed(api, a, b)
+            await a.ready()
+            await b.ready()
+            asked = asyncio.create_task(a.edge.ask(post()))
+            await until(lambda: b.gateway.pending("m") == 1)
+            server = a.cluster.server._server
+            assert server is not None
+            await server.stop(None)
+            async with replica(api, "a") as again:
+                await listed(api, again)
+                await until(lambda: b.cluster.listener.connected and b.cluster.listener.all_heard())
+                assert len(b.cluster.reports) == 2
+                assert b.gateway.pending("m") == 1
+            asked.cancel()
+
+
+async def test_a_new_replica_knows_the_others_demand_before_it_is_ready(api: FakeApi) -> None:
+    async with replica(api, "a") as a:
+        await listed(api, a)
+        await a.ready()
+        asked = asyncio.create_task(a.edge.ask(post()))
+        await a.edge.held()
+        async with replica(api, "b") as b:
+            await b.ready()
+            assert b.gateway.pending("m") == 1
+            assert await b.keda().is_active("m")
+        asked.cancel()
+
+
+async def test_a_replica_that_does_not_answer_is_waited_for_a_little(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "PEERS_WAIT", 0.3)
+    await api.slice("hearth-gateway", pod(name="gone"), port=1, port_name="scaler")
+    async with replica(api, "b") as b:
+        await until(lambda: b.gateway.waits_for == "the other replicas have not told yet what they hold")
+        await b.ready()
+        await until(lambda: b.cluster.listener.errors >= 2)
+
+
+async def test_a_silent_stream_is_opened_anew(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "SILENCE", 0.3)
+    monkeypatch.setattr(peers, "HEARTBEAT", 60.0)
+    async with two(api) as (a, b):
+        before = a.cluster.teller
+        feeds = set(before._feeds)
+        await until(lambda: before._feeds and not feeds & before._feeds, "asked again")
+        asked = asyncio.create_task(a.edge.ask(post()))
+        await until(lambda: b.gateway.pending("m") == 1)
+        asked.cancel()
+
+
+async def test_heartbeats_keep_a_quiet_stream(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peers, "TICK", 0.05)
+    monkeypatch.setattr(peers, "HEARTBEAT", 0.1)
+    monkeypatch.setattr(peers, "SILENCE", 1.0)
+    async with two(api) as (a, b):
+        [feed] = a.cluster.teller._feeds
+        heard = b.cluster.reports._reports[a.cluster.teller._instance].heard
+        await until(lambda: b.cluster.reports._reports[a.cluster.teller._instance].heard > heard + 1.5)
+        assert a.cluster.teller._feeds == {feed}
