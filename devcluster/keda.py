@@ -1,0 +1,127 @@
+"""KEDA from the manifests that it ships, with images made of its binaries."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from devcluster.api import Api, condition
+from devcluster.command import run
+from devcluster.errors import ApiError, BuildError, NodeError
+from devcluster.images import Image
+from devcluster.versions import KEDA
+
+NAMESPACE = "keda"
+REGISTRY = "ghcr.io/kedacore"
+PROGRAMS = {
+    "keda": "keda",
+    "keda-metrics-apiserver": "keda-adapter",
+    "keda-admission-webhooks": "keda-admission-webhooks",
+}
+"""Image -> program in it."""
+
+DEPLOYMENTS = ("keda-operator", "keda-metrics-apiserver", "keda-admission")
+CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/scaledobjects.keda.sh"
+
+
+def images(binaries: dict[str, Path]) -> list[Image]:
+    """KEDA's images, under the names of the published ones."""
+    return [Image(f"{REGISTRY}/{name}:{KEDA}", binaries[file], f"/{file}") for name, file in PROGRAMS.items()]
+
+
+def kustomization(base: str) -> dict[str, Any]:
+    """What is changed in the shipped manifests: the tag, the pull policy, and how soon a pod is asked whether it is ready.
+
+    The shipped first look comes after 5 to 20 s; a test cluster has no time for that. Nothing else differs.
+    """
+    container = "/spec/template/spec/containers/0"
+    pull = {"op": "replace", "path": f"{container}/imagePullPolicy", "value": "IfNotPresent"}
+    probe = [
+        {"op": "add", "path": f"{container}/readinessProbe/initialDelaySeconds", "value": 0},
+        {"op": "add", "path": f"{container}/readinessProbe/periodSeconds", "value": 1},
+    ]
+    return {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [base],
+        "images": [{"name": f"{REGISTRY}/{name}", "newTag": KEDA} for name in PROGRAMS],
+        "patches": [{"target": {"kind": "Deployment"}, "patch": json.dumps([pull, *probe])}],
+    }
+
+
+def render_manifests(kubectl: Path, module: Path, work: Path) -> bytes:
+    """KEDA's objects as YAML, from the `config/default` of its Go module.
+
+    Raises:
+        BuildError: they cannot be rendered.
+    """
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        base = os.path.relpath(module / "config" / "default", folder)
+        Path(folder, "kustomization.yaml").write_text(json.dumps(kustomization(base)))
+        return run([str(kubectl), "kustomize", "--load-restrictor", "LoadRestrictionsNone", folder], error=BuildError)
+
+
+def available(api: Api) -> bool:
+    """Whether every part of KEDA is available and the API server reaches its metrics.
+
+    Raises:
+        ApiError: the API server does not answer.
+    """
+    try:
+        items = [api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}") for name in DEPLOYMENTS]
+        items.append(api.get("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io"))
+    except ApiError as error:
+        if error.status == 404:
+            return False
+        raise
+    return all(condition(item, "Available") == "True" for item in items)
+
+
+def installed(api: Api) -> bool:
+    """Whether KEDA's CRD is there.
+
+    Raises:
+        ApiError: the API server does not answer.
+    """
+    return not api.missing(CRD)
+
+
+def apply(kubectl: Path, kubeconfig: Path, manifests: Path) -> None:
+    """Apply KEDA's objects. Server-side: one CRD is too long for the annotation that a client-side apply writes.
+
+    Raises:
+        NodeError: kubectl fails.
+    """
+    arguments = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=hearth-devcluster",
+        "-f",
+        str(manifests),
+    ]
+    run([str(kubectl), f"--kubeconfig={kubeconfig}", *arguments], error=NodeError)
+
+
+def remove(kubectl: Path, kubeconfig: Path, manifests: Path) -> None:
+    """Remove KEDA: its custom resources first, as long as the operator is there to release them.
+
+    Raises:
+        NodeError: kubectl fails.
+    """
+    base = [str(kubectl), f"--kubeconfig={kubeconfig}"]
+    kinds = "scaledobjects.keda.sh,scaledjobs.keda.sh"
+    listed = json.loads(run([*base, "get", kinds, "-A", "-o", "json", "--ignore-not-found"], error=NodeError) or b"{}")
+    for item in listed.get("items", ()):
+        meta = item["metadata"]
+        target = [f"{item['kind'].lower()}.keda.sh/{meta['name']}", "-n", meta["namespace"]]
+        try:
+            run([*base, "delete", *target, "--timeout=15s", "--ignore-not-found"], error=NodeError)
+        except NodeError:
+            # No operator that takes its finalizer away: it would stay for ever, and its CRD with it.
+            patch = '{"metadata":{"finalizers":null}}'
+            run([*base, "patch", *target, "--type=merge", "-p", patch], error=NodeError)
+    run([*base, "delete", "--ignore-not-found", "--timeout=90s", "-f", str(manifests)], error=NodeError, timeout=180)

@@ -1,0 +1,80 @@
+"""What the node sees of this machine's file system. Runs inside the node's mount namespace."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_MS_BIND, _MS_REC, _MS_SHARED = 4096, 16384, 1 << 20
+
+PRIVATE = ("/var/lib", "/var/log", "/srv", "/mnt")
+"""Replaced by folders of the cluster's own, so that kubelet, containerd, CNI and hostPath volumes leave nothing."""
+
+MEMORY = ("/run",)
+"""Replaced by a tmpfs: sockets, network namespaces, the iptables lock, etcd's data."""
+
+KERNEL_SETTINGS = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
+"""The kubelet sets these, which are the whole machine's, not the namespace's. It gets files with its values instead."""
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2).
+
+    Raises:
+        OSError: with the target's name.
+    """
+    if _LIBC.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), target)
+
+
+def make_private_tree(state: Path, keep: Iterable[Path]) -> None:
+    """Arrange the node's file system.
+
+    Args:
+        state: the cluster's state folder; the private folders lie in its `disk`.
+        keep: folders that the node needs, wherever they lie: put back where a private folder hides them.
+    """
+    mount("none", "/", flags=_MS_REC | _MS_SHARED)
+    wanted = {path.resolve(): os.open(path, os.O_PATH) for path in (state, *keep)}
+    sources = {}
+    for target in PRIVATE:
+        folder = state / "disk" / target.strip("/").replace("/", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        sources[target] = os.open(folder, os.O_PATH)
+    settings = state / "disk" / "kernel"
+    for name, value in KERNEL_SETTINGS.items():
+        file = settings / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(value + "\n")
+        if Path("/proc/sys", name).exists():
+            mount(str(file), f"/proc/sys/{name}", flags=_MS_BIND)
+    resolver = Path(os.path.realpath("/etc/resolv.conf"))
+    for target in MEMORY:
+        mount("tmpfs", target, "tmpfs", data="mode=755")
+    for target, descriptor in sources.items():
+        if Path(target).is_dir():
+            # By descriptor: the folder's own path may lie under a target that is already replaced.
+            mount(f"/proc/self/fd/{descriptor}", target, flags=_MS_BIND)
+    for path, descriptor in wanted.items():
+        if not path.exists():
+            path.mkdir(parents=True)
+            mount(f"/proc/self/fd/{descriptor}", str(path), flags=_MS_BIND)
+    for descriptor in (*wanted.values(), *sources.values()):
+        os.close(descriptor)
+    if not resolver.exists():
+        resolver.parent.mkdir(parents=True, exist_ok=True)
+        resolver.touch()
+    mount(str(state / "config" / "resolv.conf"), str(resolver), flags=_MS_BIND)
+    # What is mounted from here on is seen by every process of the node, kubelet's volumes by containerd.
+    mount("none", "/", flags=_MS_REC | _MS_SHARED)
