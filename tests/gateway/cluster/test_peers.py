@@ -61,24 +61,23 @@ async def test_any_replica_answers_with_the_total(api: FakeApi, listen: Any) -> 
 async def test_a_replica_that_is_killed_is_believed_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "EXPIRY", 2.0)
     monkeypatch.setattr(cluster, "PACE", 0.05)
-    async with replica(api, "b") as b:
-        async with replica(api, "a") as a:
-            await listed(api, a, b)
-            await a.ready()
-            await b.ready()
-            await until(lambda: b.cluster.listener.connected)
-            asked = asyncio.create_task(a.edge.ask(post()))
-            await until(lambda: b.gateway.pending("m") == 1)
-            server = a.cluster.server._server
-            assert server is not None
-            await server.stop(None)
-            await until(lambda: not b.cluster.listener.connected, "the stream broke")
-            assert b.gateway.pending("m") == 1
-            await api.delete("endpointslices", "hearth-gateway-a")
-            await until(lambda: not b.cluster.listener.peers)
-            assert b.gateway.pending("m") == 1
-            await until(lambda: b.gateway.pending("m") == 0, "the report expires")
-            asked.cancel()
+    async with replica(api, "b") as b, replica(api, "a") as a:
+        await listed(api, a, b)
+        await a.ready()
+        await b.ready()
+        await until(lambda: b.cluster.listener.connected)
+        asked = asyncio.create_task(a.edge.ask(post()))
+        await until(lambda: b.gateway.pending("m") == 1)
+        server = a.cluster.server._server
+        assert server is not None
+        await server.stop(None)
+        await until(lambda: not b.cluster.listener.connected, "the stream broke")
+        assert b.gateway.pending("m") == 1
+        await api.delete("endpointslices", "hearth-gateway-a")
+        await until(lambda: not b.cluster.listener.peers)
+        assert b.gateway.pending("m") == 1
+        await until(lambda: b.gateway.pending("m") == 0, "the report expires")
+        asked.cancel()
 
 
 async def test_a_container_that_is_back_does_not_take_its_forerunners_place(
@@ -86,22 +85,21 @@ async def test_a_container_that_is_back_does_not_take_its_forerunners_place(
 ) -> None:
     """Its clients were cut off and are about to come again; what they wanted must not be stopped meanwhile."""
     monkeypatch.setattr(cluster, "PACE", 0.05)
-    async with replica(api, "b") as b:
-        async with replica(api, "a") as a:
-            await listed(api, a, b)
-            await a.ready()
-            await b.ready()
-            asked = asyncio.create_task(a.edge.ask(post()))
-            await until(lambda: b.gateway.pending("m") == 1)
-            server = a.cluster.server._server
-            assert server is not None
-            await server.stop(None)
-            async with replica(api, "a") as again:
-                await listed(api, again)
-                await until(lambda: b.cluster.listener.connected and b.cluster.listener.all_heard())
-                assert len(b.cluster.reports) == 2
-                assert b.gateway.pending("m") == 1
-            asked.cancel()
+    async with replica(api, "b") as b, replica(api, "a") as a:
+        await listed(api, a, b)
+        await a.ready()
+        await b.ready()
+        asked = asyncio.create_task(a.edge.ask(post()))
+        await until(lambda: b.gateway.pending("m") == 1)
+        server = a.cluster.server._server
+        assert server is not None
+        await server.stop(None)
+        async with replica(api, "a") as again:
+            await listed(api, again)
+            await until(lambda: b.cluster.listener.connected and b.cluster.listener.all_heard())
+            assert len(b.cluster.reports) == 2
+            assert b.gateway.pending("m") == 1
+        asked.cancel()
 
 
 async def test_a_new_replica_knows_the_others_demand_before_it_is_ready(api: FakeApi) -> None:
