@@ -290,6 +290,13 @@ def test_the_first_crash_and_the_loop() -> None:
     )
 
 
+def test_an_end_counts_before_the_restart_does() -> None:
+    """The kubelet raises the count when it starts the container again."""
+    first = trouble(with_container(restartCount=0, state=ended(1, "KeyError: 'a'")))
+    second = trouble(with_container(restartCount=1, state=ended(1, "KeyError: 'a'")))
+    assert (first.reason, second.reason) == ("Restarting", "CrashLooping")
+
+
 def test_every_moment_of_a_crash_loop_says_the_same() -> None:
     looks = [
         {

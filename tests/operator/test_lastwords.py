@@ -43,6 +43,10 @@ BEFORE = "(EngineCore_DP0 pid=177) ERROR 09-18 04:30:01 [core.py:1355] "
         ("INFO 09-18 04:30:01 [api_server.py:1] starting\nSegmentation fault (core dumped)\n", "Segmentation fault (core dumped)"),
         ("ready\nfatal: cannot bind port 8000\ncleaning up\n", "fatal: cannot bind port 8000"),
         ("KeyboardInterrupt\n", "KeyboardInterrupt"),
+        (
+            "KeyError: 'rope'\n\nDuring handling of the above exception, another exception occurred:\n\n" + TRACEBACK,
+            "ValueError: no such model: x",
+        ),
         ("pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig\n"
          "  Value error, The model type [x] is not known [type=value_error]\n    For further information visit https://errors.pydantic.dev/v\n",
          "pydantic_core._pydantic_core.ValidationError: 1 validation error for ModelConfig Value error, The model type [x] is "
