@@ -7,15 +7,16 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from images.archive import Written
 from images.base import debian_packages, ensure_base
 from images.builder import Buildah, Builder, docker
-from images.cache import EPOCH, digest, locked, say
+from images.cache import digest, locked, say
 from images.errors import ImagesError
 from images.recipe import RECIPES, ROOT, Recipe, project
-from images.wheels import CONSTRAINTS, dependencies, first_party, installer
+from images.wheels import dependencies, first_party, installer
 
 OUTPUT = ROOT / "build" / "images"
 PYTHON_SLIM = "docker.io/library/python:3.11-slim"
@@ -24,7 +25,9 @@ PYTHON_SLIM = "docker.io/library/python:3.11-slim"
 def main() -> int:
     """Return the exit status: 0, or 1 with a message for the user."""
     parser = argparse.ArgumentParser(prog="python -m images", description="Build Hearth's container images.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which (all): {', '.join(RECIPES)}")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; without names, those that are shipped"
+    )
     parser.add_argument("--base", default=os.environ.get("BASE") or None, help="image to build on; has Python 3.11")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in RECIPES]
@@ -32,11 +35,16 @@ def main() -> int:
         parser.error(f"no image named {unknown[0]}; there are {', '.join(RECIPES)}")
     try:
         with locked():
-            build([RECIPES[name] for name in options.names or RECIPES], options.base)
+            build([recipe for recipe in RECIPES.values() if wanted(recipe, options.names)], options.base)
     except ImagesError as error:
         say(f"error: {error}")
         return 1
     return 0
+
+
+def wanted(recipe: Recipe, names: Sequence[str]) -> bool:
+    """Whether to build it: what is named, or else everything that is shipped."""
+    return recipe.name in names if names else recipe.shipped
 
 
 def build(recipes: list[Recipe], base: str | None) -> None:
@@ -70,7 +78,7 @@ def make(recipe: Recipe, builder: Builder, base: str) -> Written:
     (context / "packages" / recipe.name / "requirements.txt").write_text(
         "".join(f"{name}\n" for name in recipe.distributions)
     )
-    shutil.copy(CONSTRAINTS, context / "constraints.txt")
+    fill(context / "files" / recipe.name, {path.name: path for path in recipe.source.glob("*.py")})
     arguments = {
         "BASE": base,
         "DEPENDENCIES": digest(others / "requirements.txt", ROOT / "images" / "install.py"),
@@ -78,17 +86,16 @@ def make(recipe: Recipe, builder: Builder, base: str) -> Written:
         "VERSION": project(next(iter(recipe.distributions)))["version"],
     }
     say(f"building {recipe.reference}")
-    builder.build(recipe.reference, ROOT / "images" / recipe.name / "Containerfile", context, arguments)
+    builder.build(recipe.reference, recipe.source / "Containerfile", context, arguments)
     return builder.save(recipe.reference, OUTPUT / f"{recipe.image}.tar")
 
 
 def fill(folder: Path, files: dict[str, Path]) -> None:
-    """Make `folder` hold exactly these files, with times that never change: uv writes them down where it installs."""
+    """Make `folder` hold exactly these files."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for name, path in files.items():
         shutil.copy(path, folder / name)
-        os.utime(folder / name, (EPOCH, EPOCH))
 
 
 def report(written: list[tuple[Recipe, Written]]) -> None:

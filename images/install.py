@@ -23,9 +23,19 @@ def main() -> None:
     files = ("--find-links", wheels, "--requirement", wheels / "requirements.txt")
     subprocess.run([UV, "pip", "install", *OPTIONS, "--python", sys.executable, *files], check=True)
     site = Path(sysconfig.get_path("purelib"))
+    for note in site.glob("*.dist-info/uv_cache.json"):
+        forget(note)
     new = [path for path in sorted(site.rglob("*.py")) if not Path(importlib.util.cache_from_source(path)).exists()]
     with ProcessPoolExecutor() as pool:
         list(pool.map(compile_file, new, chunksize=50))
+
+
+def forget(note: Path) -> None:
+    """Remove what uv wrote down for itself, which has the time of the installation in it."""
+    note.unlink()
+    record = note.with_name("RECORD")
+    lines = record.read_text().splitlines(keepends=True)
+    record.write_text("".join(line for line in lines if f"/{note.name}," not in line))
 
 
 def compile_file(path: Path) -> None:

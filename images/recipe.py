@@ -25,7 +25,7 @@ DISTRIBUTIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One image: the Containerfile `images/NAME/Containerfile`, and the packages that it installs."""
+    """One image: its Containerfile, and the packages that it installs."""
 
     name: str
     image: str
@@ -33,6 +33,15 @@ class Recipe:
     """First-party distributions, each with its extras."""
     also: tuple[str, ...] = field(default=())
     """Further requirements."""
+    directory: str = ""
+    """Where the Containerfile lies, in the repository (`images/NAME`); Python files beside it come with the context."""
+    shipped: bool = True
+    """False for an image of the tests: built only when it is named."""
+
+    @property
+    def source(self) -> Path:
+        """Return the directory of the Containerfile."""
+        return ROOT / (self.directory or f"images/{self.name}")
 
     @property
     def reference(self) -> str:
@@ -64,6 +73,14 @@ RECIPES = {
         ),
         Recipe("gateway", "hearth-gateway", {"hearth-gateway": ("cluster",)}),
         Recipe("stub", "hearth-vllm-stub", {"hearth-vllm-stub": ()}),
+        Recipe(
+            "hub",
+            "hearth-test-hub",
+            {"hearth-vllm-stub": ()},
+            also=("huggingface_hub",),
+            directory="tests/cluster/hub",
+            shipped=False,
+        ),
     )
 }
 
