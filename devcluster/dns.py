@@ -11,7 +11,8 @@ from devcluster.versions import COREDNS
 
 IMAGE = f"localhost/hearth-devcluster/coredns:{COREDNS}"
 
-COREFILE = """.:53 {
+# Two blocks: in one, the template would answer before the cluster's names are looked up.
+COREFILE = """cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
     errors
     ready
     kubernetes cluster.local in-addr.arpa ip6.arpa {
@@ -19,6 +20,8 @@ COREFILE = """.:53 {
         ttl 5
     }
     cache 5
+}
+.:53 {
     template ANY ANY . {
         rcode NXDOMAIN
     }
