@@ -90,8 +90,8 @@ cluster-status: ## what it is and what it lacks
 images: ## build the images of operator, gateway and stub into build/images/ (BASE=python:3.11-slim, ONLY=gateway)
 	@$(PYTHON) -m images $(ONLY)
 
-cluster-images: images ## the same, and into the development cluster (NAME=hearth)
-	@$(PYTHON) -m devcluster load-image $(if $(ONLY),$(foreach i,$(ONLY),build/images/hearth-$(subst stub,vllm-stub,$(i)).tar),build/images/*.tar) $(if $(NAME),--name $(NAME))
+cluster-images: ## build them, and that of the tests, and put them into the development cluster (NAME=hearth, ONLY=gateway)
+	@$(PYTHON) -m images --load $(or $(NAME),hearth) $(or $(ONLY),operator gateway stub hub)
 
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
 	@$(BIN)/hearth crds --output charts/hearth/crds

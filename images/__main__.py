@@ -13,7 +13,7 @@ from pathlib import Path
 from images.archive import Written
 from images.base import debian_packages, ensure_base
 from images.builder import Buildah, Builder, docker
-from images.cache import digest, locked, say
+from images.cache import digest, locked, run, say
 from images.errors import ImagesError
 from images.recipe import RECIPES, ROOT, Recipe, project
 from images.wheels import dependencies, first_party, installer
@@ -29,13 +29,17 @@ def main() -> int:
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(RECIPES)}; without names, those that are shipped"
     )
     parser.add_argument("--base", default=os.environ.get("BASE") or None, help="image to build on; has Python 3.11")
+    parser.add_argument("--load", metavar="CLUSTER", help="put them into this development cluster as well")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in RECIPES]
     if unknown:
         parser.error(f"no image named {unknown[0]}; there are {', '.join(RECIPES)}")
     try:
         with locked():
-            build([recipe for recipe in RECIPES.values() if wanted(recipe, options.names)], options.base)
+            recipes = [recipe for recipe in RECIPES.values() if wanted(recipe, options.names)]
+            build(recipes, options.base)
+            if options.load:
+                load(recipes, options.load)
     except ImagesError as error:
         say(f"error: {error}")
         return 1
@@ -87,7 +91,19 @@ def make(recipe: Recipe, builder: Builder, base: str) -> Written:
     }
     say(f"building {recipe.reference}")
     builder.build(recipe.reference, recipe.source / "Containerfile", context, arguments)
-    return builder.save(recipe.reference, OUTPUT / f"{recipe.image}.tar")
+    return builder.save(recipe.reference, archive(recipe))
+
+
+def load(recipes: list[Recipe], cluster: str) -> None:
+    """Import the archives into the development cluster; raises ImagesError."""
+    archives = [archive(recipe) for recipe in recipes]
+    run([sys.executable, "-m", "devcluster", "load-image", *archives, "--name", cluster], cwd=ROOT)
+    say(f"loaded into cluster {cluster}")
+
+
+def archive(recipe: Recipe) -> Path:
+    """Return where the archive of an image is written."""
+    return OUTPUT / f"{recipe.image}.tar"
 
 
 def fill(folder: Path, files: dict[str, Path]) -> None:
