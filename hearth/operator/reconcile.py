@@ -141,6 +141,8 @@ class Reconciler:
                 self.keda_is(served=False)
         for child_id in self._cache.children_of(Key(service.metadata.namespace, service.metadata.name)):
             child = self._cache.children[child_id]
+            if child_id.kind is CLAIM:
+                continue  # weights are for the service's life; a look at another cache must not cost them
             if (child_id.kind.kind, child_id.name) not in entry.wanted and child.owner == entry.uid:
                 await self._applier.delete(child_id)
 
