@@ -19,7 +19,7 @@ from hearth.operator.cluster import Api
 from hearth.operator.errors import NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.events import status_events
 from hearth.operator.fingerprint import digest
-from hearth.operator.kinds import CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICES, kind_of
+from hearth.operator.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICES, kind_of
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
 from hearth.operator.queue import WorkQueue
