@@ -18,6 +18,9 @@ COMPONENTS = (
 PROGRAMS = ("kubectl", "helm", "kubeconfig", "logs", "audit")
 
 
+_KEDA = {None: "unknown", True: "installed, not available", False: "not installed"}
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="devcluster", description="A single-node Kubernetes with KEDA on this machine."
@@ -65,6 +68,22 @@ def main() -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     paths = cluster_paths(arguments.name)
+    if context := os.environ.get("E2E_CONTEXT"):
+        from devcluster.existing import run_existing
+
+        return run_existing(context, arguments)
+    match os.environ.get("CLUSTER", ""):
+        case "" | "node":
+            return _run_node(paths, arguments)
+        case "kind":
+            from devcluster.kind import run_kind
+
+            return run_kind(paths, arguments)
+        case other:
+            raise UsageError(f"CLUSTER={other!r}: use node (the default) or kind")
+
+
+def _run_node(paths: Paths, arguments: argparse.Namespace) -> int:
     match arguments.command:
         case "up":
             from devcluster.config import Options
@@ -137,9 +156,7 @@ def _status(paths: Paths) -> int:
             f"  Kubernetes {found.version or 'unknown'}, node {found.claim.node} ({address.node}), first process {found.pid}"
         )
         answer(f"  pods {address.pods}, services {address.services}")
-        answer(
-            f"  KEDA {'available' if found.keda_available else 'installed' if found.keda_installed else 'not installed'}"
-        )
+        answer(f"  KEDA {'available' if found.keda_available else _KEDA[found.keda_installed]}")
         for key, amount in sorted(found.accelerators.items()):
             answer(f"  {key}: {amount}")
         for name, item in found.components.items():

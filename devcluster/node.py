@@ -25,6 +25,9 @@ from devcluster.pki import make_pki
 
 NODE_BINARIES = (*("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),)
 
+GRACE = 2.0
+"""Seconds from SIGTERM to SIGKILL: an API server with open watches would otherwise serve them for a minute more."""
+
 
 def read_claim(paths: Paths) -> Claim | None:
     """What the cluster is made of; None when it does not exist, or did not come that far."""
@@ -171,13 +174,21 @@ def set_options(claim: Claim, paths: Paths, options: Options) -> Claim:
 
 
 def stop_component(paths: Paths, name: str, *, kill: bool = False) -> None:
-    """Stop a component and leave it stopped.
+    """Stop a component and leave it stopped: SIGTERM, then SIGKILL when it takes longer than `GRACE`.
 
     Raises:
         NodeError: there is no such component, or it does not end.
     """
+
+    def ended() -> bool:
+        return not control.ask(paths, {"do": "status"})["components"][name]["running"]
+
     control.ask(paths, {"do": "stop", "component": name, "kill": kill})
-    wait(f"{name} to end", 60, lambda: not control.ask(paths, {"do": "status"})["components"][name]["running"])
+    try:
+        wait(f"{name} to end", GRACE, ended)
+    except NodeError:
+        control.ask(paths, {"do": "stop", "component": name, "kill": True})
+        wait(f"{name} to end", 20, ended)
 
 
 def start_component(paths: Paths, name: str) -> None:

@@ -26,7 +26,7 @@ class Status:
     version: str = ""
     node_ready: bool = False
     dns: bool = False
-    keda_installed: bool = False
+    keda_installed: bool | None = None
     keda_available: bool = False
     accelerators: dict[str, str] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from devcluster import control, dns, keda, node
 from devcluster.api import condition
-from devcluster.build import binaries, build_all, unbuilt
+from devcluster.build import binaries, build_all, go_program, unbuilt
 from devcluster.command import run
 from devcluster.config import COMPONENTS, PAUSE_IMAGE, Claim, Options
 from devcluster.errors import ApiError, DevclusterError, NodeError
@@ -25,6 +25,8 @@ from devcluster.versions import KEDA
 
 API_SECONDS = 120
 """The API server takes 3 s on an idle machine of two cores; a busy one is given forty times that."""
+
+CONTAINERD_SECONDS = 60
 
 POD_SECONDS = 300
 
@@ -46,6 +48,8 @@ def bring_up(paths: Paths, options: Options | None, *, with_keda: bool) -> None:
             summary(paths, status.claim)
             return
         check_machine()
+        if unbuilt():
+            go_program()  # said now, not after a minute of installing packages
         install_packages()
         build_all()
         if status.state == "dead":
@@ -87,18 +91,15 @@ def complete(claim: Claim, paths: Paths, pid: int, options: Options, *, with_ked
     for name in COMPONENTS:
         control.ask(paths, {"do": "start", "component": name})
     api = node.api(claim, paths)
-    with step("API server ready"), _explained(paths, "kube-apiserver"):
-        node.wait("the API server to be ready", API_SECONDS, api.ready)
     programs = binaries()
     addons = [Image(PAUSE_IMAGE, programs["pause"], "/pause"), dns.image(programs)]
     if with_keda:
         addons += keda.images(programs)
-    there = present(pid)
-    absent = [image for image in addons if image.name not in there]
-    if absent:
-        with step(f"{len(absent)} images of static binaries"):
-            for image in absent:
-                load_image(pid, image)
+    # containerd is there long before the API server is ready: use the time.
+    with _explained(paths, "containerd"):
+        load_missing(pid, addons)
+    with step("API server ready"), _explained(paths, "kube-apiserver"):
+        node.wait("the API server to be ready", API_SECONDS, api.ready)
     kubectl = Path(claim.binaries["kubectl"])
     with step("CoreDNS and KEDA applied" if with_keda else "CoreDNS applied"):
         _apply_dns(claim, paths, kubectl)
@@ -118,6 +119,28 @@ def complete(claim: Claim, paths: Paths, pid: int, options: Options, *, with_ked
     if with_keda:
         with step(f"KEDA {KEDA} available"):
             node.wait("KEDA", POD_SECONDS, lambda: keda.available(api))
+
+
+def load_missing(pid: int, images: list[Image]) -> None:
+    """Put the images into the node that it does not have.
+
+    Raises:
+        NodeError: containerd does not answer, or refuses one.
+    """
+    there: set[str] = set()
+
+    def answers() -> bool:
+        with contextlib.suppress(NodeError):
+            there.update(present(pid))
+            return True
+        return False
+
+    node.wait("containerd to answer", CONTAINERD_SECONDS, answers)
+    absent = [image for image in images if image.name not in there]
+    if absent:
+        with step(f"{len(absent)} images of static binaries"):
+            for image in absent:
+                load_image(pid, image)
 
 
 @contextlib.contextmanager
@@ -159,6 +182,9 @@ def take_down(paths: Paths) -> None:
             return
         with step(f"cluster {paths.name} removed: {', '.join(left)}"):
             node.remove(paths)
+    for folder in (paths.root.parent, paths.root.parent.parent):
+        with contextlib.suppress(OSError):  # another cluster's, or another program's
+            folder.rmdir()
 
 
 def install_keda(paths: Paths) -> None:
@@ -169,10 +195,7 @@ def install_keda(paths: Paths) -> None:
     """
     claim, pid = node.running(paths)
     programs = build_all()
-    there = present(pid)
-    for image in keda.images(programs):
-        if image.name not in there:
-            load_image(pid, image)
+    load_missing(pid, keda.images(programs))
     keda.apply(Path(claim.binaries["kubectl"]), paths.kubeconfig, programs["keda"].with_name("keda.yaml"))
     api = node.api(claim, paths)
     with step(f"KEDA {KEDA} available"):
