@@ -206,21 +206,20 @@ def _build(go: str, component: GoComponent) -> None:
         paths = list(component.programs.values())
         # setpriv: a killed `up` leaves no compiler behind.
         argv = [program("setpriv"), "--pdeathsig", "TERM", go, "build", "-v", *component.flags()]
-        process = subprocess.Popen(
+        with subprocess.Popen(
             [*argv, "-o", f"{work}/", *paths],
             cwd=component.folder,
             env={**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-        )
-        try:
-            lines = _follow(process, f"building {component.name} {component.version}")
-            status = process.wait()
-        except BaseException:
-            process.send_signal(signal.SIGTERM)
-            process.wait()
-            raise
+        ) as process:
+            try:
+                lines = _follow(process, f"building {component.name} {component.version}")
+            except BaseException:
+                process.send_signal(signal.SIGTERM)
+                raise
+        status = process.returncode
         if status:
             text = "\n".join(lines[-15:])
             space = "; the disk is full" if "no space left" in text else ""

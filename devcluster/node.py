@@ -18,12 +18,15 @@ from devcluster.addresses import choose_addresses
 from devcluster.api import Api
 from devcluster.command import SBIN, program, run
 from devcluster.config import DEFAULT_ACCELERATORS, Claim, Options, kubeconfig, render
-from devcluster.errors import NodeError, NotRunningError
+from devcluster.errors import NodeError, NotRunningError, UsageError
 from devcluster.lock import held
 from devcluster.paths import REPOSITORY, Paths, state_root
 from devcluster.pki import make_pki
 
 NODE_BINARIES = (*("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl"),)
+
+ADDRESSES_LOCK = Path("/run/lock/hearth-devcluster-addresses.lock")
+"""One for the machine, whatever the folder of the state: the addresses are the machine's too."""
 
 GRACE = 2.0
 """Seconds from SIGTERM to SIGKILL: an API server with open watches would otherwise serve them for a minute more."""
@@ -88,7 +91,7 @@ def make_claim(paths: Paths, binaries: dict[str, Path], options: Options) -> Cla
         MachineError: no addresses are free.
     """
     paths.root.parent.mkdir(parents=True, exist_ok=True)
-    with held(state_root() / "addresses.lock", None):
+    with held(ADDRESSES_LOCK, None):
         addresses = choose_addresses(network.machine_networks(), (claim.index for claim in _claims()))
         used = {name: str(binaries[name]) for name in NODE_BINARIES}
         claim = Claim(paths.name, addresses.index, used, options)
@@ -215,6 +218,38 @@ def enter(pid: int, argv: list[str]) -> list[str]:
     return [
         *(program("nsenter"), "--target", str(pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--", *argv),
     ]
+
+
+def foreign_state(paths: Paths) -> Path | None:
+    """The state folder of a running cluster of this name that is not this one's, started with another XDG_STATE_HOME.
+
+    Cgroups and interfaces are named after the cluster, so that there is one of a name on a machine.
+    """
+    for pid in cgroups.processes(f"{Claim(paths.name, 0).cgroup}/node"):
+        try:
+            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if "devcluster.init" in words:
+            state = Path(words[words.index("devcluster.init") + 1])
+            # A node whose state was deleted by hand belongs to whoever cleans up.
+            if state != paths.root and state.exists():
+                return state
+    return None
+
+
+def check_ours(paths: Paths) -> None:
+    """Refuse to touch a cluster of this name that another state folder knows.
+
+    Raises:
+        UsageError: there is one.
+    """
+    other = foreign_state(paths)
+    if other is not None:
+        raise UsageError(
+            f"a cluster {paths.name!r} runs on this machine with its state in {other}: choose another name, "
+            "or use the XDG_STATE_HOME that it was started with"
+        )
 
 
 def remains(paths: Paths, claim: Claim | None) -> list[str]:

@@ -32,7 +32,12 @@ class Status:
 
 
 def look(paths: Paths) -> Status:
-    """Look at a cluster; never raises for what is missing, but names it in `faults`."""
+    """Look at a cluster; what is missing is named in `faults`.
+
+    Raises:
+        UsageError: a cluster of this name belongs to another state folder.
+    """
+    node.check_ours(paths)
     status = Status(paths.name, claim=node.read_claim(paths))
     left = node.remains(paths, status.claim)
     if not left:

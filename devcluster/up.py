@@ -176,6 +176,7 @@ def take_down(paths: Paths) -> None:
     """
     check_root_only()
     with held(paths.lock, f"another process works on cluster {paths.name!r}"):
+        node.check_ours(paths)
         left = node.remains(paths, node.read_claim(paths))
         if not left:
             say(f"cluster {paths.name} is down")
