@@ -75,7 +75,7 @@ def test_a_name_that_is_taken_is_the_later_ones_matter() -> None:
     ["", "{", "[]", "null", '{"services": {}}', '{"services": [], "x": 1}', "{}x", "[" * 100_000, '{"services": [1}'],
 )
 def test_what_is_no_document_is_an_error(text: str) -> None:
-    with pytest.raises(ConfigError, match="ConfigMap gw: services.json"):
+    with pytest.raises(ConfigError, match=r"ConfigMap gw: services\.json"):
         read(ConfigMap(Metadata("gw"), {"services.json": text}), {})
 
 

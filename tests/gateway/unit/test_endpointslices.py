@@ -120,8 +120,14 @@ SLICES = st.builds(
 )
 
 
-@given(st.lists(st.one_of(st.tuples(st.just("put"), SLICES), st.tuples(st.just("remove"), SLICES),
-                          st.tuples(st.just("replace"), st.lists(SLICES, max_size=3, unique_by=lambda s: s.metadata.name)))))  # fmt: skip
+STEPS = st.one_of(
+    st.tuples(st.just("put"), SLICES),
+    st.tuples(st.just("remove"), SLICES),
+    st.tuples(st.just("replace"), st.lists(SLICES, max_size=3, unique_by=lambda each: each.metadata.name)),
+)
+
+
+@given(st.lists(STEPS))
 def test_the_table_follows_every_event(steps: list[Any]) -> None:
     """Who is told of the changed services, and of nothing else, knows everything."""
     table = Slices()
