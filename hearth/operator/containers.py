@@ -207,7 +207,7 @@ def _not_started(message: str, program: Program) -> Diagnosis:
 
 def _ended(ended: Mapping[str, Any], failures: int, program: Program) -> Diagnosis:
     """Say why a container ended; `failures` counts the ends in a row, as far as is known."""
-    ran = _seconds_between(ended.get("startedAt"), ended.get("finishedAt"))
+    ran = seconds_between(ended.get("startedAt"), ended.get("finishedAt"))
     slow = _outlasted_startup(ended, ran, program)
     if ran is not None and ran >= _STABLE_SECONDS and not slow:
         failures = 1
@@ -272,7 +272,7 @@ def _outlasted_startup(ended: Mapping[str, Any], ran: float | None, program: Pro
     return killed and program.startup * 0.9 <= ran <= program.startup * 1.5 + 60
 
 
-def _seconds_between(start: Any, end: Any) -> float | None:
+def seconds_between(start: Any, end: Any) -> float | None:
     if not (isinstance(start, str) and isinstance(end, str)):
         return None
     try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from hearth.api.errors import join_remedy
@@ -19,12 +20,17 @@ from hearth.operator.containers import (
     engine,
     gateway_program,
     prewarmer,
+    seconds_between,
 )
 from hearth.operator.lastwords import fit_to_show
 from hearth.operator.observation import Object, Observed
 from hearth.operator.placement import unscheduled
 from hearth.operator.reasons import Reason
 from hearth.operator.trouble import Diagnosis, condition, is_ending, is_over, is_ready, rank
+
+_LOOP = 2
+_AT_ONCE = 60.0
+"""Seconds between the end of a pod and the start of the one that takes its place."""
 
 
 def wanted_replicas(deployment: Object | None) -> int:
@@ -43,16 +49,42 @@ def replica_troubles(observed: Observed) -> tuple[Diagnosis, ...]:
     program = engine(plan)
     staying = [pod for pod in observed.pods if not is_ending(pod) and not is_ready(pod)]
     alive = [pod for pod in staying if not is_over(pod)]
-    found = [pod_trouble(pod, program, observed) for pod in alive]
+    over = sorted((pod for pod in staying if is_over(pod)), key=_created)
+    found = [_replaces(pod, over, program) or pod_trouble(pod, program, observed) for pod in alive]
     ready = sum(1 for pod in observed.pods if is_ready(pod))
     if len(alive) + ready < wanted_replicas(observed.deployment):
         refusal = _refused_pods(observed.deployment)
         if refusal is not None:
             found.append(refusal)
         elif not alive:
-            over = [pod for pod in staying if pod not in alive]
             found.append(pod_trouble(over[-1], program, observed) if over else _creating(observed))
     return tuple(sorted(dict.fromkeys(found), key=rank))
+
+
+def _replaces(pod: Object, over: Sequence[Object], program: Program) -> Diagnosis | None:
+    """Say why the pods before this one ended, if one after the other did right away: this one will fare no better.
+
+    A pod that its node ended is not started again. It stays for ever, and another one takes its place.
+    """
+    if len(over) < _LOOP:
+        return None
+    chain = [*over[-_LOOP:], pod]
+    gaps = [seconds_between(_ended_at(one), _created(other)) for one, other in pairwise(chain)]
+    if not all(gap is not None and gap <= _AT_ONCE for gap in gaps):
+        return None
+    last = over[-1].get("status") or {}
+    return _evicted(last, program) if last.get("reason") else None
+
+
+def _created(pod: Object) -> str:
+    return str(pod.get("metadata", {}).get("creationTimestamp") or "")
+
+
+def _ended_at(pod: Object) -> str:
+    """When its last container ended; when it was made, for a pod that its node did not take at all."""
+    containers = (pod.get("status") or {}).get("containerStatuses") or ()
+    ends = [(container.get("state") or {}).get("terminated", {}).get("finishedAt") for container in containers]
+    return max((end for end in ends if end), default=_created(pod))
 
 
 def _creating(observed: Observed) -> Diagnosis:

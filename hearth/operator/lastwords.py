@@ -197,12 +197,17 @@ _OPAQUE = re.compile(r"[A-Za-z0-9+_]{40,}={0,2}")
 
 
 def fit_to_show(text: str, longest: int = LONGEST) -> str:
-    """Return text on one line, printable, without what looks like a secret, of at most `longest` characters."""
-    text = _ANSI.sub("", text[:_LONGEST_INPUT])
-    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    """Return text of others on one line, without what looks like a secret, of at most `longest` characters."""
+    text = one_line(text, _LONGEST_INPUT)
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
-    text = _OPAQUE.sub(_veiled, text)
+    return one_line(_OPAQUE.sub(_veiled, text), longest)
+
+
+def one_line(text: str, longest: int) -> str:
+    """Return text printable and on one line, of at most `longest` characters."""
+    text = _ANSI.sub("", text[:_LONGEST_INPUT])
+    text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= longest else f"{text[: longest - 3].rstrip()}..."
 
 

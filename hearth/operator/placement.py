@@ -11,7 +11,7 @@ from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
 from hearth.operator.scheduling import Demand, insufficient, scheduler_words, supply
 from hearth.operator.trouble import Diagnosis, is_ending, is_over
-from hearth.planning import Plan
+from hearth.planning import Plan, claim_name
 
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|bound to non-existent)', re.IGNORECASE)
 _UNBOUND = re.compile(
@@ -29,6 +29,8 @@ def unscheduled(condition: Mapping[str, Any], observed: Observed) -> Diagnosis:
             "the cluster holds it back",
         )
     missing = _MISSING_CLAIM.search(message)
+    if missing and observed.plan is not None and missing.group(1) == claim_name(observed.service):
+        return Diagnosis(Reason.CREATING, "the volume claim of its cache is being created", "waiting")
     if missing:
         return Diagnosis(
             Reason.VOLUME_MISSING,

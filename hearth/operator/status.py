@@ -24,7 +24,7 @@ from hearth.operator.diagnosis import (
     wanted_replicas,
 )
 from hearth.operator.errors import BeingDeleted, Conflict, Unavailable
-from hearth.operator.lastwords import fit_to_show
+from hearth.operator.lastwords import fit_to_show, one_line
 from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
 from hearth.operator.scaler import scaler_trouble, waking_trouble
@@ -189,7 +189,8 @@ def _asleep(sight: _Sight) -> str:
 
 def _error_message(sight: _Sight, error: HearthError) -> str:
     before = "; replicas of the time before this change still run" if sight.refusal and sight.ready else ""
-    return f"{error}{before}"
+    words = str(error) if isinstance(error, _REFUSALS) else fit_to_show(str(error), LONGEST_MESSAGE)
+    return f"{words}{before}"
 
 
 def _resolved(sight: _Sight) -> _Finding:
@@ -293,7 +294,7 @@ def _wire(
     return condition | {
         "lastTransitionTime": since,
         "reason": str(finding.reason),
-        "message": fit_to_show(finding.message, LONGEST_MESSAGE),
+        "message": one_line(finding.message, LONGEST_MESSAGE),
     }
 
 
