@@ -31,9 +31,9 @@ def gateway_access(gateway: Gateway) -> tuple[Mapping[str, Any], ...]:
                 "apiGroups": [""],
                 "resources": ["configmaps"],
                 "resourceNames": [gateway.name],
-                "verbs": ["get", "list", "watch"],
+                "verbs": ["list", "watch"],  # with a field selector on its name
             },
-            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["get", "list", "watch"]},
+            {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
         ],
     }
     binding = {
