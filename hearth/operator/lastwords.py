@@ -62,6 +62,14 @@ _CAUSES = (
         Reason.DEVICE_MEMORY_EXHAUSTED,
         f"the model does not fit the accelerator's memory; {_SMALLER}",
     ),
+    # Before the next two: the hub's client speaks of gated models here too, and the hub answers strangers with 401.
+    _cause(
+        r"RepositoryNotFoundError|Repository Not Found for url|RevisionNotFoundError|Revision Not Found for url|"
+        r"is not a local folder and is not a valid model identifier|"
+        r"\b404 Client Error",
+        Reason.MODEL_NOT_FOUND,
+        "check spec.model.source.uri; a private model also looks like this without a token",
+    ),
     _cause(
         r"gated repo|GatedRepoError|access to model .{0,200} is restricted|cannot access gated",
         Reason.MODEL_ACCESS_DENIED,
@@ -72,12 +80,6 @@ _CAUSES = (
         Reason.MODEL_ACCESS_DENIED,
         "check the token (HF_TOKEN in the runtime's env, from a Secret): it is missing, expired or not allowed to read "
         "this model",
-    ),
-    _cause(
-        r"RepositoryNotFoundError|RevisionNotFoundError|is not a local folder and is not a valid model identifier|"
-        r"\b404 Client Error",
-        Reason.MODEL_NOT_FOUND,
-        "check spec.model.source.uri; a private model also looks like this without a token",
     ),
     _cause(
         r"no space left on device|disk quota exceeded",

@@ -100,6 +100,23 @@ def test_a_cause_that_is_known_has_a_reason_and_a_remedy(line: str, reason: Reas
     assert remedy in words.remedy
 
 
+@pytest.mark.parametrize("status", ["404 Client Error.", "401 Client Error. (Request ID: Root=1-6)"])
+def test_a_model_that_is_not_there_is_not_taken_for_a_gated_one(status: str) -> None:
+    """All that huggingface_hub 2.4 says of it."""
+    words = last_words(f"""\
+    raise _format(RepositoryNotFoundError, message, response, repo_type=repo_type, repo_id=repo_id) from e
+huggingface_hub.errors.RepositoryNotFoundError: {status}
+
+Repository Not Found for url: https://huggingface.co/api/models/acme/none/revision/main.
+Please make sure you specified the correct `repo_id` and `repo_type`.
+If you are trying to access a private or gated repo, make sure you are authenticated and your token has the required permissions.
+For more details, see https://huggingface.co/docs/huggingface_hub/authentication
+Invalid username or password.
+""")
+    assert words.reason is Reason.MODEL_NOT_FOUND
+    assert words.line == "Repository Not Found for url: https://huggingface.co/api/models/acme/none/revision/main."
+
+
 SECRETS = [
     "hf_AbCdEfGhIjKlMnOpQrStUvWxYz123456",
     "sk-proj-AbCdEfGhIjKlMnOp1234",
