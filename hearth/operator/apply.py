@@ -8,7 +8,7 @@ from typing import Any
 
 from hearth.operator.cache import INIT_MANAGER, Cache, Child, ChildId, Key, controller_of, of_hearth
 from hearth.operator.cluster import Api
-from hearth.operator.errors import BeingDeleted, Conflict, NameTaken, NotFound
+from hearth.operator.errors import BeingDeleted, Conflict, Invalid, NameTaken, NotFound
 from hearth.operator.fingerprint import is_backend
 from hearth.operator.kinds import DEPLOYMENT, Kind, kind_of
 from hearth.operator.metrics import Metrics
@@ -88,7 +88,38 @@ class Applier:
             logger.info("taking over %s %s/%s", kind.kind, metadata["namespace"], metadata["name"])
             return self._cache.applied(kind, answer, b"")
         self._metrics.applied(kind.kind, "create")
-        return self._cache.applied(kind, answer, b"" if manager is INIT_MANAGER else wanted)
+        if manager is INIT_MANAGER:
+            return await self._hand_over(answer, wanted)
+        return self._cache.applied(kind, answer, wanted)
+
+    async def _hand_over(self, created: Object, wanted: bytes) -> Child:
+        """Make the usual manager the owner of all that the first one applied, but for the replicas.
+
+        This is what an apply by the one and another apply by the other would come to, in one small request. Where it
+        cannot be done (or the process dies before it), those two are.
+        """
+        child = self._cache.applied(DEPLOYMENT, created, b"")
+        metadata = created["metadata"]
+        first: Object = next(iter(metadata.get("managedFields") or ()), {})
+        if first.get("manager") != INIT_MANAGER:
+            return child
+        replicas = {**first, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+        place = "/metadata/managedFields/0"
+        operations = (
+            {"op": "test", "path": "/metadata/uid", "value": child.uid},
+            {"op": "test", "path": f"{place}/manager", "value": INIT_MANAGER},
+            {"op": "replace", "path": f"{place}/manager", "value": MANAGER},
+            {"op": "remove", "path": f"{place}/fieldsV1/f:spec/f:replicas"},
+            {"op": "add", "path": "/metadata/managedFields/-", "value": replicas},
+        )
+        try:
+            answer = await self._api.patch(
+                DEPLOYMENT, metadata["namespace"], metadata["name"], operations, manager=MANAGER
+            )
+        except (Conflict, Invalid):
+            return child
+        self._metrics.applied(DEPLOYMENT.kind, "hand-over")
+        return self._cache.applied(DEPLOYMENT, answer, wanted)
 
     async def _update(self, kind: Kind, item: Object, wanted: bytes, child: Child) -> Child:
         if child.wanted == wanted and child.seen == child.live:
@@ -101,14 +132,15 @@ class Applier:
     async def _release(self, item: Object, child: Child, wanted: bytes) -> Child:
         """Let the first manager keep the replicas only: what it also owned would outlive a plan that leaves it out."""
         metadata = item["metadata"]
-        live = await self._api.get(DEPLOYMENT, metadata["namespace"], metadata["name"])
+        spec = (child.view or {}).get("spec") or {}
         body = {
             "apiVersion": item["apiVersion"],
             "kind": item["kind"],
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": child.uid},
-            "spec": {"replicas": live["spec"].get("replicas", 0)},
+            "spec": {"replicas": spec.get("replicas", 0)},
         }
         answer = await self._api.apply(DEPLOYMENT, body, manager=INIT_MANAGER, force=False)
+        self._metrics.applied(DEPLOYMENT.kind, "release")
         return self._cache.applied(DEPLOYMENT, answer, wanted)
 
     async def _create_once(

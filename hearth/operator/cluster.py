@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Literal, Protocol
 
@@ -28,7 +28,7 @@ LONGEST_PAUSE: Final = 5.0
 """Seconds: the longest `Retry-After` that is obeyed in place; a key that needs longer has its back-off."""
 
 APPLY: Final = "application/apply-patch+yaml"
-MERGE: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
 
 Object = Mapping[str, Any]
 Answer = dict[str, Any]
@@ -49,7 +49,9 @@ class Api(Protocol):
 
     async def replace(self, kind: Kind, body: Object, *, manager: str) -> Answer: ...
 
-    async def merge(self, kind: Kind, namespace: str | None, name: str, body: Object, *, manager: str) -> Answer: ...
+    async def patch(
+        self, kind: Kind, namespace: str | None, name: str, operations: Sequence[Object], *, manager: str
+    ) -> Answer: ...
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None: ...
 
@@ -119,10 +121,12 @@ class Cluster:
         path = kind.path(metadata.get("namespace"), metadata["name"])
         return await self._ask("PUT", path, params={"fieldManager": manager}, body=body)
 
-    async def merge(self, kind: Kind, namespace: str | None, name: str, body: Object, *, manager: str) -> Answer:
-        """Merge fields into an object."""
+    async def patch(
+        self, kind: Kind, namespace: str | None, name: str, operations: Sequence[Object], *, manager: str
+    ) -> Answer:
+        """Carry out the operations of a JSON Patch (RFC 6902), all or none. Raises Invalid when a test fails."""
         path = kind.path(namespace, name)
-        return await self._ask("PATCH", path, params={"fieldManager": manager}, body=body, content=MERGE)
+        return await self._ask("PATCH", path, params={"fieldManager": manager}, body=operations, content=JSON_PATCH)
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
         """Delete an object, and what it owns in the background, unless it is gone or another one by now."""
@@ -154,7 +158,7 @@ class Cluster:
         path: str,
         *,
         params: Mapping[str, str] | None = None,
-        body: Object | None = None,
+        body: Object | Sequence[Object] | None = None,
         content: str = "application/json",
     ) -> Answer:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()

@@ -55,9 +55,12 @@ class Poster:
         stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
             if before is not None and now - before.at < KEPT:
-                body = {"count": before.count + 1, "lastTimestamp": stamp}
+                operations = (
+                    {"op": "replace", "path": "/count", "value": before.count + 1},
+                    {"op": "replace", "path": "/lastTimestamp", "value": stamp},
+                )
                 try:
-                    await self._api.merge(EVENT, metadata.namespace, before.name, body, manager=COMPONENT)
+                    await self._api.patch(EVENT, metadata.namespace, before.name, operations, manager=COMPONENT)
                 except NotFound:
                     before = None
                 else:

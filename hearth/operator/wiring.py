@@ -50,7 +50,7 @@ def build_settings() -> kopf.OperatorSettings:
     # Never used; named in case that somebody adds a handler that needs them.
     settings.persistence.finalizer = f"{GROUP}/operator"
     settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=GROUP)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=GROUP)
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.posting.enabled = False
     settings.peering.standalone = True
     for kind in (*CHILDREN, POD):
@@ -61,6 +61,19 @@ def build_settings() -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 1.0
     settings.process.ultimate_exiting_timeout = EXIT_TIMEOUT
     return settings
+
+
+class _NoDiffs(kopf.AnnotationsDiffBaseStorage):
+    """kopf looks for differences at every event, by deep copies, also where no handler asks for them."""
+
+    def __init__(self) -> None:
+        super().__init__(prefix=GROUP)
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
 
 
 def _handler(intake: Intake, kind: Kind) -> Callable[..., Coroutine[None, None, None]]:

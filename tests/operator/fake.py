@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hearth.operator.errors import NotFound, NotServed, refusal
@@ -173,18 +173,20 @@ class FakeApi:
                 raise _refused(409, "the object has been modified", kind, metadata["name"])
             return self._apply(kind, body, manager, operation="Update", force=True)
 
-    async def merge(
-        self, kind: Kind, namespace: str | None, name: str, body: Mapping[str, Any], *, manager: str
+    async def patch(
+        self, kind: Kind, namespace: str | None, name: str, operations: Sequence[Mapping[str, Any]], *, manager: str
     ) -> dict[str, Any]:
-        with self._request("merge", kind, name):
+        with self._request("patch", kind, name):
             stored = self._found(kind, namespace, name)
-            return self._apply(
-                kind,
-                {**stored.base, **body, "metadata": {"name": name, "namespace": namespace}},
-                manager,
-                operation="Update",
-                force=True,
-            )
+            item = stored.wire()
+            for operation in operations:
+                _operate(item, operation, kind, name)
+            stored.managers = {
+                (entry["manager"], entry["operation"]): set(_paths(entry["fieldsV1"]))
+                for entry in item["metadata"]["managedFields"]
+            }
+            self._changed(kind, stored, "MODIFIED")
+            return stored.wire()
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
         with self._request("delete", kind, name):
@@ -331,6 +333,30 @@ def _field_set(paths: set[Path]) -> dict[str, Any]:
         for step in path:
             place = place.setdefault(f"f:{step}", {})
     return root
+
+
+def _paths(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
+    for key, below in fields.items():
+        step = (*path, key.removeprefix("f:"))
+        yield from _paths(below, step) if below else [step]
+
+
+def _operate(item: Any, operation: Mapping[str, Any], kind: Kind, name: str) -> None:
+    """One operation of a JSON Patch."""
+    *way, last = operation["path"].strip("/").split("/")
+    place = item
+    for step in way:
+        place = place[int(step) if isinstance(place, list) else step]
+    what, value = operation["op"], copy.deepcopy(operation.get("value"))
+    if what == "test":
+        if place.get(last) != value:
+            raise _refused(422, f"testing value {operation['path']} failed", kind, name)
+    elif what == "remove":
+        del place[last]
+    elif last == "-":
+        place.append(value)
+    else:
+        place[last] = value
 
 
 def _selected(item: Mapping[str, Any], selector: str) -> bool:

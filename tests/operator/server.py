@@ -127,7 +127,7 @@ class HttpApi:
         if request.method == "DELETE":
             await self.api.delete(kind, namespace, name, uid=body["preconditions"]["uid"])
             return web.json_response({})
-        return web.json_response(await self.api.merge(kind, namespace, name, body, manager=manager))
+        return web.json_response(await self.api.patch(kind, namespace, name, body, manager=manager))
 
     async def _watch(self, request: web.Request, kind: Kind, selector: str) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})

@@ -30,7 +30,7 @@ async def test_a_repeat_is_counted(service: LLMService) -> None:
     poster = Poster(api, "me")
     await poster.post(service, DRAFT, NOW)
     await poster.post(service, DRAFT, NOW + timedelta(minutes=1))
-    assert [verb for verb, _, _ in api.requests] == ["create", "merge"]
+    assert [verb for verb, _, _ in api.requests] == ["create", "patch"]
     assert len(api.names(EVENT)) == 1
 
 
