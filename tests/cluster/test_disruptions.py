@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -13,9 +16,10 @@ import pytest
 from .clients import ask
 from .kube import Kube, Object, condition
 from .load import Load
-from .manifests import service
-from .node import kill_pod
+from .manifests import namespace, service
+from .node import pids_of_pod
 from .space import GATEWAY, GATEWAY_NAME, Model, Space, steady
+from .timeline import replicas
 
 pytestmark = pytest.mark.disruptive
 
@@ -52,7 +56,7 @@ async def test_keda_restarted_while_a_model_sleeps(space: Space) -> None:
 async def test_keda_restarted_while_a_model_is_awake(space: Space) -> None:
     """The model stays awake under traffic, nobody is interrupted, and it falls asleep afterwards."""
     model = await space.service()
-    async with model.replicas() as replicas, Load(model, clients=3, query={"tokens": 50}) as load:
+    async with model.replicas() as seen, Load(model, clients=3, query={"tokens": 50}) as load:
         await load.answered(6)
         await _restart_keda(space)
         await _pod(space.kube, KEDA, KEDA_OPERATOR)
@@ -71,13 +75,11 @@ async def test_keda_restarted_while_a_model_is_awake(space: Space) -> None:
         answers = await load.finished()
         assert all(answer.ok(50) for answer in answers), [each for each in answers if not each.ok(50)]
         await model.asleep(90)
-    assert replicas.steps() == [0, 1, 0]
+    assert seen.steps() == [0, 1, 0]
     assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
 
 
 def _time(text: str | None) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
@@ -119,42 +121,45 @@ STEPS = (
     ("Deployment", "model"),
     ("ScaledObject", "model"),
 )
-"""What the first reconcile of a namespace's first service makes, in order."""
+"""What the first reconcile of a namespace's first service makes, in order; the ScaledObject once the gateway serves."""
+NO_PODS = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"pods": "0"}}}
 
 
+@pytest.mark.timeout(400)
 async def test_operator_killed_at_each_step_of_its_first_reconcile(space: Space, on_this_machine: str) -> None:
-    """Killed as soon as an object of the list appears, for every object: what the next one finds, it finishes.
+    """Killed as soon as an object of the list appears, for every object: what is there, the next one finishes.
 
-    And never a pod of the engine, at whatever moment it was killed: a sleeping model stays asleep.
+    And the engine's Deployment has no replicas at any moment, whenever the operator was killed. Each step has a
+    namespace of its own, all but the last without room for pods: this is about objects.
     """
-    engines: list[str] = []
-
-    async def look() -> None:
-        async for change, pod in space.kube.watch("Pod", space.name, labels="serving.hearth.dev/llmservice"):
-            if change == "ADDED":
-                engines.append(pod["metadata"]["name"])
-
-    watching = asyncio.create_task(look())
     name = await space.runtime()
-    for number, (kind, child) in enumerate(STEPS):
-        operator = await _pod(space.kube, SYSTEM, OPERATOR)
-        appears = asyncio.create_task(space.kube.until(kind, child, space.name, lambda _: True, "it appears"))
-        await space.kube.apply(service("model", space.name, name))
-        await appears
-        kill_pod(operator["metadata"]["uid"])
-        # a new pod, not the same one after a back-off that grows
-        await space.kube.delete("Pod", operator["metadata"]["name"], SYSTEM, grace=0)
-        space.timeline.say(f"killed at {kind} {child}")
+    places = [*(f"{space.name}-{number}" for number in range(len(STEPS) - 1)), space.name]
+    async with contextlib.AsyncExitStack() as stack:
+        recorders = []
+        for (kind, child), place in zip(STEPS, places, strict=True):
+            if place != space.name:
+                stack.push_async_callback(space.kube.delete, "Namespace", place)
+                await space.kube.apply(namespace(place))
+                await space.kube.apply(NO_PODS | {"metadata": {"name": "no-pods", "namespace": place}})
+            recorders.append(await stack.enter_async_context(replicas(space.kube, "model", place)))
+            operator = await _pod(space.kube, SYSTEM, OPERATOR)
+            pids = pids_of_pod(operator["metadata"]["uid"])
+            appears = asyncio.create_task(space.kube.until(kind, child, place, lambda _: True, "it appears"))
+            await space.kube.apply(service("model", place, name))
+            await appears
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+            made = [f"{each} {which}" for each, which in STEPS if await space.kube.find(each, which, place)]
+            space.timeline.say(f"killed at {kind} {child}; there: {len(made)} of {len(STEPS)}")
+            # a new pod, not the same one after a back-off that grows
+            await space.kube.delete("Pod", operator["metadata"]["name"], SYSTEM, grace=0)
+            await space.kube.until_gone("Pod", operator["metadata"]["name"], SYSTEM)
+        for place in places:
+            for kind, child in STEPS if place == space.name else STEPS[:-1]:
+                await space.kube.until(kind, child, place, lambda _: True, "the next operator makes it", 90)
         model = Model(space, "model")
         await model.ready(90)
-        space.timeline.say("Ready")
-        if number < len(STEPS) - 1:
-            await space.kube.delete("LLMService", "model", space.name)
-            for gone, each in reversed(STEPS):
-                await space.kube.until_gone(gone, each, space.name)
-    assert not engines
-    watching.cancel()
-    await asyncio.wait([watching])
+        assert [recorder.values for recorder in recorders] == [[(0, 0)]] * len(STEPS)
     answer = await ask(model.client(), model.name, "first")
     assert answer.ok(5), answer
 
