@@ -18,8 +18,12 @@ GRACE = 900
 An idle gateway goes at once. It does not depend on the services: another value would restart the gateway.
 """
 
-ENDPOINT_REMOVAL = 5
-"""Seconds before the first signal, in which load balancers stop sending new connections."""
+ENDPOINT_REMOVAL = 3
+"""Seconds before the first signal, in which load balancers stop sending new connections.
+
+An idle gateway is then gone 5 s after it was deleted. That is when Kubernetes looks at a namespace that is being deleted
+for the second time; where it still finds pods, it takes the next look after half of their grace period.
+"""
 
 _END_MARGIN = 15
 

@@ -15,8 +15,8 @@ DEFAULT_GRACE = 30
 DRAIN_MARGIN = 10
 """Seconds that the grace period is longer than the drain, for the engine's own end."""
 
-ENDPOINT_REMOVAL = 5
-"""Seconds before the first signal in which the endpoint disappears from load balancers.
+ENDPOINT_REMOVAL = 2
+"""Seconds before the first signal in which the gateway learns, by its watch, that the endpoint is going.
 
 vLLM keeps accepting connections while it drains but refuses the work, so nobody must be sent to it any more.
 """

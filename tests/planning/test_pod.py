@@ -283,8 +283,8 @@ def test_models_of_other_sources() -> None:
         ([], {}, 30, None),
         ([], {"terminationGracePeriodSeconds": 90}, 90, None),
         ([], {"preStopDrain": True}, 130, 120),
-        (["--shutdown-timeout=120"], {"preStopDrain": True}, 130, 5),
-        (["--shutdown-timeout", "120"], {"preStopDrain": True, "terminationGracePeriodSeconds": 600}, 600, 5),
+        (["--shutdown-timeout=120"], {"preStopDrain": True}, 130, 2),
+        (["--shutdown-timeout", "120"], {"preStopDrain": True, "terminationGracePeriodSeconds": 600}, 600, 2),
     ],
 )
 def test_the_end_of_a_replica(args: list[str], lifecycle: dict[str, Any], grace: int, pre_stop: int | None) -> None:
