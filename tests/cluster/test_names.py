@@ -1,0 +1,109 @@
+"""Somebody else's object has a name that Hearth needs: it is left alone, and the service says which it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .kube import Kube, Object
+from .space import Space
+
+MODEL = "model"
+GATEWAY = "hearth-gateway"
+TEMPLATE = {
+    "metadata": {"labels": {"app": "foreign"}},
+    "spec": {
+        "containers": [{"name": "main", "image": "example.com/never-pulled:1"}],
+        "restartPolicy": "Never",
+        "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+    },
+}
+SPECS: dict[str, dict[str, Any]] = {
+    "ConfigMap": {"data": {"mine": "yes"}},
+    "Deployment": {
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": {"app": "foreign"}},
+            "template": {**TEMPLATE, "spec": {**TEMPLATE["spec"], "restartPolicy": "Always"}},
+        }
+    },
+    "Job": {"spec": {"suspend": True, "template": TEMPLATE}},
+    "PersistentVolumeClaim": {
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Mi"}}}
+    },
+    "PodDisruptionBudget": {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "foreign"}}}},
+    "Role": {"rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]},
+    "RoleBinding": {
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "nobody"},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}],
+    },
+    "ScaledObject": {
+        "spec": {
+            "scaleTargetRef": {"name": "nobody"},
+            "triggers": [
+                {
+                    "type": "cron",
+                    "metadata": {
+                        "timezone": "UTC",
+                        "start": "0 0 1 1 *",
+                        "end": "1 0 1 1 *",
+                        "desiredReplicas": "1",
+                    },
+                }
+            ],
+        }
+    },
+    "Service": {"spec": {"ports": [{"port": 80}], "selector": {"app": "foreign"}}},
+    "ServiceAccount": {},
+}
+VERSIONS = {
+    "Deployment": "apps/v1",
+    "Job": "batch/v1",
+    "PodDisruptionBudget": "policy/v1",
+    "Role": "rbac.authorization.k8s.io/v1",
+    "RoleBinding": "rbac.authorization.k8s.io/v1",
+    "ScaledObject": "keda.sh/v1alpha1",
+}
+CASES = [
+    ("PersistentVolumeClaim", f"{MODEL}-cache"),
+    ("Service", MODEL),
+    ("Service", f"{MODEL}-backend"),
+    ("Job", f"{MODEL}-prewarm"),
+    ("Deployment", MODEL),
+    ("ScaledObject", MODEL),
+    ("ServiceAccount", GATEWAY),
+    ("Role", GATEWAY),
+    ("RoleBinding", GATEWAY),
+    ("ConfigMap", GATEWAY),
+    ("Deployment", GATEWAY),
+    ("PodDisruptionBudget", GATEWAY),
+    ("Service", GATEWAY),
+]
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES, ids=[f"{kind}-{name}" for kind, name in CASES])
+async def test_a_name_that_is_taken(kube: Kube, space: Space, kind: str, name: str) -> None:
+    foreign = await kube.create(
+        {
+            "apiVersion": VERSIONS.get(kind, "v1"),
+            "kind": kind,
+            "metadata": {"name": name, "namespace": space.name},
+            **SPECS[kind],
+        }
+    )
+    cache = {"strategy": "NodeLocalPVC", "size": "1Mi", "prewarm": True}
+    await space.service(MODEL, cache=cache, ready=False)
+
+    def says_so(service: Object) -> bool:
+        return any(
+            condition["reason"] == "NameTaken" and f"{kind} '{name}'" in condition["message"]
+            for condition in service.get("status", {}).get("conditions", ())
+        )
+
+    await kube.until("LLMService", MODEL, space.name, says_so, f"a condition that names {kind} {name}")
+    after = await kube.get(kind, name, space.name)
+    assert after["metadata"]["uid"] == foreign["metadata"]["uid"]
+    assert after.get("spec") == foreign.get("spec")
+    assert after.get("data") == foreign.get("data")
+    assert not any(entry["manager"].startswith("hearth-op") for entry in after["metadata"].get("managedFields", ()))
