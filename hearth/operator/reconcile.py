@@ -119,7 +119,9 @@ class Reconciler:
                 return
             except OperatorError as exc:
                 error = failed = exc
-        await self._tell(entry, live, error or state.error, state)
+        if error is None and entry.service.spec.endpoint.gateway == "shared":
+            error = state.error
+        await self._tell(entry, live, error, state)
         if failed is not None and failed.retriable:
             raise failed
 
@@ -222,21 +224,22 @@ class Reconciler:
         }
         changed |= {name for name in admitted if shared.warnings.get(name) != state.warnings.get(name)}
         state.admitted, state.refused, state.warnings = admitted, shared.refused, shared.warnings
-        before, state.error = state.error, None
+        error: HearthError | None = None
         try:
             for item in shared.objects:
                 await self._applier.apply(item, digest(item), owner=None)
-            if shared.objects or len(plans) == len(entries):  # who cannot be planned now may have a gateway from before
-                await self._prune(key, {identity(item) for item in shared.objects})
+            await self._prune(key, {identity(item) for item in shared.objects})
         except NamespaceGoing:
             return
         except OperatorError as exc:
-            state.error = exc
+            error = exc
             if exc.retriable:
                 raise
         finally:
-            if str(before) != str(state.error):
+            # Not before the end: a service that is looked at meanwhile would say that all is well with the gateway.
+            if str(state.error) != str(error):
                 changed |= admitted.keys()
+            state.error = error
             for name in sorted(changed):
                 self._queue.add(Key(namespace, name))
             took = self._clock() - began

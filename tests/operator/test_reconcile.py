@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from hearth.operator.kinds import (
+    ACCOUNT,
     BUDGET,
     CHILDREN,
     CLAIM,
@@ -16,6 +17,7 @@ from hearth.operator.kinds import (
     DEPLOYMENT,
     JOB,
     POD,
+    ROLE,
     RUNTIMES,
     SCALED_OBJECT,
     SERVICE,
@@ -402,6 +404,42 @@ async def test_an_object_that_the_api_server_finds_invalid_is_said_once(api: Fak
     await bench.settle()
     assert [key for key, _ in bench.errors] == []
     assert bench.condition("Ready")["reason"] == "InvalidObject"
+
+
+async def test_a_gateway_that_is_not_allowed_is_said_as_long_as_it_is_so(api: FakeApi, bench: Bench) -> None:
+    bench.service("own", endpoint={"gateway": "dedicated"})
+    bench.service()
+    await bench.settle()
+    api.refuse["apply", "Role"] = 403, {"message": "roles is forbidden: attempting to grant RBAC permissions not held"}
+    api.remove(ROLE, "ns", "hearth-gateway")
+    reasons = []
+    for _ in range(5):
+        await bench.settle(2.0)
+        bench.intake.everything(0.0)
+        reasons.append(bench.condition("Ready")["reason"])
+    assert set(reasons) == {"Forbidden"}
+    assert bench.condition("Ready", "own")["reason"] != "Forbidden", "its gateway is another one"
+    api.refuse.clear()
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] != "Forbidden"
+
+
+async def test_a_service_looked_at_while_the_gateway_is_tried_again_says_the_same(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    api.refuse["apply", "Role"] = 403, {"message": "roles is forbidden"}
+    api.remove(ROLE, "ns", "hearth-gateway")
+    await bench.settle(1.0)
+    looked = []
+
+    def look(*_: object) -> None:
+        looked.append(bench.reconciler._namespaces["ns"].error)
+
+    api.watchers.append(look)
+    api.remove(ACCOUNT, "ns", "hearth-gateway")  # a part that is applied before the one that fails
+    await bench.settle(5.0)
+    assert len(looked) > 1
+    assert None not in looked
 
 
 async def test_a_failing_api_server_is_tried_again_and_again(api: FakeApi, bench: Bench) -> None:
