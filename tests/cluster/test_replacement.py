@@ -1,0 +1,49 @@
+"""What cannot be changed is replaced."""
+
+from __future__ import annotations
+
+from .kube import Object
+from .space import Space
+
+TEMPLATE = "serving.hearth.dev/template"
+
+
+async def test_a_prewarm_job_for_another_model_replaces_the_first(space: Space) -> None:
+    cache = {"strategy": "NodeLocalPVC", "size": "1Mi", "prewarm": True}
+    model = await space.service(cache=cache, uri="hf://hearth-e2e/one", ready=False)
+    name = f"{model.name}-prewarm"
+    first = await space.kube.until("Job", name, space.name, lambda job: True, "a Job")
+    claim = await space.kube.get("PersistentVolumeClaim", f"{model.name}-cache", space.name)
+
+    change = {"spec": {"model": {"source": {"uri": "hf://hearth-e2e/two"}}}}
+    await space.kube.patch("LLMService", model.name, space.name, change)
+
+    def another(job: Object) -> bool:
+        return bool(job["metadata"]["uid"] != first["metadata"]["uid"])
+
+    second = await space.kube.until("Job", name, space.name, another, "another Job of the same name")
+    assert second["metadata"]["annotations"][TEMPLATE] != first["metadata"]["annotations"][TEMPLATE]
+    assert "hearth-e2e/two" in str(second["spec"]["template"])
+    after = await space.kube.get("PersistentVolumeClaim", f"{model.name}-cache", space.name)
+    assert after["metadata"]["uid"] == claim["metadata"]["uid"], "weights outlive the Job that brought them"
+
+
+async def test_weights_are_kept_when_a_service_no_longer_uses_their_volume(space: Space) -> None:
+    model = await space.service(cache={"strategy": "NodeLocalPVC", "size": "1Mi"}, ready=False)
+    await model.until_condition("Ready", "True")
+    claim = await space.kube.get("PersistentVolumeClaim", f"{model.name}-cache", space.name)
+    # None as the strategy's name: the cache's other fields go too.
+    change = [{"op": "replace", "path": "/spec/cache", "value": {"strategy": "None"}}]
+    changed = await space.kube.patch("LLMService", model.name, space.name, change)
+
+    def seen(service: Object) -> bool:
+        conditions = service.get("status", {}).get("conditions", ())
+        return any(
+            condition["type"] == "Ready" and condition["observedGeneration"] == changed["metadata"]["generation"]
+            for condition in conditions
+        )
+
+    await model.until(seen, "the change carried out")
+    after = await space.kube.get("PersistentVolumeClaim", f"{model.name}-cache", space.name)
+    assert after["metadata"]["uid"] == claim["metadata"]["uid"]
+    assert "deletionTimestamp" not in after["metadata"]
