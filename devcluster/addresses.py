@@ -54,16 +54,6 @@ class Addresses:
         """The Service `kube-dns`."""
         return self.services[10]
 
-    @property
-    def interface(self) -> str:
-        """This machine's end of the link."""
-        return f"hearth-{self.index}"
-
-    @property
-    def peer(self) -> str:
-        """The node's end, until it is moved into the node and named eth0."""
-        return f"hearth-{self.index}n"
-
     def networks(self) -> tuple[IPv4Network, ...]:
         """Everything that is routed to the node."""
         return self.link, self.pods, self.services

@@ -31,6 +31,7 @@ def run(
     stdin: bytes | None = None,
     environment: Mapping[str, str] | None = None,
     timeout: float | None = 120,
+    survives: bool = False,
 ) -> bytes:
     """Run a program and return its stdout.
 
@@ -40,13 +41,16 @@ def run(
         stdin: its input.
         environment: variables beside this process's own.
         timeout: seconds; None waits for ever.
+        survives: let it finish when this process is killed. Otherwise it is killed too, so that what an interrupted
+            command began does not happen after the next command has cleaned up.
 
     Raises:
         DevclusterError: of type `error`: a status other than 0; with the end of stderr.
     """
+    command = [program(argv[0]), *argv[1:]]
     try:
         done = subprocess.run(
-            [program(argv[0]), *argv[1:]],
+            command if survives else [program("setpriv"), "--pdeathsig", "KILL", *command],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,

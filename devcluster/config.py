@@ -286,6 +286,8 @@ def component_commands(claim: Claim, paths: Paths) -> dict[str, list[str]]:
             # Defaults 20 and 30: a thousand services' objects would queue for minutes in front of the garbage collector.
             "--kube-api-qps=300",
             "--kube-api-burst=600",
+            # The default StorageClass, see storage.py.
+            "--enable-hostpath-provisioner=true",
             "--profiling=false",
         ],
         "kube-scheduler": [

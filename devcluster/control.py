@@ -17,8 +17,12 @@ def _connect(paths: Paths, timeout: float) -> socket.socket:
     try:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         connection.settimeout(timeout)
-        # Through the descriptor: the path of a socket is limited to 107 bytes.
-        connection.connect(f"/proc/self/fd/{folder}/{paths.socket.name}")
+        try:
+            # Through the descriptor: the path of a socket is limited to 107 bytes.
+            connection.connect(f"/proc/self/fd/{folder}/{paths.socket.name}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
     finally:
         os.close(folder)

@@ -16,6 +16,9 @@ PRIVATE = ("/var/lib", "/var/log", "/srv", "/mnt")
 MEMORY = ("/run",)
 """Replaced by a tmpfs: sockets, network namespaces, the iptables lock, etcd's data."""
 
+CLAIMS = "/tmp/hostpath_pv"  # noqa: S108  # the path is kube-controller-manager's own, and not to be chosen
+"""Where volumes of claims are made: a folder of the cluster's own over an empty one of the machine, which `down` removes."""
+
 KERNEL_SETTINGS = {
     "vm/overcommit_memory": "1",
     "vm/panic_on_oom": "0",
@@ -62,6 +65,10 @@ def make_private_tree(state: Path, keep: Iterable[Path]) -> None:
     resolver = Path(os.path.realpath("/etc/resolv.conf"))
     for target in MEMORY:
         mount("tmpfs", target, "tmpfs", data="mode=755")
+    Path(CLAIMS).mkdir(exist_ok=True)
+    claims = state / "disk" / "claims"
+    claims.mkdir(parents=True, exist_ok=True)
+    mount(str(claims), CLAIMS, flags=_MS_BIND)
     for target, descriptor in sources.items():
         if Path(target).is_dir():
             # By descriptor: the folder's own path may lie under a target that is already replaced.

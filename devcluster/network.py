@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any
 
 from devcluster.addresses import Addresses, used_networks
@@ -16,9 +18,22 @@ def _ip(*arguments: str) -> Any:
     return json.loads(output or b"[]")
 
 
-def alias(name: str) -> str:
-    """What an interface of the cluster `name` is marked with."""
-    return f"hearth-devcluster {name}"
+def _change(*arguments: str) -> None:
+    run(["ip", *arguments], error=NodeError)
+
+
+def interface_name(name: str) -> str:
+    """This machine's end of the link of the cluster `name`.
+
+    From the cluster's name alone, so that the end can be told whose it is from the moment it is made. 15 characters is
+    what the kernel allows.
+    """
+    return f"hearth-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def peer_name(name: str) -> str:
+    """The node's end, until it is moved into the node and named eth0."""
+    return interface_name(name).replace("-", "n")
 
 
 def machine_networks() -> tuple[tuple[IPv4Network, str], ...]:
@@ -26,36 +41,38 @@ def machine_networks() -> tuple[tuple[IPv4Network, str], ...]:
     return used_networks(_ip("-4", "route", "show"), _ip("-4", "addr", "show"))
 
 
-def interfaces(name: str) -> list[str]:
-    """The interfaces of this machine that belong to the cluster `name`."""
-    return [link["ifname"] for link in _ip("link", "show") if link.get("ifalias") == alias(name)]
+def present(name: str) -> bool:
+    """Whether this machine's end of the cluster's link is there."""
+    return Path("/sys/class/net", interface_name(name)).exists()
 
 
 def make_link(addresses: Addresses, name: str) -> None:
     """Make this machine's end, with its address and routes. Repairs one that is there.
 
     Raises:
-        NodeError: `ip` refuses; an interface of that name belongs to somebody else.
+        NodeError: `ip` refuses.
     """
-    own = addresses.interface
-    if own not in interfaces(name):
-        run(
-            ["ip", "link", "add", "name", own, "alias", alias(name), "type", "veth", "peer", "name", addresses.peer],
-            error=NodeError,
-        )
-    run(["ip", "link", "set", "dev", own, "alias", alias(name)], error=NodeError)
-    run(["ip", "addr", "replace", f"{addresses.host}/{addresses.link.prefixlen}", "dev", own], error=NodeError)
-    run(["ip", "link", "set", "dev", own, "up"], error=NodeError)
+    own = interface_name(name)
+    if not present(name):
+        _change("link", "add", "name", own, "type", "veth", "peer", "name", peer_name(name))
+    _change("link", "set", "dev", own, "alias", f"hearth-devcluster {name}")
+    _change("addr", "replace", f"{addresses.host}/{addresses.link.prefixlen}", "dev", own)
+    _change("link", "set", "dev", own, "up")
     for network in (addresses.pods, addresses.services):
-        run(["ip", "route", "replace", str(network), "via", str(addresses.node), "dev", own], error=NodeError)
+        _change("route", "replace", str(network), "via", str(addresses.node), "dev", own)
 
 
-def give_peer(addresses: Addresses, pid: int) -> None:
+def give_peer(name: str, pid: int) -> None:
     """Move the other end into the network namespace of process `pid`, where it is eth0."""
-    run(["ip", "link", "set", "dev", addresses.peer, "name", "eth0", "netns", str(pid)], error=NodeError)
+    _change("link", "set", "dev", peer_name(name), "name", "eth0", "netns", str(pid))
 
 
 def remove_link(name: str) -> None:
     """Remove what `make_link` made; the address and the routes go with the interface."""
-    for interface in interfaces(name):
-        run(["ip", "link", "del", "dev", interface], error=NodeError)
+    if present(name):
+        try:
+            _change("link", "del", "dev", interface_name(name))
+        except NodeError:
+            # It goes by itself with the network namespace of a node that ended, which may be this very moment.
+            if present(name):
+                raise

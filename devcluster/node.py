@@ -157,7 +157,7 @@ def ensure(claim: Claim, paths: Paths, pid: int) -> None:
     state = control.ask(paths, {"do": "status"})
     network.make_link(claim.addresses, claim.name)
     if not state["network"]:
-        network.give_peer(claim.addresses, pid)
+        network.give_peer(claim.name, pid)
     if not state["began"]:
         control.ask(paths, {"do": "begin"}, timeout=30)
 
@@ -260,7 +260,7 @@ def remains(paths: Paths, claim: Claim | None) -> list[str]:
         found.append("processes")
     if any((root / cgroup).exists() for root in cgroups.hierarchies()):
         found.append("cgroups")
-    if network.interfaces(paths.name):
+    if network.present(paths.name):
         found.append("network link")
     if paths.root.exists():
         found.append("state")

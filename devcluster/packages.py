@@ -107,10 +107,10 @@ def install_packages() -> None:
             POLICY.chmod(0o755)
         install = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *missing]
         try:
-            run(install, error=MachineError, environment=environment, timeout=1800)
+            run(install, error=MachineError, environment=environment, timeout=1800, survives=True)
         except MachineError:
-            run(["apt-get", "update"], error=MachineError, environment=environment, timeout=600)
-            run(install, error=MachineError, environment=environment, timeout=1800)
+            run(["apt-get", "update"], error=MachineError, environment=environment, timeout=600, survives=True)
+            run(install, error=MachineError, environment=environment, timeout=1800, survives=True)
     finally:
         if ours:
             POLICY.unlink(missing_ok=True)

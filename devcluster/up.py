@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from devcluster import control, dns, keda, node
+from devcluster import control, dns, keda, node, storage
 from devcluster.api import condition
 from devcluster.build import binaries, build_all, go_program, unbuilt
 from devcluster.command import run
@@ -17,6 +17,7 @@ from devcluster.config import COMPONENTS, PAUSE_IMAGE, Claim, Options
 from devcluster.errors import ApiError, DevclusterError, NodeError
 from devcluster.images import Image, load_image, present
 from devcluster.lock import held
+from devcluster.mounts import CLAIMS
 from devcluster.packages import check_machine, install_packages
 from devcluster.paths import Paths
 from devcluster.report import say, step
@@ -101,8 +102,8 @@ def complete(claim: Claim, paths: Paths, pid: int, options: Options, *, with_ked
     with step("API server ready"), _explained(paths, "kube-apiserver"):
         node.wait("the API server to be ready", API_SECONDS, api.ready)
     kubectl = Path(claim.binaries["kubectl"])
-    with step("CoreDNS and KEDA applied" if with_keda else "CoreDNS applied"):
-        _apply_dns(claim, paths, kubectl)
+    with step("CoreDNS, StorageClass and KEDA applied" if with_keda else "CoreDNS and StorageClass applied"):
+        _apply_addons(claim, paths, kubectl)
         if with_keda:
             keda.apply(kubectl, paths.kubeconfig, programs["keda"].with_name("keda.yaml"))
 
@@ -153,12 +154,17 @@ def _explained(paths: Paths, component: str) -> Iterator[None]:
         ) from None
 
 
-def _apply_dns(claim: Claim, paths: Paths, kubectl: Path) -> None:
+def _apply_addons(claim: Claim, paths: Paths, kubectl: Path) -> None:
     arguments = ["apply", "--server-side", "--force-conflicts", "--field-manager=hearth-devcluster", "-f", "-"]
     run(
         [str(kubectl), f"--kubeconfig={paths.kubeconfig}", *arguments],
         error=NodeError,
         stdin=json.dumps(dns.manifests(claim)).encode(),
+    )
+    run(
+        [str(kubectl), f"--kubeconfig={paths.kubeconfig}", *arguments],
+        error=NodeError,
+        stdin=json.dumps(storage.manifest()).encode(),
     )
 
 
@@ -186,6 +192,9 @@ def take_down(paths: Paths) -> None:
     for folder in (paths.root.parent, paths.root.parent.parent):
         with contextlib.suppress(OSError):  # another cluster's, or another program's
             folder.rmdir()
+    if not paths.root.parent.exists():  # while another cluster has something mounted there, it stays
+        with contextlib.suppress(OSError):
+            Path(CLAIMS).rmdir()
 
 
 def install_keda(paths: Paths) -> None:
