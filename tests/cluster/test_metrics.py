@@ -1,0 +1,43 @@
+"""Every series that alerts and dashboard ask for is told by live programs: gateway, operator and engine."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from ..chart.support import queries, selectors
+from .clients import PROMPT
+from .space import Space
+
+OPERATOR = "app.kubernetes.io/name=hearth-operator"
+
+
+async def scraped(space: Space, namespace: str, labels: str, port: str) -> set[str]:
+    """The names of the families that the pods with these labels tell."""
+    found = set()
+    async with space.http(10) as client:
+        for pod in await space.kube.list("Pod", namespace, labels):
+            ports = [each for part in pod["spec"]["containers"] for each in part.get("ports", ())]
+            [number] = [each["containerPort"] for each in ports if each.get("name") == port]
+            answer = await client.get(f"http://{pod['status']['podIP']}:{number}/metrics")
+            assert answer.status_code == 200
+            found |= {family.name for family in text_string_to_metric_families(answer.text)}
+    return found
+
+
+async def test_every_series_that_is_asked_for_is_told(space: Space) -> None:
+    model = await space.service()
+    answer = await model.client().chat.completions.create(model=model.name, messages=PROMPT)
+    assert answer.choices
+    told = {
+        "hearth_operator": await scraped(space, "hearth-system", OPERATOR, "http"),
+        "hearth_gateway": await scraped(space, space.name, "serving.hearth.dev/gateway=hearth-gateway", "http"),
+        "vllm": await scraped(space, space.name, f"serving.hearth.dev/llmservice={model.name}", "http"),
+    }
+    told["process"] = told["hearth_operator"]
+    for where, expression in queries():
+        for selector in selectors(expression):
+            [program] = [name for name in told if selector.name.startswith(name)]
+            family = re.sub(r"_(total|bucket|sum|count)$", "", selector.name)
+            assert {family, selector.name} & told[program], f"{where}: no {program} tells {selector.name}"
