@@ -13,7 +13,7 @@ from pathlib import Path
 from images.archive import Written
 from images.base import debian_packages, ensure_base
 from images.builder import Buildah, Builder, docker
-from images.cache import digest, locked, run, say
+from images.cache import digest, locked, run, say, sweep
 from images.errors import ImagesError
 from images.recipe import RECIPES, ROOT, Recipe, project
 from images.wheels import dependencies, first_party, installer
@@ -58,6 +58,7 @@ def build(recipes: list[Recipe], base: str | None) -> None:
     written = [(recipe, make(recipe, builder, base)) for recipe in recipes]
     if isinstance(builder, Buildah):
         builder.tidy()
+    sweep()
     report(written)
     say(f"{len(recipes)} images in {time.monotonic() - began:.1f} s, archives in {OUTPUT.relative_to(ROOT)}/")
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
@@ -18,6 +19,9 @@ from images.errors import ImagesError
 TOOLS = ("hatchling==1.33.0", "pip==26.3", "uv==0.13.9")
 EPOCH = 1580601600
 """The time of every file in a wheel or an image, seconds since 1970: hatchling's own choice. Same input, same bytes."""
+
+KEPT = 30 * 86400
+"""Seconds that something unused stays in the cache."""
 
 
 def cache() -> Path:
@@ -48,6 +52,7 @@ def locked() -> Iterator[None]:
 def made(target: Path) -> Iterator[Path | None]:
     """Give a directory to fill that becomes `target` when all is well, or None where `target` exists."""
     if target.exists():
+        os.utime(target)  # see `sweep`
         yield None
         return
     partial = target.with_name(f"{target.name}.partial")
@@ -55,6 +60,15 @@ def made(target: Path) -> Iterator[Path | None]:
     partial.mkdir(parents=True)
     yield partial
     partial.rename(target)
+
+
+def sweep() -> None:
+    """Remove what no build used for a month."""
+    oldest = time.time() - KEPT
+    for folder in ("wheels", "dependencies", "resolved", "compressed"):
+        for path in (cache() / folder).glob("*"):
+            if path.stat().st_mtime < oldest:
+                shutil.rmtree(path)
 
 
 def tool(name: str) -> Path:

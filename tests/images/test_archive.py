@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from images import __main__ as program
-from images import base
+from images import base, cache
 from images.archive import pack, written
 from images.builder import Docker
 from images.errors import ImagesError
@@ -62,10 +62,10 @@ def test_an_archive_is_a_complete_image(tmp_path: Path) -> None:
     assert written(tmp_path / "a.tar") == result
 
 
-def test_the_same_image_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_the_same_image_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory = image(tmp_path / "dir", b"base" * 1000, b"code")
     pack(directory, REFERENCE, tmp_path / "a.tar", tmp_path / "one")
-    os.utime(directory / "manifest.json", (1, 1))
+    monkeypatch.setattr("time.time", lambda: 2e9)
     pack(directory, REFERENCE, tmp_path / "b.tar", tmp_path / "two")
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
@@ -134,3 +134,34 @@ def test_sizes_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert heading.split() == ["IMAGE", "ID", "ARCHIVE", "UNPACKED"]
     assert row.split()[0] == REFERENCE
     assert row.endswith("2.0 MB")
+
+
+def test_what_was_not_used_for_a_month_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = cache.cache() / "wheels"
+    for name in ("old", "used", "new"):
+        with cache.made(folder / name) as target:
+            assert target is not None
+            (target / "x.whl").write_text("")
+    for name in ("old", "used"):
+        os.utime(folder / name, (1, 1))
+    with cache.made(folder / "used") as target:
+        assert target is None
+    cache.sweep()
+    assert sorted(path.name for path in folder.iterdir()) == ["new", "used"]
+
+
+def test_what_was_interrupted_is_made_again(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with cache.made(tmp_path / "a") as target:
+            assert target is not None
+            (target / "half").write_text("")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not (tmp_path / "a").exists()
+    with cache.made(tmp_path / "a") as target:
+        assert target is not None
+        assert list(target.iterdir()) == []
+    assert (tmp_path / "a").is_dir()
