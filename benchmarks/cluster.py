@@ -24,7 +24,7 @@ __all__ = ["ApiError", "Kube", "NeverError", "Object", "Operator", "condition", 
 SYSTEM = "hearth-system"
 OPERATOR = "hearth-operator"
 OPERATOR_PORT = 8081
-GONE_SECONDS = 300.0
+GONE_SECONDS = 900.0
 
 
 @asynccontextmanager
