@@ -38,7 +38,7 @@ test-tutorial: $(STAMP) ## carry out docs/plugin-tutorial.md from built wheels i
 	@$(BIN)/python -m pytest tests/tutorial
 
 test-scale-e2e: $(STAMP) ## a cluster of its own, Hearth in it, 0 -> 1 -> N -> 0, and every scenario (as root; minutes)
-	@$(BIN)/python tests/cluster/run.py $(ARGS)
+	@$(BIN)/python -m tests.cluster.run $(ARGS)
 
 test-soak: $(STAMP) ## 200 sleeps and wakes with 10 clients each (about 6 minutes)
 	@$(BIN)/python -m pytest -m slow tests/e2e

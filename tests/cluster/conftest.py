@@ -67,22 +67,30 @@ def timeline(request: pytest.FixtureRequest) -> Timeline:
     return Timeline(show=request.config.getoption("capture") == "no")
 
 
+@contextlib.asynccontextmanager
+async def failing(request: pytest.FixtureRequest, space: Space) -> AsyncIterator[None]:
+    """When the test fails: write down what is in its namespace, and the logs of everybody who has a part in it."""
+    yield
+    reports = request.node.stash.get(RESULT, {})
+    if "call" not in reports or not reports["call"].failed:
+        return
+    directory = LOGS / space.name
+    with contextlib.suppress(OSError):
+        await space.dump(directory)
+    for namespace in ("hearth-system", "keda"):
+        with contextlib.suppress(OSError):
+            await dump_logs(space.kube, namespace, "", directory / namespace)
+    print(f"\nlogs and objects: {directory}")
+
+
 @pytest.fixture
 async def space(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> AsyncIterator[Space]:
     """A namespace called after the test. `@pytest.mark.pod_security("baseline")` lowers what it enforces."""
     level = request.node.get_closest_marker("pod_security")
     name = "e2e-" + re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")[:40]
-    async with Space.open(kube, name.rstrip("-"), timeline, level.args[0] if level else "restricted") as opened:
+    enforced = level.args[0] if level else "restricted"
+    async with Space.open(kube, name.rstrip("-"), timeline, enforced) as opened, failing(request, opened):
         yield opened
-        reports = request.node.stash.get(RESULT, {})
-        if "call" in reports and reports["call"].failed:
-            directory = LOGS / opened.name
-            with contextlib.suppress(OSError):
-                await opened.dump(directory)
-            for namespace in ("hearth-system", "keda"):
-                with contextlib.suppress(OSError):
-                    await dump_logs(kube, namespace, "", directory / namespace)
-            print(f"\nlogs and objects: {directory}")
 
 
 @pytest.fixture(scope="session")

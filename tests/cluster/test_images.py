@@ -103,7 +103,9 @@ async def test_an_image_has_what_it_needs_and_no_more(
     assert carries <= set(found["packages"])
     assert not without & set(found["packages"])
     assert found["setuid"] == []
-    assert found["uncompiled"] < 10, "what is not compiled is compiled again at every start, because the root is read-only"
+    assert found["uncompiled"] < 10, (
+        "what is not compiled is compiled again at every start, because the root is read-only"
+    )
 
 
 @pytest.mark.parametrize(
