@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 
 from hearth.api import API_VERSION, LLMService
 from hearth.operator.cluster import Api
-from hearth.operator.errors import ApiError, NotFound
+from hearth.operator.errors import ApiError, NamespaceGoing, NotFound
 from hearth.operator.events import EventDraft
 from hearth.operator.kinds import EVENT
 
@@ -92,6 +92,8 @@ class Poster:
                 manager=COMPONENT,
             )
             self._remember(key, _Posted(answer["metadata"]["name"], 1, now))
+        except NamespaceGoing:
+            return  # nobody is left to read it
         except ApiError as exc:
             logger.warning("an Event about %s/%s was lost: %s", metadata.namespace, metadata.name, exc.message)
 

@@ -16,7 +16,7 @@ from hearth.api import API_VERSION, HearthError
 from hearth.operator.apply import MANAGER, Applier
 from hearth.operator.cache import Cache, Child, Key
 from hearth.operator.cluster import Api
-from hearth.operator.errors import NamespaceGoing, NotFound, NotServed, OperatorError
+from hearth.operator.errors import BeingDeleted, NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.events import status_events
 from hearth.operator.fingerprint import digest
 from hearth.operator.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICES, kind_of
@@ -129,6 +129,7 @@ class Reconciler:
         plan = entry.plan
         assert plan is not None
         service = entry.service
+        going: BeingDeleted | None = None
         noticed = with_notice(plan, entry.notice)
         for item in noticed.objects:
             kind = kind_of(item)
@@ -137,6 +138,8 @@ class Reconciler:
             wanted = entry.wanted[identity(item)] if noticed is plan else digest(item)
             try:
                 await self._applier.apply(item, wanted, owner=entry.uid, replicas=plan.scaling.min)
+            except BeingDeleted as exc:
+                going = exc  # a Job that is replaced, say; the others need not wait for it
             except NotServed:
                 if kind is not SCALED_OBJECT:
                     raise
@@ -147,6 +150,8 @@ class Reconciler:
                 continue  # weights are for the service's life; a look at another cache must not cost them
             if (child_id.kind.kind, child_id.name) not in entry.wanted and child.owner == entry.uid:
                 await self._applier.delete(child_id)
+        if going is not None:
+            raise going
 
     def _may_scale(self, entry: ServiceEntry) -> bool:
         """Whether the ScaledObject may be applied: KEDA that finds nobody to ask backs off for minutes."""

@@ -544,3 +544,18 @@ def notices(api: FakeApi) -> Mapping[str, str]:
     data = api.wire(CONFIG_MAP, "ns", "hearth-gateway")["data"]
     found: Mapping[str, str] = json.loads(data.get("notices.json", "{}"))
     return found
+
+
+async def test_a_job_that_is_replaced_holds_up_nothing_else(api: FakeApi, bench: Bench) -> None:
+    cache = {"strategy": "HostPath", "prewarm": True}
+    bench.service(cache=cache)
+    await bench.settle()
+    api.stored[JOB, "ns", "m-prewarm"].deleting = True
+    api.set_status(JOB, "ns", "m-prewarm", {"active": 1})
+    bench.service(cache=cache, resources={"memory": "1Gi"})
+    await bench.settle(5.0)
+    assert "memory" in serving(api)["resources"]["limits"]
+    api.remove(JOB, "ns", "m-prewarm")
+    await bench.settle()
+    assert api.has(JOB, "ns", "m-prewarm")
+    assert bench.queue.failing == 0
