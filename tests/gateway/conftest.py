@@ -40,21 +40,6 @@ async def backend(edge: Edge) -> AsyncIterator[Callable[..., Any]]:
 
 
 @pytest.fixture
-async def listen() -> AsyncIterator[Callable[..., Any]]:
-    """listen(handler) -> a listening Backend that nothing knows; gone after the test."""
-    started: list[Backend] = []
-
-    async def starter(handler: Handler | bytes) -> Backend:
-        started.append(Backend(handler if callable(handler) else plays(handler)))
-        await started[-1].listen()
-        return started[-1]
-
-    yield starter
-    for backend in started:
-        backend.kill()
-
-
-@pytest.fixture
 def start() -> Iterator[Callable[..., Process]]:
     """start(*argv, env={...}, port=0, wait=True) -> a stub process; gone after the test."""
     processes: list[Process] = []

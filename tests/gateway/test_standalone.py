@@ -18,7 +18,9 @@ from .support import (
     HOST,
     LAST,
     SSE_HEAD,
+    Backend,
     Call,
+    Handler,
     Program,
     answer,
     body,
@@ -61,6 +63,21 @@ async def run(config: Path) -> AsyncIterator[Run]:
         program.close()
         for wire in program.wires:
             wire.abort()
+
+
+@pytest.fixture
+async def listen() -> AsyncIterator[Callable[..., Any]]:
+    """await listen(handler) -> a listening Backend; gone after the test."""
+    started: list[Backend] = []
+
+    async def starter(handler: Handler) -> Backend:
+        started.append(Backend(handler))
+        await started[-1].listen()
+        return started[-1]
+
+    yield starter
+    for backend in started:
+        backend.kill()
 
 
 async def ask(process: Program, request: bytes) -> Any:

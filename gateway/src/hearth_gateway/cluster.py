@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from .clustermetrics import collect
 from .config import ConfigError
-from .configmap import ConfigMap, read
+from .configmap import ConfigMap, Reader
 from .demand import Demand
 from .endpoint import Endpoint
 from .endpointslices import EndpointSlice, Slices, endpoints, fallback, peers
@@ -26,6 +26,7 @@ from .kubernetes import Access, Client, Reflector
 from .peers import Listener, Teller
 from .reports import Reports
 from .scaler import Scaler
+from .service import LEASE_GRACE
 
 log = logging.getLogger("hearth.gateway")
 
@@ -58,10 +59,13 @@ class Cluster:
         self.options = options
         self.reports = Reports(gateway.now)
         self.demand = Demand(self._own, self.reports)
-        self.teller = Teller(uuid.uuid4().hex, self._state)
-        self.listener = Listener(options.pod, self.reports, self.demand.changed)
+        instance = uuid.uuid4().hex
+        self.teller = Teller(instance, self._state, self._leases)
+        self.listener = Listener(
+            options.pod, instance, self.reports, changed=self.demand.changed, inherit=self._inherit
+        )
         self.scaler = Scaler(self.demand, self._namespace_of, self._starting)
-        self.server = GrpcServer((self.scaler.handler(), self.teller.handler()), self._end_streams)
+        self.server = GrpcServer((self.scaler.handler(), self.teller.handler()))
         self.slices = Slices()
         self.config_errors = 0
         self.problems: tuple[str, ...] = ()
@@ -82,11 +86,12 @@ class Cluster:
             kind=EndpointSlice,
             sink=_SliceSink(self),
         )
+        self._reader = Reader()
         self._given: dict[str, list[Endpoint]] = {}  # what the gateway was told last
         self._data: dict[str, str] | None = None
         self._found = False  # the ConfigMap exists
         self._falling_back = False
-        self._leaving = False
+        self._bequest: dict[str, float] = {}  # until when others are to keep a service awake after we are gone
         self._peers_deadline: float | None = None
         self._tasks: list[asyncio.Task[None]] = []
         gateway.waits_for = "its services were not read yet"
@@ -114,15 +119,15 @@ class Cluster:
         """
         gateway = self.gateway
         gateway.drain()
-        await self.server.turn()
+        await self.server.turn(self.scaler.end_streams)
         end = gateway.now() + grace
         while gateway.busy and gateway.now() < end and not cut.is_set():
             await asyncio.sleep(0.02)
+        self._make_will()
 
     async def stop(self) -> None:
         """Say goodbye and end everything."""
-        self._leaving = True
-        await self.server.stop()
+        await self.server.stop(self._end_streams)
         await self.listener.stop()
         for task in self._tasks:
             task.cancel()
@@ -138,6 +143,25 @@ class Cluster:
     def _state(self) -> dict[str, int]:
         return {name: count for name, each in self.gateway.services.items() if (count := each.announced())}
 
+    def _leases(self) -> dict[str, float]:
+        now = self.gateway.now()
+        return {name: until - now for name, until in self._bequest.items() if until > now}
+
+    def _make_will(self) -> None:
+        """Who was sent away, or is about to be, may come again: to another replica."""
+        now = self.gateway.now()
+        for name, service in self.gateway.services.items():
+            seconds = max(service.lease_left(), LEASE_GRACE if service.held or service.in_flight else 0.0)
+            if seconds > 0:
+                self._bequest[name] = now + seconds
+
+    def _inherit(self, leases: Mapping[str, float]) -> None:
+        """A replica goes that has sent clients away for a while: the models that they are to find awake are ours to keep awake."""
+        for name, seconds in leases.items():
+            service = self.gateway.services.get(name)
+            if service is not None:
+                service.take_lease(seconds)
+
     def _namespace_of(self, name: str) -> str | None:
         service = self.gateway.services.get(name)
         return None if service is None else service.config.namespace
@@ -148,7 +172,7 @@ class Cluster:
 
     def _end_streams(self) -> None:
         self.scaler.end_streams()
-        self.teller.end_streams(leaving=self._leaving)
+        self.teller.end_streams()
 
     # ---------------------------------------------------------------- readiness
 
@@ -204,7 +228,7 @@ class Cluster:
         gateway = self.gateway
         before = {name: service.config for name, service in gateway.services.items()}
         try:
-            settings = read(config_map, before)
+            settings = self._reader.read(config_map, before)
         except ConfigError as error:
             self._complain((str(error),))
             return
@@ -217,8 +241,8 @@ class Cluster:
         gone = before.keys() - after.keys()
         for name in gone:
             self._given.pop(name, None)
-        self.give(after)
         new = after.keys() - before.keys()
+        self.give(new)
         self.demand.changed(gone | new)
         if gone or new:
             log.info("services: %d; new: %s; gone: %s", len(after), _names(new), _names(gone))

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .config import ConfigError, NameOwners, ServiceConfig, claim_names, parse_service, parse_services
+from .config import ConfigError, NameOwners, ServiceConfig, claim_names, parse_service
 from .kubernetes import Metadata
 
 SERVICES = "services.json"
@@ -35,66 +35,90 @@ class Settings:
     problems: tuple[str, ...] = ()
 
 
-def read(config_map: ConfigMap, before: Mapping[str, ServiceConfig]) -> Settings:
-    """The settings in a ConfigMap; ``before``: the services as they are, by name.
-
-    Raises ConfigError when the document cannot be told apart into services: then everything is to stay as it is.
-    """
-    data = config_map.data or {}
-    where = f"ConfigMap {config_map.metadata.name}: {SERVICES}"
-    if SERVICES not in data:
-        raise ConfigError(f"{where}: the key is missing; the operator writes it")
-    document = _object(where, data[SERVICES])
-    problems: list[str] = []
-    try:
-        services = parse_services(document)
-    except ConfigError:
-        services = _one_by_one(where, document, before, problems)
-    notices = _notices(f"ConfigMap {config_map.metadata.name}: {NOTICES}", data.get(NOTICES, "{}"), problems)
-    return Settings(services, notices, tuple(problems))
+class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    services: list[msgspec.Raw]
 
 
-def _object(where: str, text: str) -> dict[str, Any]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ConfigError(f"{where}: it is not a JSON object ({error}); correct it") from error
+class Reader:
+    """Reads one ConfigMap again and again. Entries that did not change are not parsed anew: there may be a thousand of them, and
+    whatever this takes, streams of other services wait for it."""
 
+    def __init__(self) -> None:
+        self._parsed: dict[bytes, ServiceConfig] = {}
 
-def _one_by_one(
-    where: str, document: Mapping[str, Any], before: Mapping[str, ServiceConfig], problems: list[str]
-) -> tuple[ServiceConfig, ...]:
-    """The entries that are good, and for those that are not what was known of them."""
-    entries = document.get("services")
-    if not isinstance(entries, list) or set(document) != {"services"}:
-        raise ConfigError(f"{where}: it is not {{'services': [...]}} and nothing else; correct it")
-    found: list[ServiceConfig] = []
-    owners: NameOwners = ({}, {})
-    for index, entry in enumerate(entries):
-        name = entry.get("name") if isinstance(entry, dict) else None
-        known = before.get(name) if isinstance(name, str) else None
+    def read(self, config_map: ConfigMap, before: Mapping[str, ServiceConfig]) -> Settings:
+        """The settings in a ConfigMap; ``before``: the services as they are, by name.
+
+        Raises ConfigError when the document cannot be told apart into services: then everything is to stay as it is.
+        """
+        data = config_map.data or {}
+        where = f"ConfigMap {config_map.metadata.name}: {SERVICES}"
+        if SERVICES not in data:
+            raise ConfigError(f"{where}: the key is missing; the operator writes it")
         try:
-            service: ServiceConfig | None = parse_service(entry)
-        except ConfigError as error:
-            text = str(error).replace("services[0]", f"services[{index}]")
-            problems.append(f"{where}: {text}; {'it stays as it was' if known else 'it is not served'}")
-            service = known
-        if service is None:
-            continue
-        try:
-            claim_names(service, owners)
-        except ConfigError as error:
-            problems.append(f"{where}: {error}; services[{index}] is not served")
-        else:
-            found.append(service)
-    return tuple(found)
+            entries = msgspec.json.decode(data[SERVICES], type=_Document).services
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise ConfigError(f"{where}: it is not {{'services': [...]}} ({error}); correct it") from error
+        problems: list[str] = []
+        services = self._services(where, entries, before, problems)
+        notices = _notices(f"ConfigMap {config_map.metadata.name}: {NOTICES}", data.get(NOTICES, "{}"), problems)
+        return Settings(services, notices, tuple(problems))
+
+    def _services(
+        self, where: str, entries: list[msgspec.Raw], before: Mapping[str, ServiceConfig], problems: list[str]
+    ) -> tuple[ServiceConfig, ...]:
+        """The entries that are good, and for those that are not what was known of them."""
+        found: list[ServiceConfig] = []
+        parsed: dict[bytes, ServiceConfig] = {}
+        owners: NameOwners = ({}, {})
+        for index, raw in enumerate(entries):
+            text = bytes(raw)
+            service = self._parsed.get(text)
+            try:
+                if service is None:
+                    service = _parse(text)
+                parsed[text] = service
+            except ConfigError as error:
+                service = before.get(_name(text))
+                why = str(error).replace("services[0]", f"services[{index}]")
+                problems.append(f"{where}: {why}; {'it stays as it was' if service else 'it is not served'}")
+                if service is None:
+                    continue
+            try:
+                claim_names(service, owners)
+            except ConfigError as error:
+                problems.append(f"{where}: {error}; services[{index}] is not served")
+            else:
+                found.append(service)
+        self._parsed = parsed
+        return tuple(found)
+
+
+def _parse(text: bytes) -> ServiceConfig:
+    try:
+        entry = msgspec.json.decode(text)
+    except RecursionError as error:
+        raise ConfigError("services[0]: it is nested too deeply; correct it") from error
+    return parse_service(entry)
+
+
+def _name(text: bytes) -> str:
+    """The name in an entry, if it has one."""
+    try:
+        return msgspec.json.decode(text, type=_Named).name
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+
+
+class _Named(msgspec.Struct, frozen=True):
+    name: str = ""
 
 
 def _notices(where: str, text: str, problems: list[str]) -> Mapping[str, str]:
     try:
-        found = _object(where, text)
-    except ConfigError as error:
-        problems.append(str(error))
+        found = msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        problems.append(f"{where}: it is not a JSON object ({error}); correct it")
         return {}
     return {
         name: " ".join(notice.split())[:MAX_NOTICE]

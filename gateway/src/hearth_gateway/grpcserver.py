@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -14,11 +15,12 @@ import grpc
 
 log = logging.getLogger("hearth.gateway")
 
-MAX_RPCS = 20_000  # at one time; a sleeping service has one open stream of KEDA
-TURN_GRACE = 5.0  # seconds for what a stopping server still answers
+MAX_RPCS = 10_000  # at one time; a sleeping service has one open stream of KEDA
+FOREVER = 86_400.0  # seconds that streams may last at a server which takes no more questions
+STOP_GRACE = 1.0  # seconds for streams to end in order
 _OPTIONS = (
     ("grpc.so_reuseport", 1),  # so that a second server can take the port over from the first, see turn
-    ("grpc.max_receive_message_length", 64 * 1024),
+    ("grpc.max_receive_message_length", 8 * 1024),  # a name, a namespace and a ScaledObject's metadata
     ("grpc.keepalive_time_ms", 30_000),  # notice that the other end is gone without a word
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
@@ -30,11 +32,10 @@ class ListenError(OSError):
 
 
 class GrpcServer:
-    """One port. ``handlers`` serve it; ``end_streams`` makes them end what is open, with OK."""
+    """One port, served by ``handlers``."""
 
-    def __init__(self, handlers: Sequence[grpc.GenericRpcHandler], end_streams: Callable[[], None]) -> None:
+    def __init__(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         self._handlers = handlers
-        self._end_streams = end_streams
         self._server: grpc.aio.Server | None = None
         self._turned: asyncio.Task[None] | None = None
         self._address = ""
@@ -48,12 +49,13 @@ class GrpcServer:
         self.port = port
         self._server = await self._listen()
 
-    async def turn(self) -> None:
-        """Make everybody connect anew, while this port goes on answering.
+    async def turn(self, end_streams: Callable[[], None]) -> None:
+        """Make everybody connect anew for the next question, while this port goes on answering.
 
         A client keeps its connection for as long as it can: KEDA would go on asking a replica that is about to go, and hear
         nothing for a while when it goes. It is told to leave (GOAWAY) by a server that stops, and its Service leads it to a replica
-        that is ready; those who come here by address, the other replicas, find a second server on the same port.
+        that is ready; those who come here by address, the other replicas, find a second server on the same port. Streams go on,
+        unless ``end_streams`` ends them.
         """
         old = self._server
         if old is None:
@@ -63,17 +65,18 @@ class GrpcServer:
         except ListenError as error:
             log.warning("%s; those who are connected stay", error)
             return
-        self._turned = asyncio.create_task(old.stop(TURN_GRACE))
+        self._turned = asyncio.create_task(old.stop(FOREVER))
         await asyncio.sleep(0)  # GOAWAY goes first, so that nobody opens another stream there
-        self._end_streams()
+        end_streams()
 
-    async def stop(self) -> None:
+    async def stop(self, end_streams: Callable[[], None]) -> None:
         """End every stream in order, then close."""
-        self._end_streams()
+        end_streams()
         if self._server is not None:
-            await self._server.stop(1.0)
+            await self._server.stop(STOP_GRACE)
         if self._turned is not None:
-            await self._turned
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._turned, STOP_GRACE)
 
     async def _listen(self) -> grpc.aio.Server:
         server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_RPCS)

@@ -45,11 +45,13 @@ class _Feed:
 class Teller:
     """Tells the others what is held here. ``state`` gives the services with demand."""
 
-    def __init__(self, instance: str, state: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(
+        self, instance: str, state: Callable[[], Mapping[str, int]], leases: Callable[[], Mapping[str, float]]
+    ) -> None:
         self._instance = instance
         self._state = state
+        self._leases = leases
         self._feeds: set[_Feed] = set()
-        self._leaving = False
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a gRPC server is to be given."""
@@ -63,9 +65,8 @@ class Teller:
         for feed in self._feeds:
             feed.news.set()
 
-    def end_streams(self, *, leaving: bool = False) -> None:
-        """End every open stream. ``leaving``: and say that nothing is held here any more."""
-        self._leaving = leaving
+    def end_streams(self) -> None:
+        """End every open stream, and say that nothing is held here any more."""
         for feed in self._feeds:
             feed.ended = True
             feed.news.set()
@@ -92,19 +93,29 @@ class Teller:
                     feed.sent = state
                     await context.write(pb.Report(instance=self._instance, demand=news))
                     last = loop.time()
-            if self._leaving:
-                await context.write(pb.Report(instance=self._instance, full=True, leaving=True))
+            await context.write(pb.Report(instance=self._instance, full=True, leaving=True, lease=self._leases()))
         finally:
             self._feeds.discard(feed)
 
 
 class Listener:
-    """Asks the others, and keeps ``reports`` up to date. ``changed`` hears which services that concerns."""
+    """Asks the others, and keeps ``reports`` up to date. ``changed`` hears which services that concerns, ``inherit`` the leases of
+    one that goes."""
 
-    def __init__(self, pod: str, reports: Reports, changed: Callable[[Iterable[str]], None]) -> None:
+    def __init__(
+        self,
+        pod: str,
+        instance: str,
+        reports: Reports,
+        *,
+        changed: Callable[[Iterable[str]], None],
+        inherit: Callable[[Mapping[str, float]], None],
+    ) -> None:
         self._pod = pod
+        self._instance = instance
         self._reports = reports
         self._changed = changed
+        self._inherit = inherit
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._heard: set[tuple[str, str]] = set()  # who has told its state
         self.connected: set[tuple[str, str]] = set()
@@ -170,9 +181,11 @@ class Listener:
                     return  # the end, in order
                 self.connected.add(peer)
                 if report.leaving:
+                    self._inherit(report.lease)
                     self._changed(self._reports.forget(report.instance))
                     return
-                self._changed(self._reports.take(report.instance, report.demand, full=report.full))
+                if report.instance != self._instance:  # by whatever way we came to ask ourselves
+                    self._changed(self._reports.take(report.instance, report.demand, full=report.full))
                 self._heard.add(peer)
         finally:
             call.cancel()

@@ -21,6 +21,7 @@ from .demand import Demand
 from .rpc import externalscaler_pb2 as pb
 
 METRIC = "hearth-demand"
+MAX_NAME = 253
 DEFAULT_TARGET = 10  # spec.scaling.target's default
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -112,6 +113,8 @@ class Scaler:
     async def _stream_is_active(self, request: pb.ScaledObjectRef, context: Context) -> None:
         """The current state, then ``true`` whenever demand begins. A service that is not known yet is waited for."""
         self._count("StreamIsActive")
+        if len(request.name) > MAX_NAME:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"a name has at most {MAX_NAME} characters")
         stream = _Stream()
         streams = self._streams.setdefault(request.name, set())
         streams.add(stream)
@@ -151,7 +154,9 @@ class Scaler:
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"the gateway starts: {starting}")
         total = self._demand.total(request.name) if self._is_here(request) else None
         if total is None:
-            why = f"the gateway does not serve {request.name[:253]!r} of namespace {request.namespace[:253]!r}"
+            why = (
+                f"the gateway does not serve {request.name[:MAX_NAME]!r} of namespace {request.namespace[:MAX_NAME]!r}"
+            )
             await context.abort(grpc.StatusCode.NOT_FOUND, why)
         assert total is not None
         return total

@@ -336,6 +336,14 @@ class Service:
         self.last_request = now
         self._lease(now, LEASE_GRACE if self.usable else self.config.activation_timeout_seconds)
 
+    def lease_left(self) -> float:
+        """Seconds that a backend is kept wanted without a request; 0 or less: none."""
+        return self._lease_until - self._now()
+
+    def take_lease(self, seconds: float) -> None:
+        """Keep a backend wanted for so long, for clients that another replica of the gateway has sent away."""
+        self._lease(self._now(), min(seconds, self.config.activation_timeout_seconds))
+
     def estimate(self, now: float) -> float:
         """Seconds that the running activation is expected to take still."""
         whole = self._estimate if self._estimate is not None else FIRST_ESTIMATE

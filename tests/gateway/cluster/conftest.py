@@ -1,14 +1,35 @@
-"""Fixtures: an API server that does what a test wants."""
+"""Fixtures: an API server that does what a test wants.
 
-from collections.abc import AsyncIterator
+All tests here share one event loop (each module says so): what grpc's library has still to tell a loop that was closed makes it
+fail in the next one.
+"""
 
-import pytest
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
+import pytest_asyncio
+
+from ..support import Backend, Handler, plays
 from .api import FakeApi, serving
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def api() -> AsyncIterator[FakeApi]:
     """An API server with the service ``m``, which has no backend."""
     async with serving("m") as found:
         yield found
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def listen() -> AsyncIterator[Callable[..., Any]]:
+    """listen(handler) -> a listening Backend that nothing knows; gone after the test."""
+    started: list[Backend] = []
+
+    async def starter(handler: Handler | bytes) -> Backend:
+        started.append(Backend(handler if callable(handler) else plays(handler)))
+        await started[-1].listen()
+        return started[-1]
+
+    yield starter
+    for backend in started:
+        backend.kill()

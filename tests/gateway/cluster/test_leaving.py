@@ -4,11 +4,14 @@ import asyncio
 from typing import Any
 
 import grpc
+import pytest
 
 from ..support import LAST, answer, body, get, post, until
 from .api import FakeApi, pod
 from .replica import Replica, replica
 from .test_peers import listed, two
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def leave(found: Replica, grace: float = 30.0) -> asyncio.Task[None]:
@@ -21,6 +24,7 @@ async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, liste
         asked = [asyncio.create_task(a.edge.ask(post())) for _ in range(50)]
         await a.edge.held(50)
         await listed(api, a, ready=False, serving=False, terminating=True)
+        [feed] = a.cluster.teller._feeds
         leaving = leave(a)
         await until(lambda: a.gateway.draining)
         refused = await a.edge.ask(get("/readyz"))
@@ -38,8 +42,10 @@ async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, liste
         assert {each.status for each in answers} == {200}
         assert all(each.headers["connection"] == "close" for each in answers)
         await leaving
+        assert feed in a.cluster.teller._feeds  # the other replica was told all along
         await a.cluster.stop()
-        await until(lambda: b.gateway.pending("m") == 0, "it said goodbye")
+        await until(lambda: not len(b.cluster.reports), "it said goodbye")
+        assert b.gateway.pending("m") <= 1  # its lease
 
 
 async def test_keda_is_sent_elsewhere_while_unary_calls_go_on(api: FakeApi) -> None:
@@ -120,3 +126,35 @@ async def test_a_second_signal_ends_the_wait(api: FakeApi) -> None:
         await asyncio.wait_for(leaving, 3)
         await found.gateway.stop(0)
         assert (await asked).reason == "stopping"
+
+
+async def test_leases_are_left_to_the_others(api: FakeApi) -> None:
+    """In reject mode nobody waits here, but somebody was told when to come again."""
+    reject = {"name": "m", "namespace": "ns", "coldStart": {"mode": "reject"}, "activationTimeoutSeconds": 120}
+    await api.services(reject, "n")
+    async with two(api) as (a, b):
+        assert (await a.edge.ask(post())).reason == "cold_start"
+        await until(lambda: b.gateway.pending("m") == 1)
+        assert b.gateway.stats("m").demand == 0
+        stream = b.keda().stream("m")
+        assert await stream.next() is True
+        await leave(a)
+        await a.gateway.stop(0)
+        await a.cluster.stop()
+        await until(lambda: b.gateway.stats("m").demand == 1, "it is its own now")
+        assert 100 < b.gateway.services["m"].lease_left() <= 120
+        assert b.gateway.pending("m") == 1
+        assert b.gateway.pending("n") == 0
+        assert b.cluster.scaler.pushes == 0
+
+
+async def test_a_replica_that_asks_itself_hears_nothing_new(api: FakeApi) -> None:
+    async with replica(api, "") as found:
+        await listed(api, found)
+        await found.ready()
+        await until(lambda: found.cluster.listener.all_heard() and found.cluster.listener.peers == 1)
+        found.gateway.wake("m")
+        await until(lambda: found.cluster.teller._feeds)
+        [feed] = found.cluster.teller._feeds
+        await until(lambda: feed.sent == {"m": 1})
+        assert found.gateway.pending("m") == 1

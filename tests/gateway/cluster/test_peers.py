@@ -14,6 +14,8 @@ from .api import FakeApi, pod
 from .replica import Replica, replica
 from .test_scaler import agreed
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 async def listed(api: FakeApi, *replicas: Replica, **conditions: bool) -> None:
     """The EndpointSlices of the gateway's Service name these replicas. Each has a port of its own, so a slice of its own."""

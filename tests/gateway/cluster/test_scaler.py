@@ -13,6 +13,8 @@ from ..support import answer, get, post, until
 from .api import FakeApi, pod
 from .replica import Keda, Replica, replica
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 Backends = Callable[..., Any]
 
 

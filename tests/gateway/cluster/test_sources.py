@@ -14,6 +14,8 @@ from ..support import answer, get, post, until
 from .api import FakeApi, pod, serving
 from .replica import Replica, replica
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 Backends = Callable[..., Any]
 
 

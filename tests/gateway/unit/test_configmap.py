@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth_gateway import ConfigError, ServiceConfig
-from hearth_gateway.configmap import MAX_NOTICE, ConfigMap, Settings, read
+from hearth_gateway.configmap import MAX_NOTICE, ConfigMap, Reader, Settings
 from hearth_gateway.kubernetes import Metadata
 
 
 def settings(*entries: Any, before: dict[str, ServiceConfig] | None = None, **data: Any) -> Settings:
     more = {f"{key}.json": value if isinstance(value, str) else json.dumps(value) for key, value in data.items()}
     documents = {"services.json": json.dumps({"services": entries}), **more}
-    return read(ConfigMap(Metadata("gw"), documents), before or {})
+    return Reader().read(ConfigMap(Metadata("gw"), documents), before or {})
 
 
 def names(found: Settings) -> list[str]:
@@ -72,17 +72,28 @@ def test_a_name_that_is_taken_is_the_later_ones_matter() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "null", '{"services": {}}', '{"services": [], "x": 1}', "{}x", "[" * 100_000, '{"services": [1}'],
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"services": {}}',
+        '{"services": [], "x": 1}',
+        "{}x",
+        "[" * 100_000,
+        '{"services": [1}',
+        '{"services": [' + "[" * 100_000,
+    ],
 )
 def test_what_is_no_document_is_an_error(text: str) -> None:
     with pytest.raises(ConfigError, match=r"ConfigMap gw: services\.json"):
-        read(ConfigMap(Metadata("gw"), {"services.json": text}), {})
+        Reader().read(ConfigMap(Metadata("gw"), {"services.json": text}), {})
 
 
 def test_without_a_document() -> None:
     for data in (None, {}, {"services.yaml": "{}"}):
         with pytest.raises(ConfigError, match="the key is missing"):
-            read(ConfigMap(Metadata("gw"), data), {})
+            Reader().read(ConfigMap(Metadata("gw"), data), {})
 
 
 def test_notices_that_are_none() -> None:
@@ -92,6 +103,22 @@ def test_notices_that_are_none() -> None:
     assert names(found) == ["a"]
     assert found.notices == {}
     assert "notices.json" in found.problems[0]
+
+
+def test_entries_that_did_not_change_are_the_same_objects() -> None:
+    reader = Reader()
+
+    def names_to(*entries: Any) -> list[ServiceConfig]:
+        text = json.dumps({"services": entries})
+        return list(reader.read(ConfigMap(Metadata("gw"), {"services.json": text}), {}).services)
+
+    a, b = names_to({"name": "a"}, {"name": "b"})
+    again, changed, new = names_to({"name": "a"}, {"name": "b", "aliases": ["x"]}, {"name": "c"})
+    assert again is a
+    assert changed != b
+    assert [each.name for each in names_to({"name": "b"})] == ["b"]
+    assert new.name == "c"
+    assert len(reader._parsed) == 1
 
 
 ENTRY = st.one_of(

@@ -13,7 +13,7 @@ class WatchRequest(_message.Message):
     def __init__(self, pod: _Optional[str] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("instance", "full", "demand", "leaving")
+    __slots__ = ("instance", "full", "demand", "leaving", "lease")
     class DemandEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -21,12 +21,21 @@ class Report(_message.Message):
         key: str
         value: int
         def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    class LeaseEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     INSTANCE_FIELD_NUMBER: _ClassVar[int]
     FULL_FIELD_NUMBER: _ClassVar[int]
     DEMAND_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
+    LEASE_FIELD_NUMBER: _ClassVar[int]
     instance: str
     full: bool
     demand: _containers.ScalarMap[str, int]
     leaving: bool
-    def __init__(self, instance: _Optional[str] = ..., full: _Optional[bool] = ..., demand: _Optional[_Mapping[str, int]] = ..., leaving: _Optional[bool] = ...) -> None: ...
+    lease: _containers.ScalarMap[str, float]
+    def __init__(self, instance: _Optional[str] = ..., full: _Optional[bool] = ..., demand: _Optional[_Mapping[str, int]] = ..., leaving: _Optional[bool] = ..., lease: _Optional[_Mapping[str, float]] = ...) -> None: ...
