@@ -33,6 +33,12 @@ log = logging.getLogger("hearth.gateway")
 BACKEND_SUFFIX = "-backend"  # of the Service whose EndpointSlices are a service's replicas
 BACKEND_PORT = "http"
 SCALER_PORT = "scaler"
+IDLE_NOTICE = 6.0
+"""Seconds that demand outlives the last request: more than KEDA's polling interval.
+
+KEDA remembers when it last saw activity, and looks every 5 s. Demand between two looks would not have been, and a model
+that is asked all the time, but not in those moments, would fall asleep.
+"""
 PEERS_WAIT = 2.0  # seconds that a new replica waits for the others' state before it is ready without
 FALLBACK_AFTER = 10.0  # seconds without EndpointSlices until the Services' own addresses are used
 STARTING_PACE = 0.05  # seconds between two looks at what is missing still
@@ -56,6 +62,7 @@ class Cluster:
 
     def __init__(self, gateway: Gateway, options: ClusterOptions) -> None:
         self.gateway = gateway
+        gateway.idle_notice = IDLE_NOTICE
         self.options = options
         self.reports = Reports(gateway.now)
         self.demand = Demand(self._own, self.reports)

@@ -66,6 +66,7 @@ class Gateway:
         self.port = 0
         self.waits_for: str | None = None  # what a source of services owes still before new clients should come
         self.elsewhere: Callable[[str], int] | None = None  # demand that other replicas of this gateway hold
+        self.idle_notice: float | None = None  # of services that come from here on; see Service
         self.collectors: list[Callable[[], Iterable[Metric]]] = []  # of those who add to /metrics
         self._applied = False
         self._hosts: dict[str, Service] = {}
@@ -108,7 +109,9 @@ class Gateway:
             service = self.services.get(name)
             had_static = service is not None and service.config.endpoints
             if service is None:
-                service = Service(config, loop, on_edge=self._edge, on_cold=self._prober.ensure)
+                service = Service(
+                    config, loop, on_edge=self._edge, on_cold=self._prober.ensure, idle_notice=self.idle_notice
+                )
             elif service.config != config:
                 service.reconfigure(config)
             table[name] = service

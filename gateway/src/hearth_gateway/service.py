@@ -115,6 +115,7 @@ class Service:
         "_ending",
         "_estimate",
         "_heartbeat_at",
+        "_idle_notice",
         "_idle_since",
         "_lease_until",
         "_now",
@@ -146,7 +147,9 @@ class Service:
         *,
         on_edge: Callable[[str], None],
         on_cold: Callable[[Service], None],
+        idle_notice: float | None = None,
     ) -> None:
+        """``idle_notice``: seconds without demand before subscribers are told of it; None: IDLE_NOTICE."""
         self.config = config
         self.name = config.name
         self.max_in_flight = config.limits.max_in_flight
@@ -164,6 +167,7 @@ class Service:
         self._now = clock.time
         self._on_edge = on_edge
         self._on_cold = on_cold
+        self._idle_notice = IDLE_NOTICE if idle_notice is None else idle_notice
         self._estimate: float | None = None
         self._lease_until = 0.0
         self._heartbeat_at = 0.0
@@ -311,7 +315,7 @@ class Service:
         return len(self.held) + self.in_flight or (1 if self._now() < self._lease_until else 0)
 
     def announced(self) -> int:
-        """The demand as subscribers were told of it: it falls to 0 when they hear so, IDLE_NOTICE after the last request."""
+        """The demand as subscribers were told of it: it falls to 0 when they hear so, a while after the last request."""
         return self.demand() or (1 if self._told else 0)
 
     def stats(self) -> ServiceStats:
@@ -488,7 +492,7 @@ class Service:
         if self.activation_started is not None:
             return self._lease_until
         if self._told and not self.in_flight:
-            return max(self._lease_until, self._idle_since + IDLE_NOTICE)
+            return max(self._lease_until, self._idle_since + self._idle_notice)
         return None
 
     def _arm(self, now: float) -> None:
@@ -523,7 +527,7 @@ class Service:
         if given_up:
             self.activation_started = None
             self._count_activation("given_up")
-        gone = self._told and not self.in_flight and (given_up or now >= self._idle_since + IDLE_NOTICE)
+        gone = self._told and not self.in_flight and (given_up or now >= self._idle_since + self._idle_notice)
         if gone:
             self._told = False
         if given_up or gone:
