@@ -35,11 +35,15 @@ def status_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[Event
 
 def _drafts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventDraft]:
     was, now = _conditions(old), _conditions(new)
+    known = {condition.get("reason") for condition in was.values()} - set(NORMAL)
     for kind in ("RuntimeResolved", "Ready", "Activating", "Scaled", "Prewarmed"):
         condition, before = now.get(kind), was.get(kind)
         if condition is None or not _differs(before, condition) or not _worth(kind, before, condition):
             continue
-        yield _activating(condition) if kind == "Activating" else _draft(condition)
+        if kind == "Activating":
+            yield _activating(condition)
+        elif condition["reason"] not in known:  # else another condition has told of this trouble
+            yield _draft(condition)
     runtime, earlier = new.get("resolvedRuntime"), old.get("resolvedRuntime")
     if runtime and earlier and runtime != earlier:
         yield EventDraft("Normal", "RuntimeChanged", bounded(f"runtime {runtime} in place of {earlier}"))

@@ -239,7 +239,8 @@ def _scaled(sight: _Sight) -> _Finding:
     if sight.ready < sight.wanted:
         trouble = sight.troubles[0] if sight.troubles else sight.start
         count = f"{sight.ready} of {sight.wanted} wanted replicas {'is' if sight.ready == 1 else 'are'} ready"
-        return _Finding("Scaled", "False", trouble.reason, f"{count}: {trouble.message}")
+        why = f": {trouble.message}" if sight.ready else "; Activating says what the first one waits for"
+        return _Finding("Scaled", "False", trouble.reason, f"{count}{why}")
     if scaler is not None:
         return _Finding("Scaled", "Unknown", scaler.reason, scaler.message)
     if not sight.wanted:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from hearth.api import format_duration
 from hearth.planning.arguments import flag_values
 from hearth.planning.gateway import gateway_of, own_aliases
@@ -131,6 +133,11 @@ def warn(plan: Plan, ending: Ending) -> tuple[str, ...]:
     )
 
 
+def _said(model: BaseModel, field: str) -> bool:
+    """Whether the user says something with a field. An API server fills in every default, which then says nothing."""
+    return field in model.model_fields_set and getattr(model, field) != type(model).model_fields[field].default
+
+
 def _cold_start_warnings(plan: Plan) -> Iterator[str]:
     cold = plan.service.spec.endpoint.cold_start
     timeout = plan.scaling.activation_timeout
@@ -142,7 +149,7 @@ def _cold_start_warnings(plan: Plan) -> Iterator[str]:
             f"spec.endpoint.coldStart.heartbeatInterval {cold.heartbeat_interval} is not below "
             f"spec.scaling.activationTimeout {format_duration(timeout)}: no heartbeat is ever sent"
         )
-    if cold.mode == "reject" and "heartbeat_interval" in cold.model_fields_set:
+    if cold.mode == "reject" and _said(cold, "heartbeat_interval"):
         yield "spec.endpoint.coldStart.heartbeatInterval has no effect: mode reject holds no request"
     if cold.mode == "reject" and start >= _SLOW_START:
         yield (
@@ -154,13 +161,14 @@ def _cold_start_warnings(plan: Plan) -> Iterator[str]:
 
 
 def _scaling_warnings(plan: Plan) -> Iterator[str]:
-    given = plan.service.spec.scaling.model_fields_set
+    scaling = plan.service.spec.scaling
     if plan.target == "local" and plan.service.spec.scaling.scaler is not None:
         yield f"spec.scaling.scaler {plan.service.spec.scaling.scaler} has no effect: there is no KEDA on one machine"
     least, most = plan.scaling.min, plan.scaling.max
-    if "target" in given and most <= max(least, 1):
-        yield f"spec.scaling.target has no effect: there are {most} replicas at any demand above none"
-    if "scale_down_stabilization" in given and least == most:
+    if _said(scaling, "target") and most <= max(least, 1):
+        count = "is 1 replica" if most == 1 else f"are {most} replicas"
+        yield f"spec.scaling.target has no effect: there {count} at any demand above none"
+    if _said(scaling, "scale_down_stabilization") and least == most:
         yield f"spec.scaling.scaleDownStabilization has no effect: min and max are both {most}"
 
 
@@ -190,7 +198,7 @@ def _drain_warnings(plan: Plan, ending: Ending) -> Iterator[str]:
     drain = plan.service.spec.scaling.drain_timeout
     name = plan.runtime.metadata.name
     if not plan.runtime.spec.lifecycle.pre_stop_drain:
-        if "drain_timeout" in plan.service.spec.scaling.model_fields_set:
+        if _said(plan.service.spec.scaling, "drain_timeout"):
             yield (
                 f"spec.scaling.drainTimeout {drain} has no effect: runtime {name} does not set "
                 "spec.lifecycle.preStopDrain"

@@ -69,6 +69,16 @@ def test_a_refused_service_is_one_warning() -> None:
     ]
 
 
+def test_a_trouble_that_moves_from_one_condition_to_another_is_told_once() -> None:
+    """Before its gateway is there, only Scaled says that the pod finds no volume."""
+    pods = [unscheduled("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found")]
+    early = sight(gateway=None, gateway_pods=(), deployment=deployment(1), pods=pods)
+    assert story(early, replace(WAKING, pods=pods)) == [
+        [("Normal", "Activating"), ("Warning", "VolumeNotBound")],
+        [],
+    ]
+
+
 def test_too_few_devices_for_the_second_replica_and_enough_again() -> None:
     waiting = unscheduled("0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator.", name="tiny-2")
     limited = sight(deployment=deployment(2), pods=[ready_pod(), waiting], nodes=[node(devices=1)])

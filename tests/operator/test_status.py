@@ -92,6 +92,7 @@ def test_a_wake_goes_from_pending_over_loading_to_ready() -> None:
     phase, found = seen(waking)
     assert (phase, found["Ready"]["status"], found["Ready"]["reason"]) == ("Pending", "False", "Creating")
     assert (found["Activating"]["status"], found["Scaled"]["status"]) == ("True", "False")
+    assert found["Scaled"]["message"].startswith("0 of 1 wanted replicas are ready; Activating says")
 
     phase, found = seen(replace(waking, pods=[pod(node=None, phase="Pending")]))
     assert (phase, found["Ready"]["reason"]) == ("Pending", "Scheduling")
@@ -373,11 +374,12 @@ def test_one_gateway_of_two_is_enough() -> None:
 
 
 def test_warnings_of_the_plan_and_the_namespace_are_told() -> None:
-    plan = made({"scaling": {"target": 5}})
+    plan = made({"scaling": {"target": 5, "scaleDownStabilization": "5m", "min": 1}})
     observed = sight(plan, warnings=("spec.endpoint.aliases: 'x' has no effect: it leads to LLMService 'older'",))
     message = seen(observed)[1]["RuntimeResolved"]["message"]
     assert message.startswith("runtime vllm-fake of vendor fake; mind: ")
-    assert "spec.scaling.target has no effect" in message
+    assert "spec.scaling.target has no effect: there is 1 replica at any demand" in message
+    assert "scaleDownStabilization" not in message, "an API server fills in every default"
     assert "leads to LLMService 'older'" in message
 
 
