@@ -61,7 +61,7 @@ async def test_every_answer_is_the_same(api: FakeApi, listen: Backends, monkeypa
         assert await agreed(found, keda) == 3
         go.set()
         await asyncio.gather(*asked)
-        assert found.gateway.stats("m").in_flight == 0
+        await until(lambda: found.gateway.stats("m").demand == 0)
         assert await agreed(found, keda) == 1  # until it is told that the demand is gone
         await until(lambda: found.gateway.pending("m") == 0)
         assert await agreed(found, keda) == 0
