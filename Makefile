@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway[cluster] stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status images cluster-images crds protos clean
+.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status test-devcluster images cluster-images crds protos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ cluster-down: ## remove it and everything of it
 
 cluster-status: ## what it is and what it lacks
 	@$(PYTHON) -m devcluster status --name $(NAME)
+
+test-devcluster: $(STAMP) ## bring clusters of its own up and down, interrupt them, and compare the machine (as root; 4 minutes)
+	@$(BIN)/python -m pytest tests/devcluster -m cluster
 
 images: ## build the images of operator, gateway and stub into build/images/ (BASE=python:3.11-slim, ONLY=gateway)
 	@$(PYTHON) -m images $(ONLY)

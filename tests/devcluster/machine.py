@@ -78,7 +78,11 @@ def _settings() -> dict[str, str]:
 
 def snapshot() -> dict[str, object]:
     """Everything that a node could change on this machine."""
-    mounts = [line.split()[3:] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    mounts = [
+        line.split()[3:]
+        for line in Path("/proc/self/mountinfo").read_text().splitlines()
+        if "/storage/overlay/" not in line  # buildah, of somebody who makes images meanwhile
+    ]
     cgroups = [
         folder
         for root in Path("/sys/fs/cgroup").iterdir()
@@ -123,9 +127,11 @@ def processes(name: str) -> list[int]:
         if entry.name.isdigit():
             try:
                 groups = (entry / "cgroup").read_text()
+                state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
             except OSError:
                 continue
-            if f"hearth-devcluster-{name}/" in groups:
+            # A zombie has ended; whoever inherited it takes note when it gets to it.
+            if f"hearth-devcluster-{name}/" in groups and state != "Z":
                 found.append(int(entry.name))
     return found
 
