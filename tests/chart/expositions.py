@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
 
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearth.operator import metrics as operator
-from hearth_gateway import Gateway, ServiceConfig
+from hearth_gateway import Gateway, ServiceConfig, clustermetrics
 from hearth_gateway.metrics import render
 from hearth_gateway.service import Service
 from vllm_stub.metrics import Metrics
@@ -22,6 +24,27 @@ ENGINE_LABELS = frozenset({"service"})
 """What the chart's PodMonitor adds to the series of engines."""
 
 
+class _InCluster(CollectorRegistry):
+    """What a gateway adds in a cluster, where nothing is connected to anything."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__()
+        state = SimpleNamespace(resource="configmaps", connected=False, errors={"refused": 1})
+        watch = SimpleNamespace(state=state)
+        self._cluster: Any = SimpleNamespace(
+            gateway=gateway,
+            scaler=SimpleNamespace(streams=0, pushes=0, requests={"IsActive": 1}),
+            listener=SimpleNamespace(peers=0, connected=(), errors=0),
+            config_watch=watch,
+            slice_watch=watch,
+            config_errors=0,
+            problems=(),
+        )
+
+    def collect(self) -> Iterable[Metric]:
+        return clustermetrics.collect(self._cluster)
+
+
 def gateway_text() -> str:
     loop = asyncio.new_event_loop()
     try:
@@ -29,7 +52,7 @@ def gateway_text() -> str:
         service = Service(ServiceConfig(name="m", namespace="default"), loop, on_edge=print, on_cold=print)
         gateway.services = {"m": service}
         gateway.unrouted = {"unknown_path": 1}
-        return render(gateway).decode()
+        return render(gateway).decode() + generate_latest(_InCluster(gateway)).decode()
     finally:
         loop.close()
 

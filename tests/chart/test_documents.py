@@ -80,7 +80,7 @@ def test_there_is_something_to_do_at_every_alert() -> None:
 
 
 def test_every_series_is_explained() -> None:
-    text = re.sub(r"`_(pending\w*)`", r"`hearth_gateway_\1`", OPERATIONS)
+    text = re.sub(r"`_(\w+)` \|", r"`hearth_gateway_\1` |", OPERATIONS)
     rows = set(re.findall(r"`(hearth_\w+)`", text))
     said = set(expositions.labels_by_series(expositions.gateway_text(), expositions.operator_text()))
     own = {name for name in said if name.startswith("hearth_") and not name.endswith("_created")}
