@@ -559,3 +559,21 @@ async def test_a_job_that_is_replaced_holds_up_nothing_else(api: FakeApi, bench:
     await bench.settle()
     assert api.has(JOB, "ns", "m-prewarm")
     assert bench.queue.failing == 0
+
+
+async def test_an_object_of_somebody_else_that_would_not_even_clash_is_left_alone(api: FakeApi, bench: Bench) -> None:
+    api.put(SERVICE, _name(SERVICE, "m-backend"))
+    before = api.wire(SERVICE, "ns", "m-backend")
+    bench.service()
+    await bench.settle()
+    assert api.wire(SERVICE, "ns", "m-backend") == before
+    assert bench.condition("Ready")["reason"] == "NameTaken"
+
+
+async def test_a_wake_is_no_reason_to_apply(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    api.requests.clear()
+    api.scale("ns", "m", 1)
+    await bench.settle()
+    assert ("apply", "Deployment", "m") not in api.requests
