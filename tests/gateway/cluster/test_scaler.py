@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from hearth_gateway import service
+from hearth_gateway import cluster, service
 
 from ..support import answer, get, post, until
 from .api import FakeApi, pod
@@ -41,6 +41,7 @@ async def agreed(found: Replica, keda: Keda, name: str = "m") -> int:
 
 async def test_every_answer_is_the_same(api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LEASE_GRACE", 0.1)
+    monkeypatch.setattr(cluster, "IDLE_NOTICE", 1.0)
     go = asyncio.Event()
 
     async def handler(call: Any) -> None:
@@ -94,7 +95,7 @@ async def test_what_is_not_known_is_no_zero(api: FakeApi) -> None:
 
 async def test_a_beginning_is_pushed_once(api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LEASE_GRACE", 0.1)
-    monkeypatch.setattr(service, "IDLE_NOTICE", 0.1)
+    monkeypatch.setattr(cluster, "IDLE_NOTICE", 0.1)
     backend = await listen(answer())
     async with replica(api) as found:
         await found.ready()
