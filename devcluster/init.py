@@ -157,6 +157,8 @@ class Supervisor:
                 }
             case "begin":
                 return self.begin()
+            case "network":
+                return self.configure_network()
             case "reload":
                 self.load_commands()
                 return {}
@@ -185,6 +187,16 @@ class Supervisor:
         """Configure the network and start everything; a second time does nothing."""
         if self.began:
             return {}
+        if fault := self.configure_network():
+            return fault
+        self.load_commands()
+        for component in self.components.values():
+            component.wanted = True
+        self.began = True
+        return {}
+
+    def configure_network(self) -> dict[str, Any]:
+        """Give the node's end of the link its address and routes; answers with the error, if any."""
         addresses = self.claim.addresses
         ip = program("ip")
         for command in (
@@ -203,10 +215,6 @@ class Supervisor:
         for name in ("ipv4/ip_forward", "bridge/bridge-nf-call-iptables"):
             with contextlib.suppress(OSError):
                 Path("/proc/sys/net", name).write_text("1")
-        self.load_commands()
-        for component in self.components.values():
-            component.wanted = True
-        self.began = True
         return {}
 
     def load_commands(self) -> None:
@@ -253,6 +261,8 @@ class Supervisor:
                     if not more:
                         break
                     data += more
+                if not data:
+                    return  # somebody who only wanted to know who answers
                 reply = self.answer(json.loads(data))
                 connection.sendall(json.dumps(reply).encode() + b"\n")
             except (OSError, ValueError) as error:

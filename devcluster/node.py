@@ -158,8 +158,11 @@ def ensure(claim: Claim, paths: Paths, pid: int) -> None:
     network.make_link(claim.addresses, claim.name)
     if not state["network"]:
         network.give_peer(claim.name, pid)
+    # A node that began lost its link: somebody deleted this machine's end, and the other went with it.
     if not state["began"]:
         control.ask(paths, {"do": "begin"}, timeout=30)
+    elif not state["network"]:
+        control.ask(paths, {"do": "network"}, timeout=30)
 
 
 def set_options(claim: Claim, paths: Paths, options: Options) -> Claim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 from pathlib import Path
@@ -29,6 +30,9 @@ PACKAGES = {
     "uidmap": "/usr/bin/newuidmap",
 }
 """Package -> a file of it."""
+
+MODULES = ("overlay", "br_netfilter", "nf_conntrack")
+BRIDGE = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_MARK = "# hearth devcluster: starts nothing while its packages are installed"
@@ -62,6 +66,10 @@ def check_machine() -> None:
         )
     for name in ("unshare", "nsenter", "setpriv", "mount"):
         program(name)
+    with contextlib.suppress(MachineError):  # built into the kernel, or loaded already
+        run(["modprobe", "-a", *MODULES], error=MachineError)
+    if not BRIDGE.exists():
+        raise MachineError(f"{BRIDGE} is not there, Services would not reach pods: load the kernel module br_netfilter")
     run(
         ["unshare", "--fork", "--pid", "--mount", "--net", "--uts", "--ipc", "true"],
         error=_NamespaceError,

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from devcluster import control, node
+from devcluster import control, network, node
 from devcluster.paths import Paths, cluster_paths
 
 from .machine import await_that, begin, devcluster, differences, processes, snapshot
@@ -91,6 +92,12 @@ def test_a_life(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     devcluster("stop-component", "--name", ONE, "kubelet")
     devcluster("start-component", "--name", ONE, "kubelet")
     await_that("the accelerators to come back", lambda: _has_gpu(paths))
+
+    # A link that somebody deleted is made again.
+    subprocess.run(["ip", "link", "del", network.interface_name(ONE)], check=True)
+    assert "the link to the node is gone" in devcluster("status", "--name", ONE, check=False).stdout
+    devcluster("up", "--name", ONE, "--without-keda")
+    assert devcluster("status", "--name", ONE).returncode == 0
 
     # A component that ends comes back; one that is stopped does not, until `up` repairs it.
     scheduler = _pid_of(ONE, "kube-scheduler")
