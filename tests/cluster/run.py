@@ -173,6 +173,15 @@ class Run:
             )
         return done.returncode in (0, NOTHING_SELECTED)
 
+    def chart(self) -> bool:
+        """The chart's own tests; that of a whole release only where none is, since it installs and removes one."""
+        if sys.argv[1:]:
+            return True
+        without = ["-k", "not test_release"] if self.context or self.revision() is not None else []
+        return self.pytest(
+            "the chart: rendered, installed, upgraded, removed", "-m", "cluster", *without, where="chart"
+        )
+
     def scenarios(self) -> bool:
         """The article's model first, then everything side by side, then what disturbs the others, then what looks back."""
         chosen = bool(sys.argv[1:])
