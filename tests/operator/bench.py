@@ -7,10 +7,10 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hearth.operator.cache import Cache, Key
+from hearth.operator.cache import Cache, ChildId, Key, of_hearth
 from hearth.operator.errors import OperatorError
 from hearth.operator.intake import Intake
-from hearth.operator.kinds import DEPLOYMENT, RUNTIMES, SERVICES
+from hearth.operator.kinds import DEPLOYMENT, EVENT, POD, RUNTIMES, SERVICES, Kind
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
 from hearth.operator.prune import Pruner
@@ -94,9 +94,19 @@ class Bench:
         assert served
         await self.look_for_keda()
         await self.pruner.look(keda=self.metrics.keda == 1)
-        self.api.watchers.append(self.intake.event)
+        self.api.watchers.append(self._watch)
         self.intake.everything(0.0)
         await self.settle()
+
+    def _watch(self, kind: Kind, what: str, item: Mapping[str, Any]) -> None:
+        """What a watch with a label selector tells: an object that loses the label is gone."""
+        if kind in (EVENT, SERVICES, RUNTIMES) or of_hearth(item):
+            if kind is not EVENT:
+                self.intake.event(kind, what, item)
+        elif (
+            kind is POD or ChildId(kind, item["metadata"]["namespace"], item["metadata"]["name"]) in self.cache.children
+        ):
+            self.intake.event(kind, "DELETED", item)
 
     async def look_for_keda(self) -> None:
         from hearth.operator.kinds import SCALED_OBJECT
@@ -104,7 +114,9 @@ class Bench:
         self.reconciler.keda_is(served=await self.api.serves(SCALED_OBJECT))
 
     def stop(self) -> None:
-        self.api.watchers.remove(self.intake.event)
+        """The end of the process, however it came."""
+        if self._watch in self.api.watchers:
+            self.api.watchers.remove(self._watch)
 
     async def settle(self, seconds: float = LONGEST) -> None:
         """Work until nothing is left to do, or so many seconds have passed."""

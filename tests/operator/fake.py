@@ -56,6 +56,7 @@ class Stored:
         metadata["managedFields"] = [
             {"manager": manager, "operation": operation, "fieldsV1": _field_set(paths)}
             for (manager, operation), paths in self.managers.items()
+            if paths
         ]
         if self.status is not None:
             item["status"] = copy.deepcopy(self.status)

@@ -468,7 +468,15 @@ async def test_a_pod_that_changes_is_seen_in_the_status(api: FakeApi, bench: Ben
     bench.gateway_up()
     await bench.settle()
     api.scale("ns", "m", 1)
-    api.put(POD, {**_name(POD, "m-1", labels={"serving.hearth.dev/llmservice": "m"}), "spec": {"nodeName": "n"}})
+    api.put(
+        POD,
+        {
+            **_name(
+                POD, "m-1", labels={"app.kubernetes.io/managed-by": "hearth", "serving.hearth.dev/llmservice": "m"}
+            ),
+            "spec": {"nodeName": "n"},
+        },
+    )
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
     container = {"name": "serving", "image": "engine:1", "ready": False, "restartCount": 0, "state": waiting}
     api.set_status(POD, "ns", "m-1", {"phase": "Pending", "containerStatuses": [container]})
@@ -515,7 +523,7 @@ async def test_an_operator_that_dies_anywhere_is_taken_up_by_the_next(step: int,
             bench.gateway_up()
             await bench.settle()
     except Crash:
-        bench.stop() if bench.intake.event in api.watchers else None
+        bench.stop()
     api.crash = None
     second = Bench(api, HOST)
     await second.start()
@@ -577,3 +585,13 @@ async def test_a_wake_is_no_reason_to_apply(api: FakeApi, bench: Bench) -> None:
     api.scale("ns", "m", 1)
     await bench.settle()
     assert ("apply", "Deployment", "m") not in api.requests
+
+
+async def test_a_child_that_lost_its_label_gets_it_back(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    label = ("metadata", "labels", "app.kubernetes.io/managed-by")
+    api.put(SERVICE, {**_name(SERVICE, "m-backend", labels={label[2]: "me"})})
+    await bench.settle()
+    assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["labels"][label[2]] == "hearth"
+    assert bench.queue.failing == 0
