@@ -81,7 +81,7 @@ def snapshot() -> dict[str, object]:
     mounts = [
         line.split()[3:]
         for line in Path("/proc/self/mountinfo").read_text().splitlines()
-        if "/storage/overlay/" not in line  # buildah, of somebody who makes images meanwhile
+        if "/storage/overlay" not in line  # buildah, of somebody who makes images meanwhile
     ]
     cgroups = [
         folder
