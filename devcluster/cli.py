@@ -61,6 +61,10 @@ def main() -> None:
     except DevclusterError as error:
         say(f"error: {error}")
         sys.exit(2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:
+        # Whoever read our answer has read enough; nothing may be flushed to it at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         say(f"error: {error.filename or 'system'}: {error.strerror or error}")
         sys.exit(1)
