@@ -77,6 +77,7 @@ async def failing(request: pytest.FixtureRequest, space: Space) -> AsyncIterator
     directory = LOGS / space.name
     with contextlib.suppress(OSError):
         await space.dump(directory)
+    (directory / "failure.txt").write_text(reports["call"].longreprtext)
     for namespace in ("hearth-system", "keda"):
         with contextlib.suppress(OSError):
             await dump_logs(space.kube, namespace, "", directory / namespace)

@@ -82,10 +82,7 @@ async def test_model_that_never_becomes_ready(space: Space) -> None:
     stream, unary = await asyncio.gather(
         ask(model.client(), model.name, "stream", stream=True), ask(model.client(), model.name, "unary")
     )
-    assert stream.error is not None
-    assert "activation_timeout" in repr(stream.error) or "activation_timeout" in str(
-        getattr(stream.error, "body", "")
-    ), stream.error
+    assert "did not become ready within 8 s" in str(stream.error), stream
     assert not stream.text
     assert (unary.status, unary.reason) == (503, "activation_timeout")
     await space.kube.apply(runtime(name))
@@ -106,12 +103,12 @@ async def _answered(model: Model) -> bool:
 
 
 async def test_image_that_does_not_exist(space: Space) -> None:
-    """Status and the waiting client both say that the image cannot be pulled, and which."""
+    """Status and the waiting client both say that the image cannot be pulled; the status says which and why."""
     image = "registry.invalid/hearth/nothing:1"
     model = await space.service(runtime=await space.runtime(image=image))
     async with raw_stream(space.http(), f"http://{model.host}", model.name) as (_, lines):
         async for line in lines:
-            if line.startswith(": ") and image in line:
+            if line.startswith(": ") and "image cannot be pulled" in line:
                 break
             assert line.startswith(":") or not line, line
     found = await model.until(
@@ -141,7 +138,7 @@ async def test_devices_limit_the_replicas(space: Space) -> None:
         # and a model that gets nothing at all, because the other holds the device
         other = await space.service("second", name)
         async with asyncio.TaskGroup() as group:
-            told = group.create_task(_first_comment_with(space, other, resource))
+            told = group.create_task(_first_comment_with(space, other, "all accelerators of the cluster are in use"))
             group.create_task(other.until_condition("Ready", "False", says=resource))
         assert told.result(), "the waiting client is told what is missing"
         load.stop()

@@ -117,8 +117,8 @@ async def test_objects_deleted_or_edited_by_hand_come_back(space: Space) -> None
         "ScaledObject", model.name, {"spec": {"maxReplicaCount": 9}}, lambda each: each["spec"]["maxReplicaCount"] == 1
     )
     await edit(
-        "Deployment", model.name, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}},
-        lambda each: each["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 1,
+        "Deployment", model.name, {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 7}}}},
+        lambda each: each["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 7,
     )  # fmt: skip
     space.addresses = type(space.addresses)(space.kube)  # the Services have other addresses now
     assert (await ask(model.client(), model.name, "still")).ok(5)

@@ -38,6 +38,7 @@ class Recorder:
         self.seen: list[tuple[float, Any]] = []
         """(time.monotonic(), value); None: the object is not there."""
         self._changed = asyncio.Condition()
+        self._begun = False
         self._task: asyncio.Task[None] | None = None
         self.listeners: list[Callable[[Any, Any], None]] = []
         """Called with (value before, value) at every change."""
@@ -57,6 +58,8 @@ class Recorder:
 
     async def __aenter__(self) -> Recorder:
         self._task = asyncio.create_task(self._run())
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._begun)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -69,6 +72,9 @@ class Recorder:
         async with contextlib.aclosing(kube.watch(kind, namespace, name)) as events:
             async for change, found in events:
                 if change == "LISTED":
+                    async with self._changed:
+                        self._begun = True
+                        self._changed.notify_all()
                     continue
                 value = None if change == "DELETED" else self._read(found)
                 before = self.last
