@@ -21,10 +21,10 @@ async def test_zero_to_one_to_many_to_zero(space: Space, scaler: str) -> None:
         assert first.ok(5), first
         assert first.headers.get("x-hearth-cold-start") == "true"
         async with Load(model, clients=12, query={"tokens": 100}) as load:
-            await replicas.until(lambda seen: seen == (3, 3), 60, "three replicas")
+            await replicas.until(lambda seen: seen == (3, 3), 120, "three replicas")
             load.stop()
             answers = await load.finished()
-        await replicas.until(lambda seen: seen[0] == 0, 60, "no replicas")
+        await replicas.until(lambda seen: seen[0] == 0, 120, "no replicas")
     assert replicas.values[0] == (0, 0), "it slept before the first request"
     assert all(answer.ok(100) for answer in answers), [each for each in answers if not each.ok(100)]
     await model.asleep()
