@@ -9,7 +9,6 @@ from typing import Any
 
 from hearth.planning import SERVICE_LABEL
 
-_META = ("labels", "ownerReferences")
 _SERVER = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 
@@ -22,13 +21,15 @@ def digest(value: Any) -> bytes:
 def live_digest(item: Mapping[str, Any]) -> bytes:
     """The digest of what of a live object only a person or an operator changes.
 
-    Left out is what controllers write all day: status, versions, annotations of Kubernetes' own, and the replicas of
-    backends, which are the autoscaler's.
+    Left out is what controllers write: status, versions, annotations of Kubernetes' own, labels of KEDA's own (it puts
+    one on every new ScaledObject), and the replicas of backends, which are the autoscaler's.
     """
     metadata = item["metadata"]
-    kept = {name: metadata[name] for name in _META if name in metadata}
-    annotations = metadata.get("annotations") or {}
-    kept["annotations"] = {key: value for key, value in annotations.items() if not _of_kubernetes(key)}
+    kept = {
+        "ownerReferences": metadata.get("ownerReferences") or [],
+        "labels": _without(metadata.get("labels"), "keda.sh"),
+        "annotations": _without(metadata.get("annotations"), "kubernetes.io"),
+    }
     rest = {key: value for key, value in item.items() if key not in _SERVER}
     if is_backend(item) and "spec" in rest:
         rest["spec"] = {key: value for key, value in rest["spec"].items() if key != "replicas"}
@@ -41,6 +42,8 @@ def is_backend(item: Mapping[str, Any]) -> bool:
     return bool((metadata.get("labels") or {}).get(SERVICE_LABEL) == metadata["name"])
 
 
-def _of_kubernetes(annotation: str) -> bool:
-    domain, _, _ = annotation.partition("/")
-    return domain == "kubernetes.io" or domain.endswith(".kubernetes.io")
+def _without(pairs: Mapping[str, str] | None, domain: str) -> dict[str, str]:
+    """Labels or annotations but those whose keys belong to a domain."""
+    return {
+        key: value for key, value in (pairs or {}).items() if not f".{key.partition('/')[0]}".endswith(f".{domain}")
+    }
