@@ -179,7 +179,7 @@ class Run:
             return True
         without = ["-k", "not test_release"] if self.context or self.revision() is not None else []
         return self.pytest(
-            "the chart: rendered, installed, upgraded, removed", "-m", "cluster", *without, where="chart"
+            "the chart: rendered, installed, upgraded, removed", "-m", "cluster", *without, where=HERE.parent / "chart"
         )
 
     def scenarios(self) -> bool:
