@@ -51,7 +51,7 @@ class Addresses:
 class _Transport(httpx2.AsyncBaseTransport):
     def __init__(self, addresses: Addresses) -> None:
         self._addresses = addresses
-        self._inner = httpx2.AsyncHTTPTransport(limits=httpx2.Limits(max_connections=None))
+        self._inner = httpx2.AsyncHTTPTransport(verify=False, limits=httpx2.Limits(max_connections=None))
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         address = await self._addresses.of(request.url.host)

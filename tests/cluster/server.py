@@ -17,6 +17,9 @@ from .kube import ApiError, Kube, Object, condition, path
 
 Result = TypeVar("Result")
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+"""Part of the names of namespaces that a whole module uses: other workers begin and end with theirs at other times."""
+
 _KEY = re.compile(r"\.\[([^\]]*)\]")
 """A key of a mapping, as the server writes it where a rule names it: `limits.[cpu]`."""
 

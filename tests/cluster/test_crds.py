@@ -22,9 +22,9 @@ from ..api.test_admission import EDGES, FAULTS, FILLED, MORE_FAULTS, by_rules, d
 from ..api.test_manifests import RUNTIME, SERVICE, with_field
 from ..api.test_wire import runtimes, services
 from .kube import ApiError
-from .server import Refusal, Server
+from .server import WORKER, Refusal, Server
 
-NAMESPACE = "e2e-crds"
+NAMESPACE = f"e2e-crds-{WORKER}"
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from ..planning.validity import of
 from ..planning.vendors.test_pods import FRACTIONS, RUNTIMES, plan
 from . import manifests
 from .kube import ApiError, Object
-from .server import Server
+from .server import WORKER, Server
 
-NAMESPACE = "e2e-objects"
+NAMESPACE = f"e2e-objects-{WORKER}"
 
 
 @pytest.fixture(scope="module")
