@@ -44,7 +44,7 @@ async def _restart_keda(space: Space) -> None:
 
 async def test_keda_restarted_while_a_model_sleeps(space: Space) -> None:
     """A request that comes while nobody can scale is held, and served when KEDA is back."""
-    model = await space.service()
+    model = await space.service(scaling={"activationTimeout": "4m"})
     await _restart_keda(space)
     answer = await ask(model.client(), model.name, "meanwhile", stream=True)
     space.timeline.say(f"answered after {answer.seconds:.1f} s")
@@ -83,10 +83,12 @@ def _time(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
+@pytest.mark.timeout(400)
 async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[..., Any]) -> None:
     """Thirty seconds without an API: a warm model serves as if nothing was, and everything works afterwards."""
     model = await space.service(scaling={"max": 2, "target": 3})
-    sleeper = await space.service("sleeper", space.name)
+    # KEDA gives up its lease without an API and is restarted by the kubelet, after a pause if it was so before
+    sleeper = await space.service("sleeper", space.name, scaling={"activationTimeout": "4m"})
     async with Load(model, clients=2, query={"tokens": 50}) as load:
         await load.answered(6)
         await powers("stop-component", "kube-apiserver")
@@ -100,7 +102,7 @@ async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[.
             await powers("start-component", "kube-apiserver")
         space.timeline.say("the API server is started again")
         await load.answered(4)
-        cold = await ask(sleeper.client(), sleeper.name, "cold")
+        cold = await ask(sleeper.client(270), sleeper.name, "cold")
         space.timeline.say(f"a sleeping model answered after {cold.seconds:.1f} s")
         assert cold.ok(5), cold
         load.stop()

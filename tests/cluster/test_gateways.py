@@ -39,7 +39,9 @@ async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
             "every old pod is told to go",
         )
         assert not any(task.done() for task in asked), "they are still held"
+        space.timeline.say("new pods serve, the old ones are told to go and hold fifty requests")
         answers = await asyncio.gather(*asked)
+        space.timeline.say(f"the last answer came after {max(answer.seconds for answer in answers):.1f} s")
         assert all(answer.ok(5) for answer in answers), [each for each in answers if not each.ok(5)]
         await space.kube.until_count(
             "Pod",
@@ -48,7 +50,9 @@ async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
             lambda pods: not before & {pod["metadata"]["name"] for pod in pods},
             "the old pods go when their last request has ended",
         )
+        space.timeline.say("the old pods are gone")
         await model.asleep()
+        space.timeline.say("asleep")
     assert replicas.steps() == [0, 1, 0], f"woken once, then asleep: {replicas.values}"
     assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
 
