@@ -48,6 +48,11 @@ class Sleepers:
         self._started.append(process)
         return process.pid
 
+    def kill(self, pid: int) -> None:
+        """Kill one and wait for its end: a signal that was sent has not been acted on yet."""
+        os.kill(pid, signal.SIGKILL)
+        next(process for process in self._started if process.pid == pid).wait()
+
     def end(self) -> None:
         for process in self._started:
             if process.poll() is None:
@@ -168,7 +173,7 @@ def test_ends_what_it_owned_and_nothing_else(sleeper: Sleepers) -> None:
 
 def test_the_workers_of_a_dead_leader_are_found_by_their_token(sleeper: Sleepers) -> None:
     leader = sleeper(
-        "token-1",
+        "token-of-a-leader",  # no other test's: where this one fails, its worker is left for a minute
         "import subprocess, sys, time; "
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); "
         "print('up', flush=True); time.sleep(60)",
@@ -177,8 +182,8 @@ def test_the_workers_of_a_dead_leader_are_found_by_their_token(sleeper: Sleepers
     while not (children := process.children()):
         pass
     worker = children[0]
-    process.kill()
-    orphans = find_orphans([record("token-1", None)])
+    sleeper.kill(leader)
+    orphans = find_orphans([record("token-of-a-leader", None)])
     assert [orphan.process for orphan in orphans] == [worker]
     assert end_processes([worker], grace=5) == 1
 
