@@ -21,7 +21,7 @@ from pathlib import Path
 
 from devcluster.command import program, run
 from devcluster.errors import BuildError, MachineError
-from devcluster.keda import render_manifests
+from devcluster.keda import shipped_manifests
 from devcluster.lock import held
 from devcluster.paths import GO_MODULES, cache_root
 from devcluster.report import say
@@ -233,9 +233,7 @@ def _build(go: str, component: GoComponent) -> None:
                 [go, "-C", str(component.folder), "list", "-m", "-f", "{{.Dir}}", "github.com/kedacore/keda/v2"],
                 error=BuildError,
             )
-            (work / "keda.yaml").write_bytes(
-                render_manifests(binaries()["kubectl"], Path(module.decode().strip()), work)
-            )
+            (work / "keda.yaml").write_bytes(shipped_manifests(binaries()["kubectl"], Path(module.decode().strip())))
         work.chmod(0o755)
         work.rename(target)
     finally:

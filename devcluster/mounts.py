@@ -16,6 +16,12 @@ PRIVATE = ("/var/lib", "/var/log", "/srv", "/mnt")
 MEMORY = ("/run",)
 """Replaced by a tmpfs: sockets, network namespaces, the iptables lock, etcd's data."""
 
+ROOM = "/var/lib"
+"""A tmpfs as well where the machine has memory for it: images and pods' layers, which take ten times as long on a disk."""
+
+ROOM_BYTES = 8 << 30
+"""Memory that must be available for that."""
+
 CLAIMS = "/tmp/hostpath_pv"  # noqa: S108  # the path is kube-controller-manager's own, and not to be chosen
 """Where volumes of claims are made: a folder of the cluster's own over an empty one of the machine, which `down` removes."""
 
@@ -41,6 +47,14 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
         raise OSError(number, os.strerror(number), target)
 
 
+def available_memory() -> int:
+    """Bytes of memory that can be had without swapping; 0 where the kernel does not say."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
 def make_private_tree(state: Path, keep: Iterable[Path]) -> None:
     """Arrange the node's file system.
 
@@ -51,7 +65,10 @@ def make_private_tree(state: Path, keep: Iterable[Path]) -> None:
     mount("none", "/", flags=_MS_REC | _MS_SHARED)
     wanted = {path.resolve(): os.open(path, os.O_PATH) for path in (state, *keep)}
     sources = {}
+    in_memory = {*MEMORY, ROOM} if available_memory() >= ROOM_BYTES else {*MEMORY}
     for target in PRIVATE:
+        if target in in_memory:
+            continue
         folder = state / "disk" / target.strip("/").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
         sources[target] = os.open(folder, os.O_PATH)
@@ -63,7 +80,7 @@ def make_private_tree(state: Path, keep: Iterable[Path]) -> None:
         if Path("/proc/sys", name).exists():
             mount(str(file), f"/proc/sys/{name}", flags=_MS_BIND)
     resolver = Path(os.path.realpath("/etc/resolv.conf"))
-    for target in MEMORY:
+    for target in sorted(in_memory):
         mount("tmpfs", target, "tmpfs", data="mode=755")
     Path(CLAIMS).mkdir(exist_ok=True)
     claims = state / "disk" / "claims"

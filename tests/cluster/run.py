@@ -7,7 +7,8 @@
     CLUSTER=kind           a kind cluster, where a Docker engine answers
     arguments              go to pytest: `make test-scale-e2e ARGS="-k rolled"`
 
-A cluster that was up before stays up, and a release of Hearth in it goes back to what it was.
+A full run has a second cluster, NAME-2, for the scenarios that stop parts which all others need. With an existing cluster
+or arguments there is one only. A cluster that was up before stays up, and a release of Hearth in it goes back to what it was.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 from . import manifests
 from .kube import Kube
@@ -34,7 +38,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 NAMESPACE = "hearth-system"
 RELEASE = "hearth"
-WORKERS = "4"
+WORKERS = os.environ.get("E2E_WORKERS", "8")
 NOTHING_SELECTED = 5  # pytest's exit code
 DEVICES = "64"
 VALUES = ("gateway.replicas=2",)  # what the suite adds to the chart's defaults: two gateways, so that one can be lost
@@ -44,25 +48,42 @@ class StepError(Exception):
     """A step of the preparation failed; its output was shown."""
 
 
-class Run:
-    """One run: its cluster and its clock."""
+class Clock:
+    """Says what is done, and remembers how long it took. Shared by what runs side by side."""
 
     def __init__(self) -> None:
         self.begin = time.monotonic()
-        self.name = os.environ.get("E2E_CLUSTER", "hearth")
-        self.context = os.environ.get("E2E_CONTEXT", "")
-        self.environment = dict(os.environ)
+        self.since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
         self.steps: list[tuple[str, float]] = []
+        self.stopped = threading.Event()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.begin
 
     @contextlib.contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Say what is done and how long it took."""
-        print(f"\n--- {time.monotonic() - self.begin:6.1f} s  {text}", flush=True)
-        started = time.monotonic()
+        print(f"\n--- {self.seconds:6.1f} s  {text}", flush=True)
+        started = self.seconds
         try:
             yield
         finally:
-            self.steps.append((text, time.monotonic() - started))
+            self.steps.append((text, self.seconds - started))
+
+
+class Place:
+    """A cluster, Hearth in it, and the scenarios that run there. `log` has the output; None: it is shown at once."""
+
+    def __init__(self, clock: Clock, name: str, context: str = "", log: IO[str] | None = None) -> None:
+        self.clock = clock
+        self.name = name
+        self.context = context
+        self.log = log
+        self.was_up = False
+        self.environment = {**os.environ, "E2E_CLUSTER": name, "E2E_SINCE": clock.since}
+
+    def step(self, text: str) -> contextlib.AbstractContextManager[None]:
+        return self.clock.step(f"{self.context or self.name}: {text}")
 
     def do(self, *command: str | Path, quiet: bool = False) -> str:
         """Run a command. Its output is shown, or returned when ``quiet``. Raises StepError."""
@@ -70,7 +91,8 @@ class Run:
             command,
             cwd=ROOT,
             env=self.environment,
-            stdout=subprocess.PIPE if quiet else None,
+            stdout=subprocess.PIPE if quiet else self.log,
+            stderr=None if quiet or self.log is None else subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             text=True,
             check=False,
@@ -81,32 +103,26 @@ class Run:
 
     # ------------------------------------------------------------ the cluster
 
-    @contextlib.contextmanager
-    def cluster(self) -> Iterator[None]:
-        """A cluster that is taken down again if it was not up. An existing one (E2E_CONTEXT) is just looked at."""
+    def up(self) -> None:
+        """Bring the cluster up, unless it is; build the images that changed and hand them to it."""
         up = subprocess.run([*self.devcluster("status")], cwd=ROOT, capture_output=True, check=False)
-        was_up = up.returncode == 0
-        try:
-            with self.step(f"cluster {self.context or self.name}: {'is up' if was_up else 'up'}"):
-                if not was_up:
-                    self.do(*self.devcluster("up"))
-                self.environment["KUBECONFIG"] = self.do(*self.devcluster("path", "kubeconfig"), quiet=True).strip()
-                self.environment["E2E_CLUSTER"] = self.name
-            yield
-        finally:
-            if not was_up and not os.environ.get("KEEP"):
-                with self.step(f"cluster {self.name}: down"):
-                    self.do(*self.devcluster("down"))
+        self.was_up = up.returncode == 0
+        if not self.was_up:
+            with self.step("up"):
+                self.do(*self.devcluster("up"))
+        self.environment["KUBECONFIG"] = self.do(*self.devcluster("path", "kubeconfig"), quiet=True).strip()
+        if not self.context:
+            with self.step("images"):
+                self.do("make", "--no-print-directory", "cluster-images", f"NAME={self.name}")
+
+    def down(self) -> None:
+        """Take the cluster down, if it was not up before."""
+        if not self.was_up and not os.environ.get("KEEP"):
+            with self.step("down"):
+                self.do(*self.devcluster("down"))
 
     def devcluster(self, *argv: str) -> tuple[str, ...]:
         return (sys.executable, "-m", "devcluster", *argv, "--name", self.name)
-
-    def images(self) -> None:
-        """Build what changed and hand it to the node."""
-        if self.context:
-            return
-        with self.step("images"):
-            self.do("make", "--no-print-directory", "cluster-images", f"NAME={self.name}")
 
     # ------------------------------------------------------------ the release
 
@@ -120,15 +136,16 @@ class Run:
         """Hearth by its chart, in a namespace that enforces `restricted`; afterwards what was there before."""
         helm = self.helm
         before, definitions = self.revision(), self.api(crds)
-        self.environment["E2E_SINCE"] = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"  # what test_rbac.py looks at
         with self.step("helm install" if before is None else "helm upgrade"):
             self.api(lambda kube: kube.apply(manifests.namespace(NAMESPACE)))
             settings = [word for value in VALUES for word in ("--set", value)]
             self.do(*helm, "upgrade", "--install", RELEASE, "charts/hearth", "-n", NAMESPACE, *settings,
                     "--wait", "--timeout", "3m")  # fmt: skip
+        devices = self.api(partial(set_devices, count=DEVICES))  # more than a node has by itself
         try:
             yield
         finally:
+            self.api(partial(set_devices, count=devices))
             with self.step("helm uninstall" if before is None else f"helm rollback to revision {before}"):
                 if before is None:
                     self.do(*helm, "uninstall", RELEASE, "-n", NAMESPACE, "--wait")
@@ -150,56 +167,117 @@ class Run:
 
         return asyncio.run(run())
 
-    @contextlib.contextmanager
-    def devices(self) -> Iterator[None]:
-        """More fake accelerators than a node has by itself, for scenarios side by side."""
-        before = self.api(partial(set_devices, count=DEVICES))
-        try:
-            yield
-        finally:
-            self.api(partial(set_devices, count=before))
-
     # ------------------------------------------------------------ the scenarios
 
     def pytest(self, text: str, *argv: str, where: Path = HERE) -> bool:
         """One run of pytest; whether it passed. Its own exit code is not raised: later scenarios run as well."""
+        if self.clock.stopped.is_set():
+            return False
         with self.step(text):
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", str(where), "-q", *argv, *sys.argv[1:]],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
+                stdout=self.log,
+                stderr=None if self.log is None else subprocess.STDOUT,
                 check=False,
             )
         return done.returncode in (0, NOTHING_SELECTED)
 
     def chart(self) -> bool:
         """The chart's own tests; that of a whole release only where none is, since it installs and removes one."""
-        if sys.argv[1:]:
-            return True
         without = ["-k", "not test_release"] if self.context or self.revision() is not None else []
         return self.pytest(
             "the chart: rendered, installed, upgraded, removed", "-m", "cluster", *without, where=HERE.parent / "chart"
         )
 
-    def scenarios(self) -> bool:
-        """The article's model first, then everything side by side, then what disturbs the others, then what looks back."""
-        chosen = bool(sys.argv[1:])
-        if not chosen and not self.pytest(
-            "the article's model: 0 -> held -> answered -> N -> 0", "-s", "-m", "article"
-        ):
-            return False  # nothing else can be expected to work
-        first = "" if chosen else "not article and "
-        with self.devices():
-            passed = [
-                self.pytest(
-                    "scenarios side by side", "-n", WORKERS, "--dist", "worksteal", "--durations", "40",
-                    "-m", f"{first}cluster and not disruptive and not afterwards",
-                ),
-                self.pytest("scenarios that disturb others", "--durations", "20", "-m", "disruptive"),
-            ]  # fmt: skip
-        passed.append(self.pytest("what the run used of its rights", "-m", "afterwards"))
-        return all(passed)
+    def article(self) -> bool:
+        return self.pytest("the article's model: 0 -> held -> answered -> N -> 0", "-s", "-m", "article")
+
+    def side_by_side(self, besides: str = "") -> bool:
+        return self.pytest(
+            "scenarios side by side", "-n", WORKERS, "--dist", "worksteal", "--durations", "40",
+            "-m", f"cluster and not disruptive and not afterwards{besides}",
+        )  # fmt: skip
+
+    def disruptions(self) -> bool:
+        return self.pytest("scenarios that disturb others", "--durations", "20", "-m", "disruptive")
+
+    def rights(self, *others: Place) -> bool:
+        """What the run used of its rights, in this cluster and in others."""
+        self.environment["E2E_AUDITED"] = " ".join(place.name for place in (self, *others))
+        return self.pytest("what the run used of its rights", "-m", "afterwards")
+
+
+class Beside(threading.Thread):
+    """A second cluster, where parts are stopped that everything in it needs, beside the first one."""
+
+    def __init__(self, clock: Clock, name: str) -> None:
+        super().__init__(name=name)
+        self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the thread
+        self.place = Place(clock, name, log=self._output)
+        self.passed = False
+
+    def run(self) -> None:
+        try:
+            self.place.up()
+            chart = self.place.chart()
+            with self.place.release():
+                self.passed = self.place.disruptions() and chart
+        except StepError as error:
+            print(f"error: {self.name}: {error}", file=sys.stderr)
+
+    def __enter__(self) -> Beside:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for its end, show what it printed, and take it down."""
+        if sys.exc_info()[0] is not None:
+            self.place.clock.stopped.set()
+        self.join()
+        self.show()
+        self.place.down()
+
+    def show(self) -> None:
+        """Print its output once."""
+        self._output.seek(0)
+        text = self._output.read()
+        self._output.truncate(0)
+        if text:
+            print(f"\n--- of {self.name}:\n{text}", flush=True)
+
+
+def in_one(place: Place) -> bool:
+    """Everything in one cluster, one after the other: one that exists, or what the arguments choose."""
+    chosen = bool(sys.argv[1:])
+    place.up()
+    try:
+        chart = chosen or place.chart()
+        with place.release():
+            if not chosen and not place.article():
+                return False  # nothing else can be expected to work
+            passed = [place.side_by_side("" if chosen else " and not article"), place.disruptions(), place.rights()]
+            return all(passed) and chart
+    finally:
+        place.down()
+
+
+def in_two(place: Place) -> bool:
+    """Two clusters: what disturbs the others in one of its own. The article's model has the machine to itself."""
+    place.up()
+    try:
+        with place.release():
+            if not place.article():
+                return False
+            with Beside(place.clock, f"{place.name}-2") as beside:
+                passed = place.side_by_side(" and not article")
+                beside.join()
+                beside.show()
+                return place.rights(beside.place) and passed and beside.passed
+    finally:
+        place.down()
 
 
 async def crds(kube: Kube) -> set[str]:
@@ -227,20 +305,19 @@ async def set_devices(kube: Kube, count: str | None) -> str | None:
 
 
 def main() -> int:
-    run = Run()
+    clock = Clock()
+    place = Place(clock, os.environ.get("E2E_CLUSTER", "hearth"), os.environ.get("E2E_CONTEXT", ""))
     passed = False
+    shutil.rmtree(ROOT / "build/cluster-logs", ignore_errors=True)  # of an earlier run
     try:
-        with run.cluster():
-            run.images()
-            chart = run.chart()
-            with run.release():
-                passed = run.scenarios() and chart
+        alone = place.context or os.environ.get("CLUSTER") == "kind" or sys.argv[1:]
+        passed = in_one(place) if alone else in_two(place)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
     print()
-    for text, seconds in run.steps:
+    for text, seconds in clock.steps:
         print(f"{seconds:7.1f} s  {text}")
-    print(f"{time.monotonic() - run.begin:7.1f} s  {'passed' if passed else 'FAILED'}")
+    print(f"{clock.seconds:7.1f} s  {'passed' if passed else 'FAILED'}")
     return 0 if passed else 1
 
 

@@ -145,8 +145,8 @@ class Model:
 
     async def reachable(self, seconds: float = PATIENCE) -> None:
         """Wait until the Service leads to a gateway that knows the model; kube-proxy needs a moment."""
-        # until kube-proxy knows a Service, what is sent to it is lost: try again soon rather than wait for TCP to
-        async with http_client(self.space.addresses, 5, connect=0.1) as client:
+        # until kube-proxy knows a Service, what is sent to it is lost: try again before TCP does, after a second
+        async with http_client(self.space.addresses, 5, connect=0.5) as client:
             deadline = time.monotonic() + seconds
             while True:
                 try:

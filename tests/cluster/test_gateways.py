@@ -141,7 +141,7 @@ async def test_models_come_and_go_while_others_stream(space: Space) -> None:
     started = [asyncio.Event() for _ in range(6)]
     streams = [
         asyncio.create_task(
-            ask(stays.client(), stays.name, f"stream-{number}", stream=True, query={"tokens": 5000}, started=event)
+            ask(stays.client(), stays.name, f"stream-{number}", stream=True, query={"tokens": 1500}, started=event)
         )
         for number, event in enumerate(started)
     ]
@@ -159,7 +159,7 @@ async def test_models_come_and_go_while_others_stream(space: Space) -> None:
     assert (gone.status, gone.reason) == (404, "model_not_found")
     assert not any(task.done() for task in streams), "they were under way all the time"
     answers = await asyncio.gather(*streams)
-    assert all(answer.ok(5000) for answer in answers), [each for each in answers if not each.ok(5000)]
+    assert all(answer.ok(1500) for answer in answers), [each for each in answers if not each.ok(1500)]
     assert {pod["metadata"]["name"] for pod in await space.gateway_pods()} == pods, "no pod of the gateway was replaced"
 
 

@@ -153,11 +153,14 @@ def test_cache_key_changes_with_anything_that_is_built_from():
     assert cache_key(component, sources) == cache_key(component, dict(reversed(sources.items())))
 
 
-def test_keda_gets_its_own_images_and_no_other_change_than_pull_and_probe():
+def test_keda_gets_its_own_images_and_no_other_change_than_those_for_speed():
     document = keda.kustomization("../base")
     assert [entry["newTag"] for entry in document["images"]] == [versions.KEDA] * 3
     paths = {step["path"].split("containers/0/")[1] for step in json.loads(document["patches"][0]["patch"])}
     assert paths == {"imagePullPolicy", "readinessProbe/initialDelaySeconds", "readinessProbe/periodSeconds"}
+    operators = json.loads(document["patches"][1]["patch"])
+    assert document["patches"][1]["target"]["name"] == "keda-operator"
+    assert {step["path"].split("containers/0/")[1] for step in operators} == {"args/-", "env/-"}
 
 
 def test_dns_serves_at_the_address_that_pods_are_told():
