@@ -267,7 +267,6 @@ def component_commands(claim: Claim, paths: Paths) -> dict[str, list[str]]:
             "--audit-log-maxbackup=1",
             # Lists every kind's keys from a cache that etcd 3.4 cannot prove fresh: an error line per kind and minute.
             "--feature-gates=SizeBasedListCostEstimate=false",
-            "--profiling=false",
         ],
         "kube-controller-manager": [
             binary["kube-controller-manager"],

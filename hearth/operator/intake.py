@@ -75,8 +75,7 @@ class Intake:
     def _child(self, kind: Kind, item: Object, *, gone: bool) -> None:
         metadata = item["metadata"]
         child_id = ChildId(kind, metadata["namespace"], metadata["name"])
-        before = self._cache.children.get(child_id)
-        was_available = is_available(before)
+        was_available = kind is DEPLOYMENT and is_available(self._cache.children.get(child_id))
         change: Change
         if gone:
             child = self._cache.forget_child(child_id, uid=metadata["uid"])

@@ -19,7 +19,7 @@ from hearth.operator.cluster import Api
 from hearth.operator.errors import BeingDeleted, NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.events import status_events
 from hearth.operator.fingerprint import digest
-from hearth.operator.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICES, kind_of
+from hearth.operator.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICE, SERVICES, kind_of
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
 from hearth.operator.queue import WorkQueue
@@ -31,9 +31,11 @@ from hearth.planning import (
     PlanningError,
     gateway_entries,
     gateway_name,
+    gateway_service_name,
     identity,
     plan_namespace,
     with_notice,
+    with_scaler_ip,
 )
 
 logger = logging.getLogger(__name__)
@@ -52,13 +54,15 @@ SHORTEST_PACE = 0.02
 class NamespaceState:
     """What came out of planning the services of a namespace together.
 
-    `admitted` has the token of every service as it was planned; `error` is why the gateway could not be applied.
+    `admitted` has the token of every service as it was planned; `error` is why the gateway could not be applied;
+    `address` is the cluster IP of its Service.
     """
 
     admitted: dict[str, bytes] = field(default_factory=dict)
     refused: Mapping[str, PlanningError] = field(default_factory=dict)
     warnings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     error: HearthError | None = None
+    address: str | None = None
     next_at: float = 0.0
 
 
@@ -133,9 +137,13 @@ class Reconciler:
         noticed = with_notice(plan, entry.notice)
         for item in noticed.objects:
             kind = kind_of(item)
-            if kind is SCALED_OBJECT and not self._may_scale(entry):
-                continue
             wanted = entry.wanted[identity(item)] if noticed is plan else digest(item)
+            if kind is SCALED_OBJECT:
+                address = self._gateway_address(service.metadata.namespace, gateway_service_name(service))
+                if address is None or not self._may_scale(entry):
+                    continue
+                item = with_scaler_ip(item, address)
+                wanted = digest(item)
             try:
                 await self._applier.apply(item, wanted, owner=entry.uid, replicas=plan.scaling.min)
             except BeingDeleted as exc:
@@ -161,6 +169,12 @@ class Reconciler:
         if self._cache.child(SCALED_OBJECT, metadata.namespace, metadata.name) is not None:
             return True
         return is_available(self._cache.child(DEPLOYMENT, metadata.namespace, gateway_name(entry.service)))
+
+    def _gateway_address(self, namespace: str, name: str) -> str | None:
+        """The cluster IP of a gateway's Service; None when there is no such Service, or it has none yet."""
+        child = self._cache.child(SERVICE, namespace, name)
+        address = child.view.get("clusterIP") if child is not None and child.view is not None else None
+        return str(address) if address else None
 
     async def _tell(
         self, entry: ServiceEntry, live: Mapping[str, Any], error: HearthError | None, state: NamespaceState
@@ -242,9 +256,10 @@ class Reconciler:
                 raise
         finally:
             # Not before the end: a service that is looked at meanwhile would say that all is well with the gateway.
-            if str(state.error) != str(error):
+            address = self._gateway_address(namespace, SHARED_GATEWAY)
+            if (str(state.error), state.address) != (str(error), address):
                 changed |= admitted.keys()
-            state.error = error
+            state.error, state.address = error, address
             for name in sorted(changed):
                 self._queue.add(Key(namespace, name))
             took = self._clock() - began

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hearth.operator.kinds import CLAIM, DEPLOYMENT, JOB, SCALED_OBJECT, Kind
+from hearth.operator.kinds import CLAIM, DEPLOYMENT, JOB, SCALED_OBJECT, SERVICE, Kind
 
 _POD_META = ("name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp", "ownerReferences")
 _META = ("name", "namespace", "uid", "generation", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
@@ -22,7 +22,9 @@ _WITH_VIEW = frozenset({DEPLOYMENT, JOB, SCALED_OBJECT, CLAIM})
 
 
 def trimmed_view(kind: Kind, item: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the status functions look at; None for kinds that they do not look at."""
+    """What the status functions look at, and the address of a Service; None for the other kinds."""
+    if kind is SERVICE:
+        return {"clusterIP": (item.get("spec") or {}).get("clusterIP")}
     if kind not in _WITH_VIEW:
         return None
     view: dict[str, Any] = {

@@ -26,6 +26,7 @@ from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
 from hearth.planning.plan import Plan, make_plan, with_notice
 from hearth.planning.prewarm import TEMPLATE_ANNOTATION
 from hearth.planning.probes import Probes
+from hearth.planning.scaledobject import with_scaler_ip
 from hearth.planning.scaling import Scaling
 from hearth.planning.selection import available_runtimes, named_runtime
 from hearth.plugins import ResolvedModel, VendorInfo
@@ -76,4 +77,5 @@ __all__ = [
     "prewarm_name",
     "startup_seconds",
     "with_notice",
+    "with_scaler_ip",
 ]

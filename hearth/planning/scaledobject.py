@@ -80,6 +80,21 @@ def scaler_address(service: LLMService) -> str:
     return f"{gateway_service_name(service)}.{service.metadata.namespace}.svc:{SCALER_PORT_NUMBER}"
 
 
+def with_scaler_ip(item: Mapping[str, Any], address: str) -> Mapping[str, Any]:
+    """Return a ScaledObject whose push trigger has the gateway's Service by its cluster IP instead of by its name.
+
+    KEDA keeps one gRPC channel per address for as long as it runs, and gRPC asks again for a name that was unknown only
+    after up to two minutes: a namespace whose last service was deleted could not wake its next one for that long. A new
+    Service has a new IP, and that a new channel. An item without a push trigger is returned as it is.
+    """
+    (trigger,) = item["spec"]["triggers"]
+    if trigger["type"] != "external-push":
+        return item
+    host = f"[{address}]" if ":" in address else address
+    metadata = {**trigger["metadata"], "scalerAddress": f"{host}:{SCALER_PORT_NUMBER}"}
+    return {**item, "spec": {**item["spec"], "triggers": [{**trigger, "metadata": metadata}]}}
+
+
 def queue_url(service: LLMService) -> str:
     """The service is in the path: a gateway that does not know it yet answers 404, and not with the demand of others."""
     name = service.metadata.name

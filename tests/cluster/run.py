@@ -40,7 +40,7 @@ NAMESPACE = "hearth-system"
 RELEASE = "hearth"
 WORKERS = os.environ.get("E2E_WORKERS", "8")
 NOTHING_SELECTED = 5  # pytest's exit code
-DEVICES = "64"
+DEVICES = 64
 VALUES = ("gateway.replicas=2",)  # what the suite adds to the chart's defaults: two gateways, so that one can be lost
 
 
@@ -53,7 +53,6 @@ class Clock:
 
     def __init__(self) -> None:
         self.begin = time.monotonic()
-        self.since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
         self.steps: list[tuple[str, float]] = []
         self.stopped = threading.Event()
 
@@ -80,7 +79,8 @@ class Place:
         self.context = context
         self.log = log
         self.was_up = False
-        self.environment = {**os.environ, "E2E_CLUSTER": name, "E2E_SINCE": clock.since}
+        self.since = ""  # of the release, as the audit log writes times
+        self.environment = {**os.environ, "E2E_CLUSTER": name}
 
     def step(self, text: str) -> contextlib.AbstractContextManager[None]:
         return self.clock.step(f"{self.context or self.name}: {text}")
@@ -136,22 +136,31 @@ class Place:
         """Hearth by its chart, in a namespace that enforces `restricted`; afterwards what was there before."""
         helm = self.helm
         before, definitions = self.revision(), self.api(crds)
+        self.since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
         with self.step("helm install" if before is None else "helm upgrade"):
             self.api(lambda kube: kube.apply(manifests.namespace(NAMESPACE)))
             settings = [word for value in VALUES for word in ("--set", value)]
             self.do(*helm, "upgrade", "--install", RELEASE, "charts/hearth", "-n", NAMESPACE, *settings,
                     "--wait", "--timeout", "3m")  # fmt: skip
-        devices = self.api(partial(set_devices, count=DEVICES))  # more than a node has by itself
+        devices = self.api(devices_of_node)
+        self.give_devices(DEVICES)
         try:
             yield
         finally:
-            self.api(partial(set_devices, count=devices))
+            self.give_devices(devices)
             with self.step("helm uninstall" if before is None else f"helm rollback to revision {before}"):
                 if before is None:
                     self.do(*helm, "uninstall", RELEASE, "-n", NAMESPACE, "--wait")
                     self.api(partial(remove_crds, kept=definitions))
                 else:
                     self.do(*helm, "rollback", RELEASE, before, "-n", NAMESPACE)
+
+    def give_devices(self, count: int) -> None:
+        """Give the node so many fake accelerators: more than it has by itself, for scenarios side by side."""
+        if self.context:
+            self.api(partial(set_devices, count=count))
+        else:  # whose node keeps what it was told
+            self.do(*self.devcluster("accelerators", f"{DEVICE}={count}"))
 
     def revision(self) -> str | None:
         """The revision of the release that is there; None: there is none."""
@@ -206,7 +215,7 @@ class Place:
 
     def rights(self, *others: Place) -> bool:
         """What the run used of its rights, in this cluster and in others."""
-        self.environment["E2E_AUDITED"] = " ".join(place.name for place in (self, *others))
+        self.environment["E2E_AUDITED"] = " ".join(f"{place.name}={place.since}" for place in (self, *others))
         return self.pytest("what the run used of its rights", "-m", "afterwards")
 
 
@@ -291,17 +300,21 @@ async def remove_crds(kube: Kube, kept: set[str]) -> None:
         await kube.delete("CustomResourceDefinition", name)
 
 
-async def set_devices(kube: Kube, count: str | None) -> str | None:
-    """Give the first node so many fake accelerators (None: none at all); returns how many it had."""
+async def devices_of_node(kube: Kube) -> int:
     (node, *_) = await kube.list("Node")
-    before = node["status"]["capacity"].get(DEVICE)
-    if count == before:
-        return before
+    return int(node["status"]["capacity"].get(DEVICE, "0"))
+
+
+async def set_devices(kube: Kube, count: int) -> None:
+    """Give the first node so many fake accelerators; 0: none at all."""
+    (node, *_) = await kube.list("Node")
+    has = DEVICE in node["status"]["capacity"]
+    if not count and not has:
+        return
     key = DEVICE.replace("/", "~1")
-    change = {"op": "add", "value": count} if count is not None else {"op": "remove"}
+    change = {"op": "add", "value": str(count)} if count else {"op": "remove"}
     patch = [{**change, "path": f"/status/{part}/{key}"} for part in ("capacity", "allocatable")]
     await kube.patch("Node", node["metadata"]["name"], None, patch, "status")
-    return before
 
 
 def main() -> int:

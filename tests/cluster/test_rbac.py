@@ -1,7 +1,7 @@
 """Least privilege, from the API server's audit log: what was granted was used, and nothing was refused.
 
-Reads what the whole run left behind, so it runs after everything else: `-m afterwards`. E2E_SINCE (a time as the audit log
-writes it) leaves out what is older than the run, E2E_AUDITED names its clusters where there is more than one.
+Reads what the whole run left behind, so it runs after everything else: `-m afterwards`. E2E_AUDITED names its clusters,
+each with the time since which it counts: `hearth=2026-01-01T00:00:00 hearth-2=...`.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ def listed(found: Iterable[Right]) -> str:
 @pytest.fixture(scope="module")
 def use(cluster_name: str) -> Use:
     found = Use()
-    for name in os.environ.get("E2E_AUDITED", cluster_name).split():
-        for event in events(state_directory(name), os.environ.get("E2E_SINCE", "")):
+    for word in os.environ.get("E2E_AUDITED", cluster_name).split():
+        name, _, since = word.partition("=")
+        for event in events(state_directory(name), since):
             found.add(event)
     assert OPERATOR in found.used, f"no audit log tells of {OPERATOR}: this needs a run on a devcluster"
     return found

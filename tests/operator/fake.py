@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hearth.operator.errors import NotFound, NotServed, refusal
-from hearth.operator.kinds import CHILDREN, EVENT, POD, RUNTIMES, SERVICES, Kind
+from hearth.operator.kinds import CHILDREN, EVENT, POD, RUNTIMES, SERVICE, SERVICES, Kind
 
 Path = tuple[str, ...]
 Fields = dict[Path, Any]
@@ -227,7 +227,10 @@ class FakeApi:
             if metadata.get("namespace") in self.going:
                 cause = {"causes": [{"reason": "NamespaceTerminating"}]}
                 raise refusal(403, {"message": "is being terminated", "details": cause}, kind.plural)
-            stored = Stored(body, f"uid-{next(self._uids)}")
+            number = next(self._uids)
+            stored = Stored(body, f"uid-{number}")
+            if kind is SERVICE:
+                stored.fields["spec", "clusterIP"] = f"10.0.0.{number}"
             if kind is EVENT:
                 stored.base |= {k: v for k, v in body.items() if k not in ("metadata", "apiVersion", "kind")}
         elif (metadata.get("uid", stored.uid)) != stored.uid or (version and version != str(stored.version)):

@@ -75,6 +75,23 @@ async def test_the_scaled_object_waits_for_the_gateway(api: FakeApi, bench: Benc
     assert api.names(SCALED_OBJECT) == ["m"]
 
 
+@pytest.mark.parametrize("gateway", ["shared", "dedicated"])
+async def test_keda_asks_at_the_ip_of_the_gateways_service(api: FakeApi, bench: Bench, gateway: str) -> None:
+    """A Service that was deleted comes back with another one: KEDA would hold on to a channel that leads nowhere."""
+    name = "hearth-gateway" if gateway == "shared" else "m"
+    bench.service(endpoint={"gateway": gateway})
+    await bench.settle()
+    bench.gateway_up(name="hearth-gateway" if gateway == "shared" else "m-gateway")
+    await bench.settle()
+    for _ in range(2):
+        address = api.wire(SERVICE, "ns", name)["spec"]["clusterIP"]
+        [trigger] = api.wire(SCALED_OBJECT, "ns", "m")["spec"]["triggers"]
+        assert trigger["metadata"]["scalerAddress"] == f"{address}:9090"
+        api.remove(SERVICE, "ns", name)
+        await bench.settle()
+    assert bench.errors == []
+
+
 async def test_a_sleeping_service_never_has_a_replica(api: FakeApi, bench: Bench) -> None:
     seen: list[int] = []
 
@@ -184,7 +201,7 @@ async def test_an_object_of_somebody_else_is_left_alone(api: FakeApi, bench: Ben
     api.put(SERVICE, foreign)
     bench.service()
     await bench.settle()
-    assert api.wire(SERVICE, "ns", "m-backend")["spec"] == {"selector": {"app": "theirs"}}
+    assert api.wire(SERVICE, "ns", "m-backend")["spec"]["selector"] == {"app": "theirs"}
     condition = bench.condition("Ready")
     assert (condition["status"], condition["reason"]) == ("False", "NameTaken")
     assert "'m-backend'" in condition["message"]

@@ -25,6 +25,7 @@ from hearth.planning import (
     make_plan,
     plan_namespace,
     with_notice,
+    with_scaler_ip,
 )
 from hearth.planning.explanation import as_document
 from hearth_gateway import Gateway, parse_services
@@ -263,6 +264,18 @@ def test_a_service_may_choose_its_scaler() -> None:
 def test_keda_asks_a_gateway_of_its_own() -> None:
     [trigger] = scaled(one({"endpoint": {"gateway": "dedicated"}}))["triggers"]
     assert trigger["metadata"]["scalerAddress"] == "tiny.ai.svc:9090"
+
+
+def test_the_gateways_ip_takes_the_place_of_its_name() -> None:
+    [item] = [item for item in one().objects if item["kind"] == "ScaledObject"]
+    for address, written in (("10.1.2.3", "10.1.2.3:9090"), ("fd00::1", "[fd00::1]:9090")):
+        [trigger] = with_scaler_ip(item, address)["spec"]["triggers"]
+        assert trigger == {
+            "type": "external-push",
+            "metadata": {"scalerAddress": written, "targetValue": trigger["metadata"]["targetValue"]},
+        }
+    [polled] = [item for item in one(options=OPTIONS[1]).objects if item["kind"] == "ScaledObject"]
+    assert with_scaler_ip(polled, "10.1.2.3") == polled
 
 
 async def test_the_gateway_answers_where_keda_asks() -> None:
