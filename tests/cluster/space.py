@@ -35,6 +35,7 @@ class Space:
         self.ledger = Ledger(kube, name)
         self._stack = contextlib.AsyncExitStack()
         self._runtimes: set[str] = set()
+        self._devices = False
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -81,7 +82,10 @@ class Space:
         return client
 
     async def devices(self, count: int) -> str:
-        """Give the node a device of its own for this scenario; returns its resource name. It goes with the scenario."""
+        """Give the node so many devices of a kind of this scenario's own; returns its resource name. It goes with the scenario.
+
+        With 0 the pods that want one wait until there are more: what is held meanwhile is held for as long as it takes.
+        """
         resource = f"hearth.dev/{self.name}"
         key = resource.replace("/", "~1")
         node = (await self.kube.list("Node"))[0]["metadata"]["name"]
@@ -95,7 +99,9 @@ class Space:
                     change = [{"op": "remove", "path": f"/status/{part}/{key}"}]
                     await self.kube.patch("Node", node, None, change, "status")
 
-        self._stack.push_async_callback(remove)
+        if not self._devices:
+            self._devices = True
+            self._stack.push_async_callback(remove)
         return resource
 
     async def gateway_pods(self, count: int | None = None) -> list[Object]:

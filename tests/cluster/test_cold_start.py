@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import Counter
 
 from .clients import ask, raw_stream
@@ -59,11 +60,17 @@ async def test_burst_over_the_bound_is_answered_exactly(space: Space) -> None:
     The bound is that of one gateway, so all go to the same one.
     """
     model = await space.service(
-        runtime=await space.runtime(env=LONG), endpoint={"limits": {"maxHeld": 10}}, scaling={"max": 2}
+        runtime=await space.runtime(device=await space.devices(0)), endpoint={"limits": {"maxHeld": 10}}
     )
     pod = (await space.gateway_pods())[0]
     space.addresses.pin(model.host, f"{pod['status']['podIP']}")
-    asked = [ask(model.client_at(8080), model.name, f"burst-{number}", stream=number % 2 == 0) for number in range(40)]
+    asked = [
+        asyncio.create_task(ask(model.client_at(8080), model.name, f"burst-{number}", stream=number % 2 == 0))
+        for number in range(40)
+    ]
+    for refused in itertools.islice(asyncio.as_completed(asked), 30):
+        assert (await refused).status == 429
+    await space.devices(1)
     answers = await asyncio.gather(*asked)
     assert Counter(answer.status for answer in answers) == {200: 10, 429: 30}
     assert all(answer.ok(5) for answer in answers if answer.status == 200)

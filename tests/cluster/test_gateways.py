@@ -18,7 +18,7 @@ PORT = 8080  # of the gateway's pods
 
 async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
     """The old pods answer all fifty before they go; the demand that they hold is not forgotten for a moment."""
-    model = await space.service(runtime=await space.runtime(env={"STUB_STARTUP_DELAY": "10s"}))
+    model = await space.service(runtime=await space.runtime(device=await space.devices(0)))
     before = {pod["metadata"]["name"] for pod in await space.gateway_pods()}
     async with model.replicas() as replicas:
         asked = [
@@ -40,6 +40,7 @@ async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
         )
         assert not any(task.done() for task in asked), "they are still held"
         space.timeline.say("new pods serve, the old ones are told to go and hold fifty requests")
+        await space.devices(1)
         answers = await asyncio.gather(*asked)
         space.timeline.say(f"the last answer came after {max(answer.seconds for answer in answers):.1f} s")
         assert all(answer.ok(5) for answer in answers), [each for each in answers if not each.ok(5)]
@@ -59,12 +60,8 @@ async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
 
 async def test_gateway_killed_while_requests_are_held(space: Space, on_this_machine: str) -> None:
     """Clients of the killed replica see a cut connection; the other replica's requests and the demand survive."""
-    model = await space.service(runtime=await space.runtime(env={"STUB_STARTUP_DELAY": "8s"}))
-    pods = await space.gateway_pods()
-    if len(pods) < 2:
-        await space.kube.until("Deployment", GATEWAY_NAME, space.name, lambda each: each["status"]["readyReplicas"] > 1)
-        pods = await space.gateway_pods()
-    killed, kept = pods[:2]
+    model = await space.service(runtime=await space.runtime(device=await space.devices(0)))
+    killed, kept = await space.gateway_pods(2)
 
     def at(pod: dict[str, dict[str, str]], name: str) -> list[asyncio.Task[Answer]]:
         space.addresses.pin(model.host, pod["status"]["podIP"])
@@ -74,19 +71,21 @@ async def test_gateway_killed_while_requests_are_held(space: Space, on_this_mach
             for number, client in enumerate(clients)
         ]
 
-    lost = at(killed, "lost")
-    await _pending(space, model, killed, 10)
-    safe = at(kept, "safe")
-    await _pending(space, model, kept, 20)
     async with model.replicas() as replicas:
+        lost = at(killed, "lost")
+        await _pending(space, model, killed, 10)
+        safe = at(kept, "safe")
+        await _pending(space, model, kept, 20)
+        await replicas.until(lambda seen: seen[0] == 1, 60, "one replica is wanted")
         kill_pod(killed["metadata"]["uid"])
         cut = await asyncio.gather(*lost)
         assert not any(task.done() for task in safe), "the clients of the killed one know before anybody is served"
         assert all(answer.status == 0 and not answer.text for answer in cut), cut
         await _pending(space, model, kept, 10)
+        await space.devices(1)
         answers = await asyncio.gather(*safe)
         assert all(answer.ok(5) for answer in answers), answers
-        assert all(seen[0] == 1 for seen in replicas.values), f"the demand survived: {replicas.values}"
+        assert replicas.steps() == [0, 1], f"the demand survived: {replicas.values}"
     await model.asleep()
     assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
 
@@ -184,6 +183,6 @@ async def test_namespace_deleted_while_a_model_serves(space: Space) -> None:
         load.stop()
         begin = time.monotonic()
         # Kubernetes looks for what is left after 5 s, and if there is something, minutes later
-        await space.kube.until_gone("Namespace", space.name, 220)
+        await space.kube.until_gone("Namespace", space.name, seconds=220)
         space.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")
     assert not [each for kind in KINDS if KINDS[kind][2] for each in await space.kube.list(kind, space.name)]
