@@ -1,4 +1,4 @@
-"""What a gateway may do in the cluster: read its services, and the addresses of its namespace's backends."""
+"""What a gateway may do in the cluster: read its services, its namespace, and the addresses of its backends."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def gateway_access(gateway: Gateway) -> tuple[Mapping[str, Any], ...]:
                 "verbs": ["list", "watch"],  # with a field selector on its name
             },
             {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+            {
+                "apiGroups": [""],
+                "resources": ["namespaces"],
+                "resourceNames": [gateway.base["namespace"]],
+                "verbs": ["get"],  # at its end: whether the whole namespace goes
+            },
         ],
     }
     binding = {

@@ -479,7 +479,7 @@ def test_the_gateways_pods() -> None:
         "--scaler-listen=:9090",
         "--grace=900",
     ]
-    assert pod["terminationGracePeriodSeconds"] > 900 + container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > 900
     own = objects(one({"endpoint": {"gateway": "dedicated"}}, options=OPTIONS[1]))["Deployment", "tiny-gateway"]
     [container] = own["spec"]["template"]["spec"]["containers"]
     assert container["args"][:2] == ["--config-map=tiny-gateway", "--peers=tiny"]

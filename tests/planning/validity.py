@@ -230,7 +230,11 @@ def _role(item: Object, by_identity: Mapping[tuple[str, str], Object]) -> None:
     for rule in item["rules"]:
         assert "*" not in [word for words in rule.values() for word in words]
         assert not set(rule["verbs"]) - {"get", "list", "watch"}
-        for name in rule.get("resourceNames", ()):
+        [resource] = rule["resources"]
+        if resource == "namespaces":
+            assert rule["resourceNames"] == [item["metadata"]["namespace"]]
+        elif resource == "configmaps":
+            [name] = rule["resourceNames"]
             assert ("ConfigMap", name) in by_identity
 
 

@@ -41,6 +41,10 @@ that is asked all the time, but not in those moments, would fall asleep.
 """
 PEERS_WAIT = 2.0  # seconds that a new replica waits for the others' state before it is ready without
 FALLBACK_AFTER = 10.0  # seconds without EndpointSlices until the Services' own addresses are used
+SETTLE = 3.0
+"""Seconds that a replica which must go still accepts connections, until no load balancer sends any here."""
+NAMESPACE_PACE = 5.0  # seconds between two looks at whether the namespace is being deleted
+LOST_AFTER = 1.0  # seconds without the ConfigMap until it counts as deleted for good: by hand, it comes back at once
 STARTING_PACE = 0.05  # seconds between two looks at what is missing still
 PACE = 1.0
 
@@ -55,6 +59,7 @@ class ClusterOptions:
     pod: str = ""
     scaler_host: str = ""
     scaler_port: int = 9090
+    settle: float = SETTLE
 
 
 class Cluster:
@@ -97,6 +102,8 @@ class Cluster:
         self._given: dict[str, list[Endpoint]] = {}  # what the gateway was told last
         self._data: dict[str, str] | None = None
         self._found = False  # the ConfigMap exists
+        self._lost_at: float | None = None  # when it was deleted
+        self._namespace_ends = False
         self._falling_back = False
         self._bequest: dict[str, float] = {}  # until when others are to keep a service awake after we are gone
         self._peers_deadline: float | None = None
@@ -122,15 +129,34 @@ class Cluster:
     async def leave(self, grace: float, cut: asyncio.Event) -> None:
         """Let others take over, and answer what is held here: up to ``grace`` seconds, or until ``cut`` is set.
 
-        Demand is reported, backends are watched and probed, and who still comes is served meanwhile.
+        Demand is reported, backends are watched and probed, and who still comes is served meanwhile. But when the services
+        were deleted, or the whole namespace, no backend comes any more: who waits is told so, and nobody else will come.
+
+        Kubernetes looks at a namespace that is being deleted after 5 s, and where it still finds pods, again after half of
+        their grace period.
         """
         gateway = self.gateway
         gateway.drain()
         await self.server.turn(self.scaler.end_streams)
-        end = gateway.now() + grace
-        while gateway.busy and gateway.now() < end and not cut.is_set():
+        looking = asyncio.create_task(self._look_at_namespace())
+        begun = gateway.now()
+        while gateway.now() < begun + grace and not cut.is_set():
+            deleted = self._namespace_ends or self._is_lost()
+            if deleted:
+                gateway.give_up()
+            if not gateway.busy and (deleted or gateway.now() >= begun + self.options.settle):
+                break
             await asyncio.sleep(0.02)
+        looking.cancel()
         self._make_will()
+
+    async def _look_at_namespace(self) -> None:
+        while not self._namespace_ends:
+            self._namespace_ends = await self._client.namespace_ends()
+            await asyncio.sleep(NAMESPACE_PACE)
+
+    def _is_lost(self) -> bool:
+        return self._lost_at is not None and self.gateway.now() >= self._lost_at + LOST_AFTER
 
     async def stop(self) -> None:
         """Say goodbye and end everything."""
@@ -228,7 +254,7 @@ class Cluster:
         """The ConfigMap is this now. What is wrong with it is said, and changes nothing."""
         if config_map.metadata.name != self.options.config_map:
             return
-        self._found = True
+        self._found, self._lost_at = True, None
         data = dict(config_map.data or {})
         if data == self._data:
             return
@@ -257,7 +283,8 @@ class Cluster:
     def lose_config(self) -> None:
         """The ConfigMap is gone. Whoever deletes it deletes the gateway too; requests go on until then."""
         self._found = False
-        if self._data is not None:
+        if self._data is not None and self._lost_at is None:
+            self._lost_at = self.gateway.now()
             log.warning(
                 "the ConfigMap %s is gone; its services are served until this gateway ends", self.options.config_map
             )

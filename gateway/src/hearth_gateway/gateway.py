@@ -160,6 +160,11 @@ class Gateway:
         for service in self.services.values():
             service.refuse_held(STOPPING)
 
+    def give_up(self) -> None:
+        """Every service was deleted: nobody is held from here on, and who waits is told. Answers under way go on."""
+        for service in self.services.values():
+            service.refuse_held(_removed(service))
+
     def drain(self) -> None:
         """Be ready no more. Who still comes is served, on a connection that closes after its answer."""
         self.draining = True
@@ -345,11 +350,7 @@ class Gateway:
             self._prober.ensure(service)
 
     def _remove(self, service: Service) -> None:
-        name = service.config.name
-        failure = Failure(
-            404, "model_not_found", f"The model `{name}` was removed while the request waited.", param="model"
-        )
-        service.refuse_held(failure)
+        service.refuse_held(_removed(service))
         for backend in service.set_endpoints([]):
             _empty_pool(backend)
         service.close()
@@ -411,6 +412,11 @@ class Gateway:
                 connection.timed_out(limit)
         elif state in (client.RESUMING, client.CLOSED) and age > self.limits.idle_timeout_seconds:
             connection.transport.abort()  # it does not read what it was sent
+
+
+def _removed(service: Service) -> Failure:
+    text = f"The model `{service.name}` was removed while the request waited."
+    return Failure(404, "model_not_found", text, param="model")
 
 
 def _is_busy(connection: Client) -> bool:

@@ -76,6 +76,14 @@ class _Object(msgspec.Struct, frozen=True):
     metadata: Metadata = Metadata()
 
 
+class _Deletion(msgspec.Struct, frozen=True, rename="camel"):
+    deletion_timestamp: str | None = None
+
+
+class _Namespace(msgspec.Struct, frozen=True):
+    metadata: _Deletion = _Deletion()
+
+
 class _Status(msgspec.Struct, frozen=True):
     code: int = 0
     message: str = ""
@@ -84,6 +92,7 @@ class _Status(msgspec.Struct, frozen=True):
 _LIST = msgspec.json.Decoder(_List)
 _EVENT = msgspec.json.Decoder(_Event)
 _OBJECT = msgspec.json.Decoder(_Object)
+_NAMESPACE = msgspec.json.Decoder(_Namespace)
 _STATUS = msgspec.json.Decoder(_Status)
 
 
@@ -169,6 +178,15 @@ class Client:
                 if len(body) > MAX_PAGE_BYTES:
                     raise ApiError(response.status, f"{path}: a page of more than {MAX_PAGE_BYTES} bytes")
             return bytes(body)
+
+    async def namespace_ends(self) -> bool:
+        """Whether the namespace is being deleted; False when that cannot be known."""
+        try:
+            found = _NAMESPACE.decode(await self.page(f"/api/v1/namespaces/{self.access.namespace}", {}))
+        except (ApiError, aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
+            log.info("cannot read the namespace: %s", str(error) or type(error).__name__)
+            return False
+        return found.metadata.deletion_timestamp is not None
 
     async def lines(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
         """A GET that streams lines; an empty one says that it was accepted. Ends when the server ends it.

@@ -27,6 +27,7 @@ class FakeApi:
     refuse: dict[str, int] = field(default_factory=dict)  # by resource, the status of every request
     slow: asyncio.Event | None = None  # lists wait for it
     deaf: bool = False  # watches stay open and tell nothing
+    namespace_ends: bool = False
     oldest: int = 0  # versions below are compacted: 410
     lists: dict[str, int] = field(default_factory=lambda: {"configmaps": 0, "endpointslices": 0})
     watches: dict[str, list[str]] = field(default_factory=lambda: {"configmaps": [], "endpointslices": []})
@@ -44,6 +45,7 @@ class FakeApi:
 
     async def start(self) -> None:
         app = web.Application()
+        app.router.add_get("/api/v1/namespaces/ns", self._namespace)
         app.router.add_get("/api/v1/namespaces/ns/configmaps", self._serve)
         app.router.add_get("/apis/discovery.k8s.io/v1/namespaces/ns/endpointslices", self._serve)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
@@ -126,6 +128,12 @@ class FakeApi:
             self._news.notify_all()
 
     # ---------------------------------------------------------------- HTTP
+
+    async def _namespace(self, request: web.Request) -> web.Response:
+        if "namespaces" in self.refuse:
+            return _status(self.refuse["namespaces"], "namespaces is forbidden")
+        metadata = {"name": NAMESPACE, **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if self.namespace_ends else {})}
+        return web.json_response({"kind": "Namespace", "metadata": metadata})
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         resource = request.path.rpartition("/")[2]

@@ -108,7 +108,12 @@ class Replica:
 
 @contextlib.asynccontextmanager
 async def replica(
-    api: FakeApi, name: str = "gw-0", *, token_file: Path | None = None, peers: str = "hearth-gateway"
+    api: FakeApi,
+    name: str = "gw-0",
+    *,
+    token_file: Path | None = None,
+    peers: str = "hearth-gateway",
+    settle: float = 0.0,
 ) -> AsyncIterator[Replica]:
     """A started replica; errors that only the event loop saw fail the test."""
     loop = asyncio.get_running_loop()
@@ -117,7 +122,9 @@ async def replica(
     edge = Edge(Gateway(), failures)
     await edge.gateway.start(HOST, 0)
     access = Access(api.url, NAMESPACE, token_file)
-    options = ClusterOptions("hearth-gateway", access, peers=peers, pod=name, scaler_host=HOST, scaler_port=0)
+    options = ClusterOptions(
+        "hearth-gateway", access, peers=peers, pod=name, scaler_host=HOST, scaler_port=0, settle=settle
+    )
     found = Replica(edge, Cluster(edge.gateway, options), name)
     await found.cluster.start()
     try:

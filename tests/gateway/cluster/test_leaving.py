@@ -102,6 +102,59 @@ async def test_an_idle_replica_goes_at_once(api: FakeApi) -> None:
         assert await idle.ended()
 
 
+async def test_a_replica_serves_who_is_still_sent_to_it(api: FakeApi, listen: Any) -> None:
+    """Load balancers learn late that it goes: idle is no reason to close the door."""
+    backend = await listen(answer())
+    await api.slice("m-backend", pod(), port=backend.port)
+    async with replica(api, settle=0.5) as found:
+        await found.ready()
+        await until(lambda: found.usable() == 1)
+        begun = found.gateway.now()
+        leaving = leave(found, 900)
+        await until(lambda: found.gateway.draining)
+        assert (await found.edge.ask(post())).status == 200
+        await asyncio.wait_for(leaving, 3)
+        assert found.gateway.now() >= begun + 0.5
+
+
+@pytest.mark.parametrize("deleted", ["namespace", "services"])
+async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str) -> None:
+    """No backend comes any more, and nobody else is sent here: who waits is told, and the replica goes."""
+    async with replica(api, settle=900) as found:
+        await found.ready()
+        asked = asyncio.create_task(found.edge.ask(post()))
+        stream = asyncio.create_task(found.edge.ask(post(content=body(stream=True))))
+        await found.edge.held(2)
+        if deleted == "namespace":
+            api.namespace_ends = True
+        else:
+            await api.delete("configmaps", "hearth-gateway")
+        await asyncio.wait_for(leave(found, 900), 5)
+        refused, cut = await asked, await stream
+        assert (refused.status, refused.reason) == (404, "model_not_found")
+        assert cut.failed
+        assert b"was removed while the request waited" in cut.body
+
+
+async def test_services_that_come_back_are_still_waited_for(api: FakeApi, listen: Any) -> None:
+    """Somebody deletes the ConfigMap by hand, or nobody may read the namespace: what is held is held."""
+    backend = await listen(answer())
+    api.refuse["namespaces"] = 403
+    async with replica(api) as found:
+        await found.ready()
+        asked = asyncio.create_task(found.edge.ask(post()))
+        await found.edge.held(1)
+        await api.delete("configmaps", "hearth-gateway")
+        leaving = leave(found, 900)
+        await until(lambda: found.gateway.draining)
+        await api.services("m")
+        await asyncio.sleep(1.2)  # longer than LOST_AFTER: nothing tells that nothing happens
+        assert not asked.done()
+        await api.slice("m-backend", pod(ready=False), port=backend.port)
+        assert (await asked).status == 200
+        await asyncio.wait_for(leaving, 3)
+
+
 async def test_the_grace_ends_the_wait(api: FakeApi) -> None:
     async with replica(api) as found:
         await found.ready()
