@@ -63,6 +63,11 @@ def make(name: str) -> list[Path]:
     return joined
 
 
+def exist(prefix: str) -> bool:
+    """Whether there is a cgroup whose name begins so."""
+    return any(any(root.glob(f"{prefix}*")) for root in hierarchies())
+
+
 def processes(name: str) -> set[int]:
     """Every process in the cluster's cgroups."""
     found: set[int] = set()

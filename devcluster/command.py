@@ -31,9 +31,11 @@ def run(
     stdin: bytes | None = None,
     environment: Mapping[str, str] | None = None,
     timeout: float | None = 120,
-    survives: bool = False,
 ) -> bytes:
     """Run a program and return its stdout.
+
+    It is killed when this process is, so that what an interrupted command began does not happen after the next command
+    has cleaned up.
 
     Args:
         argv: the program and its arguments; no shell.
@@ -41,8 +43,6 @@ def run(
         stdin: its input.
         environment: variables beside this process's own.
         timeout: seconds; None waits for ever.
-        survives: let it finish when this process is killed. Otherwise it is killed too, so that what an interrupted
-            command began does not happen after the next command has cleaned up.
 
     Raises:
         DevclusterError: of type `error`: a status other than 0; with the end of stderr.
@@ -50,7 +50,7 @@ def run(
     command = [program(argv[0]), *argv[1:]]
     try:
         done = subprocess.run(
-            command if survives else [program("setpriv"), "--pdeathsig", "KILL", *command],
+            [program("setpriv"), "--pdeathsig", "KILL", *command],
             input=stdin,
             stdin=subprocess.DEVNULL if stdin is None else None,
             capture_output=True,

@@ -33,6 +33,9 @@ AFTER_API = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet", "
 
 DEFAULT_ACCELERATORS = {"hearth.dev/fake-accelerator": 4}
 
+CGROUPS = "hearth-devcluster-"
+"""How the cgroups of all clusters of this machine begin."""
+
 MAX_PODS = 200
 """Kubernetes' default of 110 is too tight for bursts of scenarios on one node."""
 
@@ -66,7 +69,7 @@ class Claim:
     @property
     def cgroup(self) -> str:
         """The cgroup, under every controller's root, that everything of the cluster runs in."""
-        return f"hearth-devcluster-{self.name}"
+        return f"{CGROUPS}{self.name}"
 
     def to_json(self) -> str:
         """The claim as a file."""

@@ -89,20 +89,23 @@ class Supervisor:
             if log.stat().st_size > LOG_LIMIT:
                 log.unlink()
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        component.pid = os.posix_spawn(
-            component.argv[0],
-            component.argv,
-            {"PATH": f"{SBIN}:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setsid=True,
-            setsigmask=[],
-            setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE],
-        )
         component.started = time.monotonic()
+        try:
+            component.pid = os.posix_spawn(
+                component.argv[0],
+                component.argv,
+                {"PATH": f"{SBIN}:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
+                file_actions=[
+                    (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
+                    (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                setsid=True,
+                setsigmask=[],
+                setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE],
+            )
+        except OSError as error:  # somebody emptied the cache of binaries: no reason to end everything else
+            self._ended(component, f"{component.argv[0]}: {error.strerror}")
 
     def reap(self) -> None:
         """Take note of every process that ended; most are orphans of containers."""
@@ -115,11 +118,11 @@ class Supervisor:
                 return
             for component in self.components.values():
                 if component.pid == pid:
-                    self._ended(component, status)
+                    self._ended(component, _exit_text(status))
 
-    def _ended(self, component: Component, status: int) -> None:
+    def _ended(self, component: Component, how: str) -> None:
         component.pid = None
-        component.last_exit = _exit_text(status)
+        component.last_exit = how
         if component.name == "kube-apiserver":
             self.api_ready = False
         if component.wanted:

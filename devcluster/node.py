@@ -176,12 +176,12 @@ def set_options(claim: Claim, paths: Paths, options: Options) -> Claim:
     if options == claim.options:
         return claim
     changed = replace(claim, options=options)
-    write_atomically(paths.claim, changed.to_json())
     for name, text in render(changed, paths).items():
         write_atomically(paths.config / name, text)
     control.ask(paths, {"do": "reload"})
     stop_component(paths, "kube-controller-manager")
     start_component(paths, "kube-controller-manager")
+    write_atomically(paths.claim, changed.to_json())  # last: what was interrupted is done again
     return changed
 
 
@@ -241,8 +241,12 @@ def foreign_state(paths: Paths) -> Path | None:
             continue
         if "devcluster.init" in words:
             state = Path(words[words.index("devcluster.init") + 1])
+            try:
+                known = state.exists()
+            except PermissionError:  # another user's
+                known = True
             # A node whose state was deleted by hand belongs to whoever cleans up.
-            if state != paths.root and state.exists():
+            if state != paths.root and known:
                 return state
     return None
 

@@ -7,11 +7,11 @@ import os
 import platform
 from pathlib import Path
 
-from devcluster import cgroups
+from devcluster import apt, cgroups
 from devcluster.command import program, run
 from devcluster.errors import MachineError
 from devcluster.images import ARCHITECTURES
-from devcluster.paths import state_root
+from devcluster.paths import cache_root, state_root
 from devcluster.report import say
 
 PACKAGES = {
@@ -33,9 +33,6 @@ PACKAGES = {
 
 MODULES = ("overlay", "br_netfilter", "nf_conntrack")
 BRIDGE = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
-
-POLICY = Path("/usr/sbin/policy-rc.d")
-POLICY_MARK = "# hearth devcluster: starts nothing while its packages are installed"
 
 
 def missing_packages() -> list[str]:
@@ -97,6 +94,7 @@ def install_packages() -> None:
     Raises:
         MachineError: not Debian, or apt-get fails.
     """
+    apt.tidy()
     missing = missing_packages()
     if not missing:
         return
@@ -106,22 +104,7 @@ def install_packages() -> None:
             f"missing: {files}; this is no Debian, so install the like of {' '.join(missing)} yourself, at these paths"
         )
     say(f"installing the Debian packages {' '.join(missing)}")
-    environment = {"DEBIAN_FRONTEND": "noninteractive"}
-    # Packages start their daemons on installation; invoke-rc.d and deb-systemd-invoke ask this file first.
-    ours = not POLICY.exists() or POLICY_MARK in POLICY.read_text(errors="replace")
-    try:
-        if ours:
-            POLICY.write_text(f"#!/bin/sh\n{POLICY_MARK}\nexit 101\n")
-            POLICY.chmod(0o755)
-        install = ["apt-get", "install", "-y", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=300", *missing]
-        try:
-            run(install, error=MachineError, environment=environment, timeout=1800, survives=True)
-        except MachineError:
-            run(["apt-get", "update"], error=MachineError, environment=environment, timeout=600, survives=True)
-            run(install, error=MachineError, environment=environment, timeout=1800, survives=True)
-    finally:
-        if ours:
-            POLICY.unlink(missing_ok=True)
+    apt.install(missing, cache_root() / "apt.log")
     absent = missing_packages()
     if absent:
         raise MachineError(f"apt-get installed {' '.join(absent)}, but {PACKAGES[absent[0]]} is not there")

@@ -9,11 +9,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from devcluster import control, dns, keda, node, storage
+from devcluster import apt, cgroups, control, dns, keda, node, storage
 from devcluster.api import condition
 from devcluster.build import binaries, build_all, go_program, unbuilt
 from devcluster.command import run
-from devcluster.config import COMPONENTS, PAUSE_IMAGE, Claim, Options
+from devcluster.config import CGROUPS, COMPONENTS, PAUSE_IMAGE, Claim, Options
 from devcluster.errors import ApiError, DevclusterError, NodeError
 from devcluster.images import Image, load_image, present
 from devcluster.lock import held
@@ -184,15 +184,16 @@ def take_down(paths: Paths) -> None:
     with held(paths.lock, f"another process works on cluster {paths.name!r}"):
         node.check_ours(paths)
         left = node.remains(paths, node.read_claim(paths))
-        if not left:
+        if left:
+            with step(f"cluster {paths.name} removed: {', '.join(left)}"):
+                node.remove(paths)
+        else:
             say(f"cluster {paths.name} is down")
-            return
-        with step(f"cluster {paths.name} removed: {', '.join(left)}"):
-            node.remove(paths)
+    apt.tidy()
     for folder in (paths.root.parent, paths.root.parent.parent):
         with contextlib.suppress(OSError):  # another cluster's, or another program's
             folder.rmdir()
-    if not paths.root.parent.exists():  # while another cluster has something mounted there, it stays
+    if not cgroups.exist(CGROUPS):  # a cluster has something mounted there, which would go too
         with contextlib.suppress(OSError):
             Path(CLAIMS).rmdir()
 

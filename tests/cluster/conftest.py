@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from .kube import Kube
-from .node import ROOT, devcluster, state_directory
+from .node import ROOT, devcluster, other_cluster, state_directory
 from .space import Space, dump_logs
 from .timeline import Timeline
 
@@ -97,8 +97,10 @@ async def space(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) 
 @pytest.fixture(scope="session")
 def on_this_machine(cluster_name: str) -> str:
     """The name of the devcluster whose processes can be reached from here; the test is skipped without one."""
-    if os.environ.get("E2E_CONTEXT"):
-        pytest.skip("needs the processes of the node, which E2E_CONTEXT keeps elsewhere: run it on a devcluster")
+    if elsewhere := other_cluster():
+        pytest.skip(
+            f"needs the processes and files of the node, which {elsewhere} keeps elsewhere: run it on a devcluster"
+        )
     if os.geteuid() != 0:
         pytest.skip("needs root, to signal the processes of the node")
     return cluster_name

@@ -15,6 +15,13 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
+def other_cluster() -> str:
+    """What says that the cluster is no devcluster of this machine; empty when it is one."""
+    if os.environ.get("E2E_CONTEXT"):
+        return "E2E_CONTEXT"
+    return "CLUSTER=kind" if os.environ.get("CLUSTER") == "kind" else ""
+
+
 def state_directory(name: str) -> Path:
     home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state"
     return Path(home) / "hearth/devcluster" / name

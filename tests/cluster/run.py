@@ -32,6 +32,7 @@ from typing import IO, TypeVar
 from . import manifests
 from .kube import Kube
 from .manifests import DEVICE
+from .node import other_cluster
 
 Result = TypeVar("Result")
 ROOT = Path(__file__).parents[2]
@@ -323,7 +324,7 @@ def main() -> int:
     passed = False
     shutil.rmtree(ROOT / "build/cluster-logs", ignore_errors=True)  # of an earlier run
     try:
-        alone = place.context or os.environ.get("CLUSTER") == "kind" or sys.argv[1:]
+        alone = other_cluster() or sys.argv[1:]
         passed = in_one(place) if alone else in_two(place)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
