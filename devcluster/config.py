@@ -145,6 +145,9 @@ def kubelet_config(claim: Claim, paths: Paths) -> dict[str, Any]:
         "tlsPrivateKeyFile": str(paths.pki / "kubelet.key"),
         "volumePluginDir": "/var/lib/kubelet/volume-plugins",
         "maxPods": MAX_PODS,
+        # Default 5 min: after half a minute without an API server, KEDA would be started again a minute later.
+        "featureGates": {"KubeletCrashLoopBackOffMax": True},
+        "crashLoopBackOff": {"maxContainerRestartPeriod": "5s"},
         "serializeImagePulls": False,
         # An extended resource patched into the status becomes allocatable at the next status update (default 10 s).
         "nodeStatusUpdateFrequency": "2s",

@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.cluster)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(300))
+    items[:] = in_order(items)
+
+
+def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
+    """What lasts longest first, so that nothing is waited for alone at the end; what is quick last.
+
+    A worker of xdist is given two at once in the beginning: after each that lasts, one that is quick.
+    """
+    marked = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("lasting"))}
+    lasting = sorted(marked, key=lambda item: -marked[item])
+    others = [item for item in items if item not in marked]
+    quick = [item for item in others if "space" not in getattr(item, "fixturenames", ())]
+    pairs = [item for pair in zip_longest(lasting, quick[: len(lasting)]) for item in pair if item is not None]
+    return [*pairs, *(item for item in others if item not in quick), *quick[len(lasting) :]]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -7,8 +7,9 @@
     CLUSTER=kind           a kind cluster, where a Docker engine answers
     arguments              go to pytest: `make test-scale-e2e ARGS="-k rolled"`
 
-A full run has a second cluster, NAME-2, for the scenarios that stop parts which all others need. With an existing cluster
-or arguments there is one only. A cluster that was up before stays up, and a release of Hearth in it goes back to what it was.
+A full run has a second cluster, NAME-2, for the scenarios that stop parts which all others need; those that are left when the
+others are done run on both. With an existing cluster or arguments there is one only. A cluster that was up before stays up,
+and a release of Hearth in it goes back to what it was.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
@@ -207,12 +209,19 @@ class Place:
 
     def side_by_side(self, besides: str = "") -> bool:
         return self.pytest(
-            "scenarios side by side", "-n", WORKERS, "--dist", "worksteal", "--durations", "40",
+            "scenarios side by side", "-n", WORKERS, "--dist", "load", "--maxschedchunk", "1", "--durations", "40",
             "-m", f"cluster and not disruptive and not afterwards{besides}",
         )  # fmt: skip
 
     def disruptions(self) -> bool:
         return self.pytest("scenarios that disturb others", "--durations", "20", "-m", "disruptive")
+
+    def take(self, scenarios: Scenarios) -> bool:
+        """One after the other, for as long as there are some; whether they passed."""
+        passed = True
+        while (name := scenarios.next()) is not None:
+            passed &= self.pytest(name.rpartition("::")[2], where=ROOT / name)
+        return passed
 
     def rights(self, *others: Place) -> bool:
         """What the run used of its rights, in this cluster and in others."""
@@ -220,12 +229,33 @@ class Place:
         return self.pytest("what the run used of its rights", "-m", "afterwards")
 
 
+class Scenarios:
+    """Scenarios of which each runs once, on whichever cluster is free first."""
+
+    def __init__(self, marker: str) -> None:
+        found = subprocess.run(
+            [sys.executable, "-m", "pytest", str(HERE), "--collect-only", "-q", "-m", marker],
+            cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False,
+        )  # fmt: skip
+        self._left = deque(line for line in found.stdout.splitlines() if "::" in line)
+        if found.returncode or not self._left:
+            raise StepError(f"no scenarios are marked {marker}:\n{found.stdout}")
+
+    def next(self) -> str | None:
+        """The id of the next one; None: all were taken."""
+        try:
+            return self._left.popleft()
+        except IndexError:
+            return None
+
+
 class Beside(threading.Thread):
     """A second cluster, where parts are stopped that everything in it needs, beside the first one."""
 
-    def __init__(self, clock: Clock, name: str) -> None:
+    def __init__(self, clock: Clock, name: str, scenarios: Scenarios) -> None:
         super().__init__(name=name)
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the thread
+        self._scenarios = scenarios
         self.place = Place(clock, name, log=self._output)
         self.passed = False
 
@@ -234,7 +264,7 @@ class Beside(threading.Thread):
             self.place.up()
             chart = self.place.chart()
             with self.place.release():
-                self.passed = self.place.disruptions() and chart
+                self.passed = self.place.take(self._scenarios) and chart
         except StepError as error:
             print(f"error: {self.name}: {error}", file=sys.stderr)
 
@@ -275,19 +305,22 @@ def in_one(place: Place) -> bool:
 
 
 def in_two(place: Place) -> bool:
-    """Two clusters: what disturbs the others in one of its own. The article's model has the machine to itself."""
-    place.up()
-    try:
-        with place.release():
-            if not place.article():
-                return False
-            with Beside(place.clock, f"{place.name}-2") as beside:
+    """Two clusters: what disturbs the others in one of its own."""
+    scenarios = Scenarios("disruptive")
+    with Beside(place.clock, f"{place.name}-2", scenarios) as beside:
+        try:
+            place.up()
+            with place.release():
+                if not place.article():
+                    place.clock.stopped.set()
+                    return False
                 passed = place.side_by_side(" and not article")
+                passed &= place.take(scenarios)
                 beside.join()
                 beside.show()
                 return place.rights(beside.place) and passed and beside.passed
-    finally:
-        place.down()
+        finally:
+            place.down()
 
 
 async def crds(kube: Kube) -> set[str]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+
+import httpx2
 
 from .clients import ask
 from .node import kill_pod
@@ -11,9 +14,12 @@ from .space import Space
 
 async def test_backend_killed_before_the_first_byte(space: Space, on_this_machine: str) -> None:
     """The engine is killed while it thinks about its first token: the client sees a normal answer, of the next one."""
-    model = await space.service(runtime=await space.runtime(env={"STUB_PREFILL_DELAY": "3s"}))
+    model = await space.service(runtime=await space.runtime(env={"STUB_PREFILL_DELAY": "5s"}))
     asked = asyncio.create_task(ask(model.client(), model.name, "waits"))
-    (pod,) = await model.awake()
+    # not when it is Ready: its probe may say so long after the gateway's
+    (pod,) = await space.kube.until_count(
+        "Pod", space.name, model.pods_label, lambda pods: any("podIP" in pod["status"] for pod in pods), "an address"
+    )
     await _at_work(space, pod["status"]["podIP"], 1)
     kill_pod(pod["metadata"]["uid"])
     answer = await asked
@@ -43,6 +49,9 @@ async def test_backend_killed_in_the_middle_of_a_stream(space: Space, on_this_ma
 async def _at_work(space: Space, address: str, count: int) -> None:
     """Wait until an engine works on so many requests."""
     client = space.http(5)
-    async with asyncio.timeout(30):
-        while (await client.get(f"http://{address}:8000/control")).json()["open"] < count:
+    async with asyncio.timeout(60):
+        while True:
+            with contextlib.suppress(httpx2.ConnectError):  # it starts
+                if (await client.get(f"http://{address}:8000/control")).json()["open"] >= count:
+                    return
             await asyncio.sleep(0.05)

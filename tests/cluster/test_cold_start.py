@@ -6,6 +6,8 @@ import asyncio
 import itertools
 from collections import Counter
 
+import pytest
+
 from .clients import ask, raw_stream
 from .kube import condition
 from .load import Load
@@ -41,6 +43,7 @@ async def test_keepalive_holds_streams_and_others(space: Space) -> None:
     assert await space.ledger.settle() == {"unary": 1, "stream": 1}
 
 
+@pytest.mark.lasting(70)
 async def test_reject_answers_503_and_wakes(space: Space) -> None:
     """With `mode: reject` nothing is held: 503 with Retry-After, and a client that tries again is served."""
     model = await space.service(mode="reject", runtime=await space.runtime(env={"STUB_STARTUP_DELAY": "1s"}))
@@ -79,6 +82,7 @@ async def test_burst_over_the_bound_is_answered_exactly(space: Space) -> None:
     assert await space.ledger.settle() == dict.fromkeys([each.tag for each in answers if each.status == 200], 1)
 
 
+@pytest.mark.lasting(45)
 async def test_model_that_never_becomes_ready(space: Space) -> None:
     """After the activation timeout held clients get an error in the form of their API; once repaired, it serves.
 
@@ -103,7 +107,7 @@ async def test_model_that_never_becomes_ready(space: Space) -> None:
 async def _answered(model: Model) -> bool:
     """Ask until it answers: the repaired pod may come after one more activation timeout."""
     client = model.client()
-    for attempt in range(6):
+    for attempt in range(12):
         if (await ask(client, model.name, f"after-{attempt}")).ok(5):
             return True
     return False

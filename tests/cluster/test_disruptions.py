@@ -83,6 +83,7 @@ def _time(text: str | None) -> float:
     return datetime.fromisoformat(text).timestamp() if text else 0.0
 
 
+@pytest.mark.lasting(80)
 @pytest.mark.timeout(400)
 async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[..., Any]) -> None:
     """Thirty seconds without an API: a warm model serves as if nothing was, and everything works afterwards."""
@@ -190,6 +191,7 @@ async def _without_operator(kube: Kube) -> AsyncIterator[None]:
         await _pod(kube, SYSTEM, OPERATOR)
 
 
+@pytest.mark.lasting(50)
 @pytest.mark.timeout(400)
 async def test_keda_absent_at_first_and_added_later(space: Space, powers: Callable[..., Any]) -> None:
     """Without KEDA the status says so, and nothing else fails; with it everything works, without a restart."""

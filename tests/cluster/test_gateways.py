@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from .clients import Answer, ask
 from .kube import KINDS
 from .load import Load
@@ -16,6 +18,7 @@ HELD = 50
 PORT = 8080  # of the gateway's pods
 
 
+@pytest.mark.lasting(80)
 async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
     """The old pods answer all fifty before they go; the demand that they hold is not forgotten for a moment."""
     model = await space.service(runtime=await space.runtime(device=await space.devices(0)))
@@ -99,6 +102,7 @@ async def _pending(space: Space, model: Model, pod: dict[str, dict[str, str]], c
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.lasting(50)
 async def test_two_vendors_on_one_gateway(space: Space) -> None:
     """Models of different vendors and engines side by side: each request reaches the model that its host names."""
     one = await space.runtime("one", device=await space.devices(4))
@@ -131,6 +135,7 @@ async def test_two_vendors_on_one_gateway(space: Space) -> None:
     assert "tag=first" not in by_engine["second"]
 
 
+@pytest.mark.lasting(50)
 async def test_models_come_and_go_while_others_stream(space: Space) -> None:
     """Nobody who streams notices; a new model has an address that answers within a second of its object."""
     name = await space.runtime()

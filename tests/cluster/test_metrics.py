@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ..chart.support import queries, selectors
 from .clients import PROMPT
-from .space import Space
+from .space import Space, steady
 
 OPERATOR = "app.kubernetes.io/name=hearth-operator"
 
@@ -17,7 +17,7 @@ async def scraped(space: Space, namespace: str, labels: str, port: str) -> set[s
     """The names of the families that the pods with these labels tell."""
     found = set()
     async with space.http(10) as client:
-        for pod in await space.kube.list("Pod", namespace, labels):
+        for pod in steady(await space.kube.list("Pod", namespace, labels)):
             ports = [each for part in pod["spec"]["containers"] for each in part.get("ports", ())]
             [number] = [each["containerPort"] for each in ports if each.get("name") == port]
             answer = await client.get(f"http://{pod['status']['podIP']}:{number}/metrics")

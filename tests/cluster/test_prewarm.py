@@ -113,6 +113,7 @@ async def prewarmed_and_never_again(space: Space, cache: dict[str, Any], pod: di
     assert await hub.files() == dict.fromkeys(FILES, 1), "no start after the Job downloads a file"
 
 
+@pytest.mark.lasting(110)
 @pytest.mark.pod_security("privileged")
 @pytest.mark.timeout(300)
 async def test_weights_on_the_nodes_disk_are_downloaded_once(space: Space) -> None:
@@ -145,6 +146,7 @@ async def volume(space: Space, powers: Callable[..., Any], cluster_name: str) ->
     await space.kube.delete("PersistentVolume", space.name)
 
 
+@pytest.mark.lasting(60)
 @pytest.mark.timeout(300)
 async def test_weights_on_a_claim_are_downloaded_once(space: Space, volume: str) -> None:
     cache = {"strategy": "NodeLocalPVC", "size": "1Gi", "storageClassName": volume}
@@ -177,6 +179,7 @@ async def test_weights_that_lie_on_a_claim_are_only_read(space: Space, volume: s
     assert [claim["metadata"]["name"] for claim in claims] == ["models"], "nothing is downloaded, so nothing is kept"
 
 
+@pytest.mark.lasting(70)
 async def test_without_a_cache_every_start_downloads(space: Space) -> None:
     """The other side, so that the counting is known to count."""
     hub = await Hub(space).start()
@@ -189,6 +192,7 @@ async def test_without_a_cache_every_start_downloads(space: Space) -> None:
     assert await space.kube.find("Job", "model-prewarm", space.name) is None
 
 
+@pytest.mark.lasting(70)
 @pytest.mark.pod_security("privileged")
 async def test_a_model_that_does_not_exist_is_said(space: Space) -> None:
     hub = await Hub(space).start()

@@ -12,6 +12,7 @@ from .load import Load
 from .space import Space
 
 
+@pytest.mark.lasting(55)
 @pytest.mark.parametrize("scaler", ["push", "metrics-api"])
 async def test_zero_to_one_to_many_to_zero(space: Space, scaler: str) -> None:
     """Both ways for KEDA to learn of demand lead through the whole loop, and every request is served once."""
@@ -65,6 +66,7 @@ async def test_applying_a_sleeping_model_starts_no_pod(space: Space) -> None:
     assert not seen
 
 
+@pytest.mark.lasting(60)
 async def test_requests_before_and_after_a_sleep_are_the_same_to_the_client(space: Space) -> None:
     """A client with one connection that it keeps: cold, warm, asleep, cold again."""
     model = await space.service()
