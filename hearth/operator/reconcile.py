@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from hearth.api import API_VERSION, HearthError
+from hearth.api import API_VERSION, HearthError, LLMService
 from hearth.operator.apply import MANAGER, Applier
 from hearth.operator.cache import Cache, Child, Key
 from hearth.operator.cluster import Api
@@ -28,6 +28,7 @@ from hearth.operator.sight import Sight
 from hearth.operator.status import service_status, unreadable_status, waiting_notice
 from hearth.planning import (
     SHARED_GATEWAY,
+    Plan,
     PlanningError,
     gateway_entries,
     gateway_name,
@@ -37,6 +38,7 @@ from hearth.planning import (
     with_notice,
     with_scaler_ip,
 )
+from hearth.planning.names import Identity
 
 logger = logging.getLogger(__name__)
 
@@ -110,37 +112,39 @@ class Reconciler:
             return
         entry, _ = self._cache.see_service(live)
         self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
+        planned = entry.planned
         state = self._namespaces.get(key.namespace)
-        if entry.deleting or state is None or state.admitted.get(key.name) != entry.token:
+        if entry.deleting or state is None or state.admitted.get(key.name) != planned.token:
             self._queue.add(Key(key.namespace), urgent=True)  # which adds this key again, if there is something to do
             return
-        error = entry.plan_error or state.refused.get(key.name)
+        error = planned.error or state.refused.get(key.name)
         failed: OperatorError | None = None
-        if error is None and entry.plan is not None:
+        if error is None and planned.plan is not None:
             try:
-                await self._apply_all(entry)
+                await self._apply_all(entry, planned.plan, planned.wanted)
             except NamespaceGoing:
                 return
             except OperatorError as exc:
                 error = failed = exc
         if error is None and entry.service.spec.endpoint.gateway == "shared":
             error = state.error
-        await self._tell(entry, live, error, state)
+        if (entry.planned.token, entry.generation) == (planned.token, planned.generation):
+            # Else the spec was changed meanwhile: its namespace plans it, and adds this key again.
+            await self._tell(entry, live, error, state)
         if failed is not None and failed.retriable:
             raise failed
 
-    async def _apply_all(self, entry: ServiceEntry) -> None:
-        plan = entry.plan
-        assert plan is not None
-        service = entry.service
+    async def _apply_all(self, entry: ServiceEntry, plan: Plan, digests: Mapping[Identity, bytes]) -> None:
+        """Apply a plan. The entry may have another one before this ends; it is not asked for what is wanted."""
+        service = plan.service
         going: BeingDeleted | None = None
         noticed = with_notice(plan, entry.notice)
         for item in noticed.objects:
             kind = kind_of(item)
-            wanted = entry.wanted[identity(item)] if noticed is plan else digest(item)
+            wanted = digests[identity(item)] if noticed is plan else digest(item)
             if kind is SCALED_OBJECT:
                 address = self._gateway_address(service.metadata.namespace, gateway_service_name(service))
-                if address is None or not self._may_scale(entry):
+                if address is None or not self._may_scale(service):
                     continue
                 item = with_scaler_ip(item, address)
                 wanted = digest(item)
@@ -156,19 +160,19 @@ class Reconciler:
             child = self._cache.children[child_id]
             if child_id.kind is CLAIM:
                 continue  # weights are for the service's life; a look at another cache must not cost them
-            if (child_id.kind.kind, child_id.name) not in entry.wanted and child.owner == entry.uid:
+            if (child_id.kind.kind, child_id.name) not in digests and child.owner == entry.uid:
                 await self._applier.delete(child_id)
         if going is not None:
             raise going
 
-    def _may_scale(self, entry: ServiceEntry) -> bool:
+    def _may_scale(self, service: LLMService) -> bool:
         """Whether the ScaledObject may be applied: KEDA that finds nobody to ask backs off for minutes."""
         if not self._sight.keda:
             return False
-        metadata = entry.service.metadata
+        metadata = service.metadata
         if self._cache.child(SCALED_OBJECT, metadata.namespace, metadata.name) is not None:
             return True
-        return is_available(self._cache.child(DEPLOYMENT, metadata.namespace, gateway_name(entry.service)))
+        return is_available(self._cache.child(DEPLOYMENT, metadata.namespace, gateway_name(service)))
 
     def _gateway_address(self, namespace: str, name: str) -> str | None:
         """The cluster IP of a gateway's Service; None when there is no such Service, or it has none yet."""
@@ -230,8 +234,8 @@ class Reconciler:
             self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
             if number % 10 == 9:
                 await asyncio.sleep(0)
-        admitted = {entry.service.metadata.name: entry.token for entry in entries}
-        plans = [entry.plan for entry in entries if entry.plan is not None]
+        admitted = {entry.service.metadata.name: entry.planned.token for entry in entries}
+        plans = [entry.planned.plan for entry in entries if entry.planned.plan is not None]
         notices = {entry.service.metadata.name: entry.notice for entry in entries if entry.notice}
         kept = await self._kept(namespace, entries)
         shared = plan_namespace(namespace, plans, self._planner.options, notices=notices, kept=kept)
@@ -273,7 +277,7 @@ class Reconciler:
         Their replicas still run. Without this, an operator that starts without a vendor's plugin would cut off every
         service of that vendor.
         """
-        unplanned = {entry.service.metadata.name for entry in entries if entry.plan is None}
+        unplanned = {entry.service.metadata.name for entry in entries if entry.planned.plan is None}
         if not unplanned:
             return ()
         try:

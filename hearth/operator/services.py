@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,12 +22,32 @@ _NO_SPEC: Mapping[str, Any] = {"model": {"source": {"uri": "hf://not/valid"}}}
 _NOTED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What planning made of a service. Planning anew puts another one in its place, so that whoever applies a plan
+    while it is replaced has the digests of that plan, and not those of the next one.
+
+    `generation` is that of the spec and `epoch` that of the runtimes it was made from. `plan` is the last one that
+    could be made, `error` why the spec cannot be planned. `wanted` are the digests of the plan's objects. `token` tells
+    one plan, or one failure to plan, from another.
+    """
+
+    generation: int
+    epoch: int
+    plan: Plan | None = None
+    error: HearthError | None = None
+    wanted: Mapping[Identity, bytes] = field(default_factory=dict)
+    token: bytes = b""
+
+
+_NOT_PLANNED = Planned(-1, -1)
+
+
 @dataclass(slots=True)
 class ServiceEntry:
     """A service and what was made of it.
 
-    `error` is why its spec cannot be read; `service` has a stand-in for the spec then. `plan` is the last one that
-    could be made, `plan_error` why the present spec cannot be planned. `wanted` are the digests of the plan's objects.
+    `error` is why its spec cannot be read; `service` has a stand-in for the spec then.
     """
 
     service: LLMService
@@ -36,11 +56,7 @@ class ServiceEntry:
     version: int
     deleting: bool
     error: OperatorError | None = None
-    plan: Plan | None = None
-    plan_error: HearthError | None = None
-    wanted: Mapping[Identity, bytes] = field(default_factory=dict)
-    planned_for: tuple[int, int] | None = None
-    token: bytes = b""
+    planned: Planned = _NOT_PLANNED
     notice: str | None = None
 
     def refresh(self, fresh: ServiceEntry) -> None:
@@ -98,11 +114,14 @@ class Planner:
 
     def plan(self, entry: ServiceEntry, runtimes: Mapping[str, InferenceRuntime], epoch: int) -> None:
         """Bring the plan of an entry up to date. A spec that cannot be planned leaves the last plan as it is."""
-        if entry.planned_for == (entry.generation, epoch):
+        before = entry.planned
+        if (before.generation, before.epoch) == (entry.generation, epoch):
             return
-        entry.planned_for = entry.generation, epoch
-        entry.plan_error = entry.error
-        if entry.error is None:
+        # At once, so that an error of ours is met once, and does not hold up all services of the namespace for good.
+        entry.planned = before = replace(before, generation=entry.generation, epoch=epoch)
+        plan, wanted = before.plan, before.wanted
+        error: HearthError | None = entry.error
+        if error is None:
             try:
                 plan = make_plan(
                     entry.service,
@@ -112,22 +131,24 @@ class Planner:
                     options=self.options,
                 )
             except HearthError as exc:
-                entry.plan_error = exc
+                error = exc
             else:
-                entry.plan = plan
-                entry.wanted = {identity(item): digest(item) for item in plan.objects}
-        entry.token = self._token(entry)
+                wanted = {identity(item): digest(item) for item in plan.objects}
+        token = _token(entry, plan, wanted, error)
+        entry.planned = replace(before, plan=plan, error=error, wanted=wanted, token=token)
 
     def _available(self, runtimes: Mapping[str, InferenceRuntime], epoch: int) -> Sequence[InferenceRuntime]:
         if self._runtimes is None or self._runtimes[0] != epoch:
             self._runtimes = epoch, available_runtimes(tuple(runtimes.values()), self._host)
         return self._runtimes[1]
 
-    def _token(self, entry: ServiceEntry) -> bytes:
-        """What tells one plan, or one failure to plan, from another."""
-        failure = None if entry.plan_error is None else str(entry.plan_error)
-        wanted = [[*name, value.hex()] for name, value in entry.wanted.items()]
-        return digest((entry.uid, entry.generation, failure, wanted, entry.plan.gateway if entry.plan else None))
+
+def _token(
+    entry: ServiceEntry, plan: Plan | None, wanted: Mapping[Identity, bytes], error: HearthError | None
+) -> bytes:
+    failure = None if error is None else str(error)
+    digests = [[*name, value.hex()] for name, value in wanted.items()]
+    return digest((entry.uid, entry.generation, failure, digests, plan.gateway if plan else None))
 
 
 def _read_status(status: Any) -> LLMServiceStatus | None:

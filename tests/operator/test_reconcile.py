@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
 
+from hearth.operator.cache import Key
 from hearth.operator.kinds import (
     ACCOUNT,
     BUDGET,
@@ -612,3 +614,37 @@ async def test_a_child_that_lost_its_label_gets_it_back(api: FakeApi, bench: Ben
     await bench.settle()
     assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["labels"][label[2]] == "hearth"
     assert bench.queue.failing == 0
+
+
+@pytest.mark.parametrize("gateway", ["shared", "dedicated"])
+async def test_an_edit_during_an_apply_is_not_lost(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch, gateway: str
+) -> None:
+    """One worker applies the first plan while another one plans the namespace with the next."""
+    apply, claimed = api.apply, []
+
+    async def while_another_worker_plans(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        if kind is SERVICE and body["metadata"]["name"] == "m-backend" and not edited.done():
+            edited.set_result(None)
+            bench.service(resources={"memory": "1Gi"})
+            bench.clock.now += 1.0
+            await bench.reconciler.reconcile(Key("ns"))
+        return await apply(kind, body, **how)
+
+    def claim(kind: Kind, _: str, item: Mapping[str, Any]) -> None:
+        if kind is SERVICES and any(
+            at["observedGeneration"] == 2 for at in item.get("status", {}).get("conditions", ())
+        ):
+            claimed.append("memory" in serving(api)["resources"]["limits"])
+
+    edited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(api, "apply", while_another_worker_plans)
+    api.watchers.append(claim)
+    bench.service(endpoint={"gateway": gateway})
+    await bench.settle()
+    assert edited.done()
+    assert "memory" in serving(api)["resources"]["limits"]
+    assert claimed
+    assert all(claimed), "the status spoke of the next spec while the last one was applied"
+    assert api.names(DEPLOYMENT) == ["hearth-gateway", "m"]
+    assert bench.errors == []
