@@ -206,7 +206,9 @@ class Reconciler:
         except NotFound:
             return
         self._metrics.applied("LLMService", "status")
-        self._cache.see_service(answer)
+        _, changed = self._cache.see_service(answer)
+        if changed:  # the spec too, since it was read; the watch, which comes after this, has nothing new to tell
+            self._queue.add(Key(metadata.namespace), urgent=True)
         for draft in status_events(old, status):
             await self._poster.post(entry.service, draft, datetime.now(UTC))
 
@@ -247,6 +249,7 @@ class Reconciler:
         }
         changed |= {name for name in admitted if shared.warnings.get(name) != state.warnings.get(name)}
         state.admitted, state.refused, state.warnings = admitted, shared.refused, shared.warnings
+        was_available = self._is_available(namespace)
         error: HearthError | None = None
         try:
             for item in shared.objects:
@@ -261,7 +264,8 @@ class Reconciler:
         finally:
             # Not before the end: a service that is looked at meanwhile would say that all is well with the gateway.
             address = self._gateway_address(namespace, SHARED_GATEWAY)
-            if (str(state.error), state.address) != (str(error), address):
+            available = self._is_available(namespace)  # an answer may have said so before the watch
+            if (str(state.error), state.address, was_available) != (str(error), address, available):
                 changed |= admitted.keys()
             state.error, state.address = error, address
             for name in sorted(changed):
@@ -270,6 +274,9 @@ class Reconciler:
             state.next_at = self._clock() + max(SHORTEST_PACE, SHARED_PACE * took if len(entries) > 20 else 0.0)
             if not entries and not self._cache.children_of(key):
                 self._namespaces.pop(namespace, None)
+
+    def _is_available(self, namespace: str) -> bool:
+        return is_available(self._cache.child(DEPLOYMENT, namespace, SHARED_GATEWAY))
 
     async def _kept(self, namespace: str, entries: Sequence[ServiceEntry]) -> tuple[Mapping[str, Any], ...]:
         """What the shared gateway knows of services that cannot be planned, and could be by an operator before this.

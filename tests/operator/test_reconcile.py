@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -648,3 +649,62 @@ async def test_an_edit_during_an_apply_is_not_lost(
     assert all(claimed), "the status spoke of the next spec while the last one was applied"
     assert api.names(DEPLOYMENT) == ["hearth-gateway", "m"]
     assert bench.errors == []
+
+
+@contextmanager
+def late_watch(api: FakeApi) -> Iterator[None]:
+    """What happens meanwhile is told by no watch yet."""
+    watchers, api.watchers = api.watchers, []
+    yield
+    api.watchers = watchers
+
+
+async def test_an_edit_that_the_answer_to_the_status_tells_first_is_not_lost(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply, edited = api.apply, []
+
+    async def after_an_edit(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        if how.get("subresource") == "status" and not edited:
+            edited.append(True)
+            with late_watch(api):
+                bench.service(resources={"memory": "1Gi"})
+                return await apply(kind, body, **how)
+        return await apply(kind, body, **how)
+
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    monkeypatch.setattr(api, "apply", after_an_edit)
+    condition = {"type": "Ready", "status": "True", "reason": "ScaledObjectReady", "message": ""}
+    api.set_status(SCALED_OBJECT, "ns", "m", {"conditions": [condition]})
+    await bench.settle()
+    bench.intake.event(SERVICES, "MODIFIED", api.wire(SERVICES, "ns", "m"))
+    await bench.settle()
+    assert edited
+    assert "memory" in serving(api)["resources"]["limits"]
+
+
+async def test_a_gateway_that_the_answer_to_an_apply_shows_as_available_is_noticed(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = api.apply
+
+    async def once_it_is_up(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        if kind is not DEPLOYMENT or body["metadata"]["name"] != "hearth-gateway":
+            return await apply(kind, body, **how)
+        with late_watch(api):
+            bench.gateway_up()
+            return await apply(kind, body, **how)
+
+    bench.service()
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] == "GatewayStarting"
+    monkeypatch.setattr(api, "apply", once_it_is_up)
+    api.scale("ns", "hearth-gateway", 0)
+    await bench.settle()
+    bench.intake.event(DEPLOYMENT, "MODIFIED", api.wire(DEPLOYMENT, "ns", "hearth-gateway"))
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] == "ScalerStarting"
+    assert api.names(SCALED_OBJECT) == ["m"]
