@@ -45,6 +45,9 @@ logger = logging.getLogger(__name__)
 NOTICE_DELAY = 0.1
 """Seconds in which notices for waiting clients are gathered before the gateway's ConfigMap is written."""
 
+STUMBLES = 4
+"""Failures in a row of one key during which the status passes over what the next try mostly mends: some four seconds."""
+
 SHARED_PACE = 4.0
 """A namespace is not planned again before this many times as long have passed as the last time took: while a thousand
 services come in, most of the time is for them."""
@@ -125,7 +128,8 @@ class Reconciler:
             except NamespaceGoing:
                 return
             except OperatorError as exc:
-                error = failed = exc
+                failed = exc
+                error = self._to_tell(key, exc)
         if error is None and entry.service.spec.endpoint.gateway == "shared":
             error = state.error
         if (entry.planned.token, entry.generation) == (planned.token, planned.generation):
@@ -221,6 +225,10 @@ class Reconciler:
         dedicated = entry.service.spec.endpoint.gateway == "dedicated"
         self._queue.add(Key(metadata.namespace, metadata.name if dedicated else ""), after=NOTICE_DELAY)
 
+    def _to_tell(self, key: Key, error: OperatorError) -> OperatorError | None:
+        """The error, unless it is one that is likely to be over before anybody has read of it."""
+        return None if error.passing and self._queue.failures(key) < STUMBLES else error
+
     # What the services of a namespace share
 
     async def _namespace(self, key: Key) -> None:
@@ -258,7 +266,7 @@ class Reconciler:
         except NamespaceGoing:
             return
         except OperatorError as exc:
-            error = exc
+            error = self._to_tell(key, exc)
             if exc.retriable:
                 raise
         finally:

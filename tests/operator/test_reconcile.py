@@ -55,6 +55,12 @@ def serving(api: FakeApi) -> Mapping[str, Any]:
     return container
 
 
+def scaler_ready(api: FakeApi, name: str = "m") -> None:
+    """KEDA has taken the ScaledObject."""
+    condition = {"type": "Ready", "status": "True", "reason": "ScaledObjectReady", "message": ""}
+    api.set_status(SCALED_OBJECT, "ns", name, {"conditions": [condition]})
+
+
 def replicas(api: FakeApi, name: str = "m") -> int:
     count: int = api.wire(DEPLOYMENT, "ns", name)["spec"]["replicas"]
     return count
@@ -677,8 +683,7 @@ async def test_an_edit_that_the_answer_to_the_status_tells_first_is_not_lost(
     bench.gateway_up()
     await bench.settle()
     monkeypatch.setattr(api, "apply", after_an_edit)
-    condition = {"type": "Ready", "status": "True", "reason": "ScaledObjectReady", "message": ""}
-    api.set_status(SCALED_OBJECT, "ns", "m", {"conditions": [condition]})
+    scaler_ready(api)
     await bench.settle()
     bench.intake.event(SERVICES, "MODIFIED", api.wire(SERVICES, "ns", "m"))
     await bench.settle()
@@ -708,3 +713,51 @@ async def test_a_gateway_that_the_answer_to_an_apply_shows_as_available_is_notic
     await bench.settle()
     assert bench.condition("Ready")["reason"] == "ScalerStarting"
     assert api.names(SCALED_OBJECT) == ["m"]
+
+
+WEBHOOK = 500, {"message": 'failed calling webhook "policy.example": no endpoints available'}
+
+
+async def test_an_api_server_that_fails_for_long_is_told(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    scaler_ready(api)
+    await bench.settle()
+    assert bench.condition("Ready")["status"] == "True"
+    api.refuse["apply", "Deployment"] = WEBHOOK
+    bench.service(resources={"memory": "1Gi"})
+    await bench.settle(30.0)
+    assert bench.condition("Ready")["reason"] == "InternalError"
+    assert "failed calling webhook" in bench.condition("Ready")["message"]
+    api.refuse.clear()
+    await bench.settle()
+    assert bench.condition("Ready")["status"] == "True"
+
+
+async def test_a_gateway_that_the_api_server_fails_to_take_for_long_is_told(api: FakeApi, bench: Bench) -> None:
+    api.refuse["apply", "Deployment"] = WEBHOOK
+    bench.service()
+    await bench.settle(30.0)
+    assert bench.condition("Ready")["reason"] == "InternalError"
+    api.refuse.clear()
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] == "GatewayStarting"
+
+
+@pytest.mark.parametrize(("status", "reason"), [(409, "Conflict"), (503, "ApiUnavailable")])
+async def test_an_api_server_that_stumbles_says_nothing_about_the_service(
+    api: FakeApi, bench: Bench, status: int, reason: str
+) -> None:
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    api.refuse["apply", "Service"] = status, {"message": "not now"}
+    api.put(SERVICE, {**_name(SERVICE, "m"), "spec": {"selector": {"serving.hearth.dev/gateway": "other"}}})
+    await bench.settle(1.0)
+    assert bench.errors
+    assert bench.condition("Ready")["reason"] == "ScalerStarting"
+    await bench.settle(30.0)
+    assert bench.condition("Ready")["reason"] == reason
