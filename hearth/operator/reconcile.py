@@ -96,12 +96,15 @@ class Reconciler:
         self._applier = Applier(api, cache, metrics)
         self._namespaces: dict[str, NamespaceState] = {}
 
-    async def reconcile(self, key: Key) -> None:
-        """Work on one key. Raises OperatorError when it is to be tried again."""
-        if key.name:
-            await self._service(key)
-        else:
-            await self._namespace(key)
+    async def reconcile(self, key: Key) -> bool:
+        """Work on one key. Raises OperatorError when it is to be tried again.
+
+        Returns whether it was worked on: False for a namespace whose turn has not come, which says nothing about it.
+        """
+        if not key.name:
+            return await self._namespace(key)
+        await self._service(key)
+        return True
 
     # One service
 
@@ -231,13 +234,13 @@ class Reconciler:
 
     # What the services of a namespace share
 
-    async def _namespace(self, key: Key) -> None:
+    async def _namespace(self, key: Key) -> bool:
         namespace = key.namespace
         state = self._namespaces.setdefault(namespace, NamespaceState())
         early = state.next_at - self._clock()
         if early > 0:
             self._queue.add(key, after=early, urgent=True)
-            return
+            return False
         began = self._clock()
         entries = [entry for entry in self._cache.services_in(namespace) if not entry.deleting]
         for number, entry in enumerate(entries):
@@ -264,7 +267,7 @@ class Reconciler:
                 await self._applier.apply(item, digest(item), owner=None)
             await self._prune(key, {identity(item) for item in shared.objects})
         except NamespaceGoing:
-            return
+            pass
         except OperatorError as exc:
             error = self._to_tell(key, exc)
             if exc.retriable:
@@ -282,6 +285,7 @@ class Reconciler:
             state.next_at = self._clock() + max(SHORTEST_PACE, SHARED_PACE * took if len(entries) > 20 else 0.0)
             if not entries and not self._cache.children_of(key):
                 self._namespaces.pop(namespace, None)
+        return True
 
     def _is_available(self, namespace: str) -> bool:
         return is_available(self._cache.child(DEPLOYMENT, namespace, SHARED_GATEWAY))

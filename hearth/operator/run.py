@@ -201,8 +201,8 @@ async def _worker(parts: _Parts) -> None:
         began = loop.time()
         result = "success"
         try:
-            await parts.reconciler.reconcile(key)
-            parts.queue.succeeded(key)
+            if await parts.reconciler.reconcile(key):
+                parts.queue.succeeded(key)
         except OperatorError as exc:
             result = "error"
             delay = parts.queue.retry(key)

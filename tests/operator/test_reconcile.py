@@ -761,3 +761,28 @@ async def test_an_api_server_that_stumbles_says_nothing_about_the_service(
     assert bench.condition("Ready")["reason"] == "ScalerStarting"
     await bench.settle(30.0)
     assert bench.condition("Ready")["reason"] == reason
+
+
+async def test_a_large_namespace_that_fails_backs_off(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pace, which is a matter of size, must not count as a success."""
+    apply = api.apply
+
+    async def slow(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        bench.clock.now += 1.0 if kind is ROLE else 0.0
+        return await apply(kind, body, **how)
+
+    monkeypatch.setattr(api, "apply", slow)
+    api.refuse["apply", "Role"] = 403, {"message": "roles is forbidden"}
+    for number in range(25):
+        bench.service(f"m{number}")
+    await bench.settle(60.0)
+    assert bench.queue.failing == 1
+    api.requests.clear()
+    await bench.settle(300.0)
+    assert bench.queue.failing == 1
+    assert 3 < len([request for request in api.requests if request[:2] == ("apply", "Role")]) < 8
+    api.refuse.clear()
+    await bench.settle()
+    assert bench.queue.failing == 0
