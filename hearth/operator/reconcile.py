@@ -48,6 +48,10 @@ NOTICE_DELAY = 0.1
 STUMBLES = 4
 """Failures in a row of one key during which the status passes over what the next try mostly mends: some four seconds."""
 
+LOOK_AGAIN = 60.0
+"""Seconds until another try at what only somebody can put right. No watch tells that they have: an object in the way
+has no label of Hearth's, and what an admission webhook refuses is decided elsewhere. It counts as no failure."""
+
 SHARED_PACE = 4.0
 """A namespace is not planned again before this many times as long have passed as the last time took: while a thousand
 services come in, most of the time is for them."""
@@ -138,8 +142,10 @@ class Reconciler:
         if (entry.planned.token, entry.generation) == (planned.token, planned.generation):
             # Else the spec was changed meanwhile: its namespace plans it, and adds this key again.
             await self._tell(entry, live, error, state)
-        if failed is not None and failed.retriable:
-            raise failed
+        if failed is not None:
+            if failed.retriable:
+                raise failed
+            self._queue.add(key, after=LOOK_AGAIN)
 
     async def _apply_all(self, entry: ServiceEntry, plan: Plan, digests: Mapping[Identity, bytes]) -> None:
         """Apply a plan. The entry may have another one before this ends; it is not asked for what is wanted."""
@@ -272,6 +278,7 @@ class Reconciler:
             error = self._to_tell(key, exc)
             if exc.retriable:
                 raise
+            self._queue.add(key, after=LOOK_AGAIN)
         finally:
             # Not before the end: a service that is looked at meanwhile would say that all is well with the gateway.
             address = self._gateway_address(namespace, SHARED_GATEWAY)

@@ -786,3 +786,32 @@ async def test_a_large_namespace_that_fails_backs_off(
     api.refuse.clear()
     await bench.settle()
     assert bench.queue.failing == 0
+
+
+@pytest.mark.parametrize("name", ["m-backend", "hearth-gateway"])
+async def test_a_name_that_becomes_free_is_taken_within_a_minute_or_so(api: FakeApi, bench: Bench, name: str) -> None:
+    """The object of somebody else has no label of Hearth's, so no watch tells that it is gone."""
+    api.put(SERVICE, _name(SERVICE, name))
+    bench.service()
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] == "NameTaken"
+    api.remove(SERVICE, "ns", name)
+    await bench.settle(90.0)
+    assert bench.condition("Ready")["reason"] != "NameTaken"
+    assert api.wire(SERVICE, "ns", name)["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "hearth"
+    assert bench.errors == []
+    assert bench.queue.failing == 0
+
+
+async def test_an_object_that_becomes_valid_is_applied_within_a_minute_or_so(api: FakeApi, bench: Bench) -> None:
+    """An admission webhook that refused it was corrected."""
+    api.refuse["apply", "Deployment"] = 422, {"message": "admission webhook denied the request"}
+    bench.service()
+    await bench.settle()
+    api.requests.clear()
+    await bench.settle(150.0)
+    assert 1 < api.requests.count(("apply", "Deployment", "m")) < 4
+    assert ("apply-status", "LLMService", "m") not in api.requests
+    api.refuse.clear()
+    await bench.settle(90.0)
+    assert api.names(DEPLOYMENT) == ["hearth-gateway", "m"]
