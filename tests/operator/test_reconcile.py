@@ -815,3 +815,36 @@ async def test_an_object_that_becomes_valid_is_applied_within_a_minute_or_so(api
     api.refuse.clear()
     await bench.settle(90.0)
     assert api.names(DEPLOYMENT) == ["hearth-gateway", "m"]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "another one"])
+async def test_a_child_that_was_lost_in_a_gap_is_made_again_by_the_next_edit(
+    api: FakeApi, bench: Bench, again: bool
+) -> None:
+    """The API server answers an apply to an object that is gone, or is another one by now, with 409."""
+    bench.service()
+    await bench.settle()
+    with late_watch(api):
+        owned = api.wire(DEPLOYMENT, "ns", "m")
+        api.remove(DEPLOYMENT, "ns", "m")
+        if again:
+            api.put(DEPLOYMENT, {**owned, "metadata": {**owned["metadata"], "uid": ""}})
+    bench.service(resources={"memory": "1Gi"})
+    await bench.settle()
+    assert bench.errors == []
+    assert "memory" in serving(api)["resources"]["limits"]
+    assert replicas(api) == 0
+
+
+async def test_a_conflict_about_a_child_that_is_there_is_an_error(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    uid = api.wire(SERVICE, "ns", "m-backend")["metadata"]["uid"]
+    api.refuse["apply", "Service"] = 409, {"message": "the object has been modified"}
+    api.put(SERVICE, {**_name(SERVICE, "m-backend"), "spec": {"selector": {"app": "theirs"}}})
+    await bench.settle(2.0)
+    assert {error.reason for _, error in bench.errors} == {"Conflict"}
+    api.refuse.clear()
+    await bench.settle()
+    assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["uid"] == uid
+    assert bench.queue.failing == 0
