@@ -66,7 +66,7 @@ class Pruner:
         await self._pods()
 
     async def _runtimes(self) -> None:
-        known = set(self._cache.runtimes)
+        known = {*self._cache.runtimes, *self._cache.invalid}
         async for item in self._api.list(RUNTIMES):
             known.discard(item["metadata"]["name"])
             self._intake.event(RUNTIMES, None, _typed(RUNTIMES, item))

@@ -121,7 +121,7 @@ class Reconciler:
             self._metrics.forget(key.namespace, key.name)
             return
         entry, _ = self._cache.see_service(live)
-        self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
+        self._plan(entry)
         planned = entry.planned
         state = self._namespaces.get(key.namespace)
         if entry.deleting or state is None or state.admitted.get(key.name) != planned.token:
@@ -146,6 +146,9 @@ class Reconciler:
             if failed.retriable:
                 raise failed
             self._queue.add(key, after=LOOK_AGAIN)
+
+    def _plan(self, entry: ServiceEntry) -> None:
+        self._planner.plan(entry, self._cache.runtimes, self._cache.invalid, self._cache.epoch)
 
     async def _apply_all(self, entry: ServiceEntry, plan: Plan, digests: Mapping[Identity, bytes]) -> None:
         """Apply a plan. The entry may have another one before this ends; it is not asked for what is wanted."""
@@ -250,7 +253,7 @@ class Reconciler:
         began = self._clock()
         entries = [entry for entry in self._cache.services_in(namespace) if not entry.deleting]
         for number, entry in enumerate(entries):
-            self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
+            self._plan(entry)
             if number % 10 == 9:
                 await asyncio.sleep(0)
         admitted = {entry.service.metadata.name: entry.planned.token for entry in entries}

@@ -94,14 +94,14 @@ def read_service(item: Mapping[str, Any]) -> ServiceEntry:
     )
 
 
-def read_runtime(item: Mapping[str, Any]) -> InferenceRuntime | None:
-    """Read a runtime; None when the models refuse what the API server let pass."""
+def read_runtime(item: Mapping[str, Any]) -> InferenceRuntime:
+    """Read a runtime. Raises OperatorError when the models refuse what the API server let pass."""
     metadata = {name: item["metadata"][name] for name in _META if name in item["metadata"]}
     wire = {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata, "spec": item.get("spec")}
     try:
         return InferenceRuntime.model_validate(wire, by_alias=True, by_name=False)
-    except ValidationError:
-        return None
+    except ValidationError as exc:
+        raise _unreadable(wire) from exc
 
 
 class Planner:
@@ -112,7 +112,13 @@ class Planner:
         self.options = options
         self._runtimes: tuple[int, Sequence[InferenceRuntime]] | None = None
 
-    def plan(self, entry: ServiceEntry, runtimes: Mapping[str, InferenceRuntime], epoch: int) -> None:
+    def plan(
+        self,
+        entry: ServiceEntry,
+        runtimes: Mapping[str, InferenceRuntime],
+        invalid: Mapping[str, HearthError],
+        epoch: int,
+    ) -> None:
         """Bring the plan of an entry up to date. A spec that cannot be planned leaves the last plan as it is."""
         before = entry.planned
         if (before.generation, before.epoch) == (entry.generation, epoch):
@@ -125,10 +131,11 @@ class Planner:
             try:
                 plan = make_plan(
                     entry.service,
-                    runtimes=self._available(runtimes, epoch),
+                    runtimes=self._available(runtimes, invalid, epoch),
                     host=self._host,
                     target="cluster",
                     options=self.options,
+                    invalid=invalid,
                 )
             except HearthError as exc:
                 error = exc
@@ -137,9 +144,11 @@ class Planner:
         token = _token(entry, plan, wanted, error)
         entry.planned = replace(before, plan=plan, error=error, wanted=wanted, token=token)
 
-    def _available(self, runtimes: Mapping[str, InferenceRuntime], epoch: int) -> Sequence[InferenceRuntime]:
+    def _available(
+        self, runtimes: Mapping[str, InferenceRuntime], invalid: Mapping[str, HearthError], epoch: int
+    ) -> Sequence[InferenceRuntime]:
         if self._runtimes is None or self._runtimes[0] != epoch:
-            self._runtimes = epoch, available_runtimes(tuple(runtimes.values()), self._host)
+            self._runtimes = epoch, available_runtimes(tuple(runtimes.values()), self._host, invalid=invalid)
         return self._runtimes[1]
 
 
@@ -148,7 +157,8 @@ def _token(
 ) -> bytes:
     failure = None if error is None else str(error)
     digests = [[*name, value.hex()] for name, value in wanted.items()]
-    return digest((entry.uid, entry.generation, failure, digests, plan.gateway if plan else None))
+    said = (plan.gateway, plan.warnings) if plan else None
+    return digest((entry.uid, entry.generation, failure, digests, said))
 
 
 def _read_status(status: Any) -> LLMServiceStatus | None:
@@ -164,7 +174,7 @@ def _read_status(status: Any) -> LLMServiceStatus | None:
 def _unreadable(wire: Mapping[str, Any]) -> OperatorError:
     """The faults in the words that `hearth explain` has for them."""
     try:
-        parse_manifests(json.dumps(wire, indent=1), file="the LLMService")
+        parse_manifests(json.dumps(wire, indent=1), file=f"the {wire['kind']}")
     except ManifestErrors as exc:
         faults = [f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in exc.errors]
         remedies = dict.fromkeys(fault.remedy for fault in exc.errors if fault.remedy)

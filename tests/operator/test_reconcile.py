@@ -30,7 +30,7 @@ from hearth.operator.kinds import (
 from hearth.planning import TEMPLATE_ANNOTATION, PlanOptions
 from hearth.plugins import VendorHost
 
-from .bench import Bench
+from .bench import Bench, runtime_manifest
 from .fake import Crash, FakeApi
 
 HOST = VendorHost.of({})
@@ -848,3 +848,53 @@ async def test_a_conflict_about_a_child_that_is_there_is_an_error(api: FakeApi, 
     await bench.settle()
     assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["uid"] == uid
     assert bench.queue.failing == 0
+
+
+def break_runtime(bench: Bench, name: str = "engine", image: str = "engine:2") -> None:
+    """The API server takes keys of free mappings as they come; the models do not."""
+    manifest = runtime_manifest(name, image=image)
+    manifest["spec"]["accelerator"]["nodeSelector"] = {"no key!": "x"}
+    bench.api.put_whole(RUNTIMES, manifest)
+
+
+async def test_a_runtime_that_only_the_models_refuse_is_said_to_be_invalid(api: FakeApi, bench: Bench) -> None:
+    break_runtime(bench, "broken")
+    bench.service(runtime={"name": "broken"})
+    await bench.settle()
+    condition = bench.condition("RuntimeResolved")
+    assert condition["reason"] == "RuntimeInvalid"
+    assert "InferenceRuntime 'broken' is not valid: spec.accelerator.nodeSelector" in condition["message"]
+    bench.runtime("broken")
+    await bench.settle()
+    assert bench.condition("RuntimeResolved")["status"] == "True"
+
+
+async def test_a_runtime_that_becomes_invalid_is_used_as_it_was(
+    api: FakeApi, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.service()
+    await bench.settle()
+    break_runtime(bench)
+    bench.service("n")
+    await bench.settle()
+    assert serving(api)["image"] == "engine:1"
+    assert api.has(DEPLOYMENT, "ns", "n")
+    assert "InferenceRuntime engine is not valid" in caplog.text
+    for name in ("m", "n"):
+        condition = bench.condition("RuntimeResolved", name)
+        assert condition["status"] == "True"
+        assert "'engine' is not valid any more, and is used as it was" in condition["message"]
+    bench.runtime("engine", image="engine:2")
+    await bench.settle()
+    assert serving(api)["image"] == "engine:2"
+    assert "valid" not in bench.condition("RuntimeResolved")["message"]
+
+
+async def test_an_invalid_runtime_that_is_deleted_is_forgotten(api: FakeApi, bench: Bench) -> None:
+    break_runtime(bench, "broken")
+    bench.service(runtime={"name": "broken"})
+    await bench.settle()
+    api.remove(RUNTIMES, None, "broken", silently=True)
+    await bench.pruner.look(keda=True)
+    await bench.settle()
+    assert bench.condition("RuntimeResolved")["reason"] == "RuntimeNotFound"
