@@ -99,9 +99,9 @@ async def run(options: Options, host: VendorHost, environ: Mapping[str, str]) ->
             lease: Lease | None = None
             if options.leader_elect:
                 lease = Lease(api, options.namespace, options.identity)
+                stack.push_async_callback(lease.release)  # who is told to end while it asks for it may have it already
                 if not await _unless_stopped(lease.acquire(), stop):
                     return 0
-                stack.push_async_callback(lease.release)
             return await _lead(parts, connection, options, lease, stop)
 
 

@@ -8,16 +8,17 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import yaml
 from aiohttp.test_utils import TestServer
 
-from hearth.operator.kinds import DEPLOYMENT, LEASE, POD, RUNTIMES, SERVICES
+from hearth.operator.kinds import DEPLOYMENT, LEASE, POD, RUNTIMES, SERVICES, Kind
 from hearth.operator.prune import APART
 from hearth.operator.wiring import WATCHED, build_settings
 
@@ -248,3 +249,20 @@ async def test_a_standby_ends_within_seconds(api: FakeApi, served: tuple[HttpApi
         assert await second.end() == 0
     finally:
         await second.clean_up()
+
+
+async def test_a_lease_that_was_won_while_the_process_was_told_to_end_is_given_back(
+    api: FakeApi, served: tuple[HttpApi, Path], process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = api.create
+
+    async def created_too_late(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        answer = await create(kind, body, **how)
+        process.signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        return answer
+
+    monkeypatch.setattr(api, "create", created_too_late)
+    await process.start("--leader-elect")
+    assert await process.end() == 0
+    assert api.wire(LEASE, "sys", "hearth-operator")["spec"]["holderIdentity"] == ""
