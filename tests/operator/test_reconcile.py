@@ -27,7 +27,7 @@ from hearth.operator.kinds import (
     SERVICES,
     Kind,
 )
-from hearth.planning import TEMPLATE_ANNOTATION, PlanOptions
+from hearth.planning import SERVICE_LABEL, TEMPLATE_ANNOTATION, PlanOptions
 from hearth.plugins import VendorHost
 
 from .bench import Bench, runtime_manifest
@@ -852,9 +852,9 @@ async def test_a_conflict_about_a_child_that_is_there_is_an_error(api: FakeApi, 
 
 def break_runtime(bench: Bench, name: str = "engine", image: str = "engine:2") -> None:
     """The API server takes keys of free mappings as they come; the models do not."""
-    manifest = runtime_manifest(name, image=image)
-    manifest["spec"]["accelerator"]["nodeSelector"] = {"no key!": "x"}
-    bench.api.put_whole(RUNTIMES, manifest)
+    broken = runtime_manifest(name, image=image)
+    broken["spec"]["accelerator"]["nodeSelector"] = {"no key!": "x"}
+    bench.api.put_whole(RUNTIMES, broken)
 
 
 async def test_a_runtime_that_only_the_models_refuse_is_said_to_be_invalid(api: FakeApi, bench: Bench) -> None:
@@ -898,3 +898,14 @@ async def test_an_invalid_runtime_that_is_deleted_is_forgotten(api: FakeApi, ben
     await bench.pruner.look(keda=True)
     await bench.settle()
     assert bench.condition("RuntimeResolved")["reason"] == "RuntimeNotFound"
+
+
+async def test_a_child_that_lost_the_name_of_its_service_gets_it_back(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    bench.service("n")
+    await bench.settle()
+    for name in ("", "n"):
+        api.put(SERVICE, _name(SERVICE, "m-backend", labels={SERVICE_LABEL: name}))
+        await bench.settle()
+        assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["labels"][SERVICE_LABEL] == "m"
+    assert bench.errors == []
