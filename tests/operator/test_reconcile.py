@@ -909,3 +909,15 @@ async def test_a_child_that_lost_the_name_of_its_service_gets_it_back(api: FakeA
         await bench.settle()
         assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["labels"][SERVICE_LABEL] == "m"
     assert bench.errors == []
+
+
+async def test_that_keda_looked_again_is_no_reason_to_look(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    bench.reconciled.clear()
+    for second in range(3):
+        api.set_status(SCALED_OBJECT, "ns", "m", {"lastActiveTime": f"2026-01-01T00:00:0{second}Z"})
+        await bench.settle()
+    assert bench.reconciled == [Key("ns", "m")], "only the first one says something new"
