@@ -18,7 +18,9 @@ from hearth.planning.names import Identity
 from hearth.plugins import VendorHost
 
 _META = ("name", "namespace", "uid", "generation", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
-_NO_SPEC: Mapping[str, Any] = {"model": {"source": {"uri": "hf://not/valid"}}}
+_STAND_IN = LLMService.model_validate(
+    {"metadata": {"name": "stand-in"}, "spec": {"model": {"source": {"uri": "hf://not/valid"}}}}
+)
 _NOTED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
@@ -76,10 +78,7 @@ def read_service(item: Mapping[str, Any]) -> ServiceEntry:
         service = LLMService.model_validate(wire, by_alias=True, by_name=False)
     except ValidationError:
         error = _unreadable(wire)
-        service = LLMService.model_validate(
-            {**wire, "metadata": {k: v for k, v in metadata.items() if k not in ("labels", "annotations")}}
-            | {"spec": _NO_SPEC}
-        )
+        service = _stand_in(metadata)
     status = _read_status(item.get("status"))
     if status is not None:
         service = service.model_copy(update={"status": status})
@@ -92,6 +91,19 @@ def read_service(item: Mapping[str, Any]) -> ServiceEntry:
         deleting="deletionTimestamp" in metadata,
         error=error,
     )
+
+
+def _stand_in(metadata: Mapping[str, Any]) -> LLMService:
+    """A service of that name. Nothing of it is validated: the object may be older than the rule for names."""
+    known = {
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "uid": metadata["uid"],
+        "generation": metadata.get("generation"),
+        "creation_timestamp": metadata.get("creationTimestamp"),
+        "deletion_timestamp": metadata.get("deletionTimestamp"),
+    }
+    return _STAND_IN.model_copy(update={"metadata": _STAND_IN.metadata.model_copy(update=known)})
 
 
 def read_runtime(item: Mapping[str, Any]) -> InferenceRuntime:

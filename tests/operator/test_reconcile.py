@@ -30,7 +30,7 @@ from hearth.operator.kinds import (
 from hearth.planning import SERVICE_LABEL, TEMPLATE_ANNOTATION, PlanOptions
 from hearth.plugins import VendorHost
 
-from .bench import Bench, runtime_manifest
+from .bench import Bench, manifest, runtime_manifest
 from .fake import Crash, FakeApi
 
 HOST = VendorHost.of({})
@@ -921,3 +921,14 @@ async def test_that_keda_looked_again_is_no_reason_to_look(api: FakeApi, bench: 
         api.set_status(SCALED_OBJECT, "ns", "m", {"lastActiveTime": f"2026-01-01T00:00:0{second}Z"})
         await bench.settle()
     assert bench.reconciled == [Key("ns", "m")], "only the first one says something new"
+
+
+async def test_an_object_older_than_the_rule_for_names_disturbs_nobody(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    name = "Older.than-the-rule"
+    api.put_whole(SERVICES, {**manifest(name), "spec": {}})
+    await bench.pruner.look(keda=True)
+    await bench.settle()
+    assert bench.condition("Ready", name)["reason"] == "InvalidSpec"
+    assert bench.condition("Ready")["reason"] == "GatewayStarting"
+    assert bench.errors == []
