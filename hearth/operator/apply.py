@@ -49,16 +49,14 @@ class Applier:
             return await self._create_once(kind, item, wanted, child, owner)
         if child is not None and child.is_as_wanted(wanted):
             return child
-        if child is None:
-            child = await self._first(kind, item, wanted, owner, replicas)
-        try:
-            child = await self._update(kind, item, wanted, child)
-        except NotFound:
-            self._cache.forget_child(ChildId(kind, metadata["namespace"], metadata["name"]), uid=child.uid)
-            raise
-        if not child.claims_replicas_only:
-            child = await self._release(item, child, wanted)
-        return child
+        if child is not None:
+            try:
+                return await self._update(kind, item, wanted, child)
+            except (Conflict, NotFound):
+                if await self._is_there(kind, metadata, child):
+                    raise
+        child = await self._first(kind, item, wanted, owner, replicas)
+        return await self._update(kind, item, wanted, child)
 
     async def delete(self, child_id: ChildId) -> None:
         """Take an object out of the cluster."""
@@ -122,12 +120,29 @@ class Applier:
         return self._cache.applied(DEPLOYMENT, answer, wanted)
 
     async def _update(self, kind: Kind, item: Object, wanted: bytes, child: Child) -> Child:
-        if child.wanted == wanted and child.seen == child.live:
-            return child
-        body = {**item, "metadata": {**item["metadata"], "uid": child.uid}}
-        answer = await self._api.apply(kind, body, manager=MANAGER, force=True)
-        self._metrics.applied(kind.kind, "apply")
-        return self._cache.applied(kind, answer, wanted)
+        if child.wanted != wanted or child.seen != child.live:
+            body = {**item, "metadata": {**item["metadata"], "uid": child.uid}}
+            answer = await self._api.apply(kind, body, manager=MANAGER, force=True)
+            self._metrics.applied(kind.kind, "apply")
+            child = self._cache.applied(kind, answer, wanted)
+        return child if child.claims_replicas_only else await self._release(item, child, wanted)
+
+    async def _is_there(self, kind: Kind, metadata: Object, child: Child) -> bool:
+        """Whether the API server still has a child. One that is gone though no watch said so is forgotten.
+
+        An apply to it is answered as one to an object that somebody changed: 409, for its uid is that of no object.
+        """
+        child_id = ChildId(kind, metadata["namespace"], metadata["name"])
+        try:
+            live = await self._api.get(*child_id)
+        except NotFound:
+            pass
+        else:
+            if live["metadata"]["uid"] == child.uid:
+                return True
+        logger.info("%s %s/%s is gone; no watch said so", kind.kind, child_id.namespace, child_id.name)
+        self._cache.forget_child(child_id, uid=child.uid)
+        return False
 
     async def _release(self, item: Object, child: Child, wanted: bytes) -> Child:
         """Let the first manager keep the replicas only: what it also owned would outlive a plan that leaves it out."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from hearth.api import InferenceRuntime
+from hearth.operator.errors import OperatorError
 from hearth.operator.fingerprint import digest, live_digest
 from hearth.operator.kinds import DEPLOYMENT, Kind
 from hearth.operator.services import ServiceEntry, read_runtime, read_service
 from hearth.operator.trim import trimmed_pod, trimmed_view
 from hearth.planning import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, SERVICE_LABEL
+
+logger = logging.getLogger(__name__)
 
 INIT_MANAGER = "hearth-init"
 """The field manager that says how many replicas a new Deployment starts with, and nothing else."""
@@ -68,6 +72,9 @@ class Cache:
     def __init__(self) -> None:
         self.services: dict[Key, ServiceEntry] = {}
         self.runtimes: dict[str, InferenceRuntime] = {}
+        """Those that are not valid any more as they were when they last were."""
+        self.invalid: dict[str, OperatorError] = {}
+        """Why runtimes are not valid, by name."""
         self.children: dict[ChildId, Child] = {}
         self.pods: dict[tuple[str, str], dict[str, Any]] = {}
         self.epoch = 0
@@ -126,20 +133,28 @@ class Cache:
         if version <= self._runtime_versions.get(name, -1):
             return False
         self._runtime_versions[name] = version
-        runtime = read_runtime(item)
-        before = self.runtimes.get(name)
-        if runtime is None:
-            return self.forget_runtime(name)
-        self.runtimes[name] = runtime
-        changed = before is None or (before.spec, before.metadata.annotations) != (
-            runtime.spec,
-            runtime.metadata.annotations,
-        )
+        before, fault = self.runtimes.get(name), self.invalid.pop(name, None)
+        try:
+            runtime = read_runtime(item)
+        except OperatorError as exc:
+            logger.warning(
+                "InferenceRuntime %s is not valid%s: %s", name, ", and used as it was" if before else "", exc
+            )
+            self.invalid[name] = exc
+            changed = str(exc) != str(fault)
+        else:
+            self.runtimes[name] = runtime
+            changed = (
+                before is None
+                or fault is not None
+                or (before.spec, before.metadata.annotations) != (runtime.spec, runtime.metadata.annotations)
+            )
         self.epoch += changed
         return changed
 
     def forget_runtime(self, name: str) -> bool:
         known = self.runtimes.pop(name, None) is not None
+        known = self.invalid.pop(name, None) is not None or known
         self.epoch += known
         return known
 

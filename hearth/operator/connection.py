@@ -5,6 +5,7 @@ kopf and the operator's own client use the same connection.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -32,7 +33,7 @@ class Connection:
 
     info: kopf.ConnectionInfo
     token_file: Path | None = None
-    _read: float = field(default=0.0, repr=False)
+    _read: float = field(default=-math.inf, repr=False)
 
     @property
     def server(self) -> str:

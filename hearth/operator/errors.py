@@ -11,10 +11,12 @@ from hearth.api import HearthError
 class OperatorError(HearthError):
     """Something keeps a service from being applied. `reason` is the CamelCase word for a condition.
 
-    `retriable` says whether trying again may help without anybody changing anything.
+    `retriable` says whether trying again may help without anybody changing anything; `passing` whether the next try
+    mostly does, so that it says something about a service only when it lasts.
     """
 
     retriable = True
+    passing = False
 
     def __init__(self, reason: str, message: str, remedy: str = "") -> None:
         super().__init__(message, remedy)
@@ -50,6 +52,8 @@ class NotServed(NotFound):
 class Conflict(ApiError):
     """Somebody else changed or owns it (409)."""
 
+    passing = True
+
 
 class Forbidden(ApiError):
     """Access control, a quota, Pod Security or a policy says no (403)."""
@@ -68,7 +72,15 @@ class Invalid(ApiError):
 
 
 class Unavailable(ApiError):
-    """No answer in time, too many requests, or a failure of the server."""
+    """No answer in time, too many requests, or nobody behind the address that answers."""
+
+    passing = True
+
+
+class InternalError(ApiError):
+    """The API server failed at it (500): etcd changes its leader, or an admission webhook does not answer it."""
+
+    passing = True
 
 
 def refusal(status: int, body: Any, what: str) -> ApiError:
@@ -94,4 +106,6 @@ def refusal(status: int, body: Any, what: str) -> ApiError:
         return Invalid(status, "InvalidObject", text)
     if status == 401:
         return Unavailable(401, "Unauthorized", text)
+    if status == 500:
+        return InternalError(500, "InternalError", text)
     return Unavailable(status, "ApiUnavailable", text)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from hearth.operator.reasons import NORMAL
+from hearth.operator.reasons import NORMAL, Reason
 
 LONGEST_NOTE = 1024
 """Characters, and bytes too: the API server counts those, and refuses more."""
@@ -53,7 +53,9 @@ def _worth(kind: str, before: Mapping[str, Any] | None, condition: Mapping[str, 
     """Whether the change says something that no other condition's says."""
     fine = condition["reason"] in set(NORMAL)
     if kind == "Ready":  # the steps of a start are in the status; one Event for a wake and one for its end are enough
-        return not fine or condition["status"] == "True"
+        # A gateway that restarts is one thing that happened, and not one for every service of the namespace.
+        gateway = (before or {}).get("reason") == Reason.GATEWAY_STARTING
+        return not fine or (condition["status"] == "True" and not gateway)
     if kind == "Activating":
         return condition["status"] == "True" and (before or {}).get("status") != "True"
     if kind == "RuntimeResolved":

@@ -75,7 +75,8 @@ class Intake:
     def _child(self, kind: Kind, item: Object, *, gone: bool) -> None:
         metadata = item["metadata"]
         child_id = ChildId(kind, metadata["namespace"], metadata["name"])
-        was_available = kind is DEPLOYMENT and is_available(self._cache.children.get(child_id))
+        known = self._cache.children.get(child_id)
+        was_available = kind is DEPLOYMENT and is_available(known)
         change: Change
         if gone:
             child = self._cache.forget_child(child_id, uid=metadata["uid"])
@@ -88,6 +89,8 @@ class Intake:
         if change == "none":
             return
         self.child_changed(child_id, child, change)
+        if known is not None and known.service != child.service:
+            self.child_changed(child_id, known, change)  # whose it was before somebody changed its label
         if kind is DEPLOYMENT and was_available != is_available(self._cache.children.get(child_id)):
             self._gateway_came_or_went(child_id, child)
 

@@ -81,6 +81,8 @@ class Lease:
                 spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
                 await self._api.replace(LEASE, {**lease, "spec": spec}, manager=MANAGER)
                 logger.info("gave the lease back")
+        except NotFound:
+            return
         except (ApiError, TimeoutError) as exc:
             logger.warning("the lease was not given back: %s", str(exc) or "no answer in time")
 

@@ -5,8 +5,9 @@ After a watch had to start anew (410), kopf tells what survived, and not what wa
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from hearth.operator.cache import Cache, ChildId, Key
 from hearth.operator.cluster import Api
@@ -23,6 +24,27 @@ SELECTOR = f"{MANAGED_BY_LABEL}=hearth"
 
 PERIOD = 600.0
 """Seconds between two looks, give or take a tenth."""
+
+APART = 5.0
+"""Seconds between objects of one kind that kopf lists, from which on they are of two lists."""
+
+
+class Relists:
+    """Finds out when kopf lists a kind again, which it does after a gap. It marks the objects that it lists, and neither
+    the beginning nor the end of a list. `clock` gives seconds."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._last: dict[Kind, float] = {}
+        self.found = asyncio.Event()
+        """Set when something may be gone although no watch says so; whoever looks clears it."""
+
+    def listed(self, kind: Kind) -> None:
+        """kopf tells of an object that it listed."""
+        now = self._clock()
+        if now - self._last.get(kind, now) > APART:
+            self.found.set()
+        self._last[kind] = now
 
 
 class Pruner:
@@ -44,7 +66,7 @@ class Pruner:
         await self._pods()
 
     async def _runtimes(self) -> None:
-        known = set(self._cache.runtimes)
+        known = {*self._cache.runtimes, *self._cache.invalid}
         async for item in self._api.list(RUNTIMES):
             known.discard(item["metadata"]["name"])
             self._intake.event(RUNTIMES, None, _typed(RUNTIMES, item))

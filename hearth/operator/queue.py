@@ -73,6 +73,10 @@ class WorkQueue(Generic[K]):
         """Forget the failures of `key`."""
         self._failures.pop(key, None)
 
+    def failures(self, key: K) -> int:
+        """How many times in a row `key` has failed."""
+        return self._failures.get(key, 0)
+
     async def get(self) -> K:
         """Take the next key, waiting for one."""
         key: K = await self._lanes.get()

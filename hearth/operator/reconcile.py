@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from hearth.api import API_VERSION, HearthError
+from hearth.api import API_VERSION, HearthError, LLMService
 from hearth.operator.apply import MANAGER, Applier
 from hearth.operator.cache import Cache, Child, Key
 from hearth.operator.cluster import Api
@@ -28,6 +28,7 @@ from hearth.operator.sight import Sight
 from hearth.operator.status import service_status, unreadable_status, waiting_notice
 from hearth.planning import (
     SHARED_GATEWAY,
+    Plan,
     PlanningError,
     gateway_entries,
     gateway_name,
@@ -37,11 +38,19 @@ from hearth.planning import (
     with_notice,
     with_scaler_ip,
 )
+from hearth.planning.names import Identity
 
 logger = logging.getLogger(__name__)
 
 NOTICE_DELAY = 0.1
 """Seconds in which notices for waiting clients are gathered before the gateway's ConfigMap is written."""
+
+STUMBLES = 4
+"""Failures in a row of one key during which the status passes over what the next try mostly mends: some four seconds."""
+
+LOOK_AGAIN = 60.0
+"""Seconds until another try at what only somebody can put right. No watch tells that they have: an object in the way
+has no label of Hearth's, and what an admission webhook refuses is decided elsewhere. It counts as no failure."""
 
 SHARED_PACE = 4.0
 """A namespace is not planned again before this many times as long have passed as the last time took: while a thousand
@@ -91,12 +100,15 @@ class Reconciler:
         self._applier = Applier(api, cache, metrics)
         self._namespaces: dict[str, NamespaceState] = {}
 
-    async def reconcile(self, key: Key) -> None:
-        """Work on one key. Raises OperatorError when it is to be tried again."""
-        if key.name:
-            await self._service(key)
-        else:
-            await self._namespace(key)
+    async def reconcile(self, key: Key) -> bool:
+        """Work on one key. Raises OperatorError when it is to be tried again.
+
+        Returns whether it was worked on: False for a namespace whose turn has not come, which says nothing about it.
+        """
+        if not key.name:
+            return await self._namespace(key)
+        await self._service(key)
+        return True
 
     # One service
 
@@ -109,38 +121,46 @@ class Reconciler:
             self._metrics.forget(key.namespace, key.name)
             return
         entry, _ = self._cache.see_service(live)
-        self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
+        self._plan(entry)
+        planned = entry.planned
         state = self._namespaces.get(key.namespace)
-        if entry.deleting or state is None or state.admitted.get(key.name) != entry.token:
+        if entry.deleting or state is None or state.admitted.get(key.name) != planned.token:
             self._queue.add(Key(key.namespace), urgent=True)  # which adds this key again, if there is something to do
             return
-        error = entry.plan_error or state.refused.get(key.name)
+        error = planned.error or state.refused.get(key.name)
         failed: OperatorError | None = None
-        if error is None and entry.plan is not None:
+        if error is None and planned.plan is not None:
             try:
-                await self._apply_all(entry)
+                await self._apply_all(entry, planned.plan, planned.wanted)
             except NamespaceGoing:
                 return
             except OperatorError as exc:
-                error = failed = exc
+                failed = exc
+                error = self._to_tell(key, exc)
         if error is None and entry.service.spec.endpoint.gateway == "shared":
             error = state.error
-        await self._tell(entry, live, error, state)
-        if failed is not None and failed.retriable:
-            raise failed
+        if (entry.planned.token, entry.generation) == (planned.token, planned.generation):
+            # Else the spec was changed meanwhile: its namespace plans it, and adds this key again.
+            await self._tell(entry, live, error, state)
+        if failed is not None:
+            if failed.retriable:
+                raise failed
+            self._queue.add(key, after=LOOK_AGAIN)
 
-    async def _apply_all(self, entry: ServiceEntry) -> None:
-        plan = entry.plan
-        assert plan is not None
-        service = entry.service
+    def _plan(self, entry: ServiceEntry) -> None:
+        self._planner.plan(entry, self._cache.runtimes, self._cache.invalid, self._cache.epoch)
+
+    async def _apply_all(self, entry: ServiceEntry, plan: Plan, digests: Mapping[Identity, bytes]) -> None:
+        """Apply a plan. The entry may have another one before this ends; it is not asked for what is wanted."""
+        service = plan.service
         going: BeingDeleted | None = None
         noticed = with_notice(plan, entry.notice)
         for item in noticed.objects:
             kind = kind_of(item)
-            wanted = entry.wanted[identity(item)] if noticed is plan else digest(item)
+            wanted = digests[identity(item)] if noticed is plan else digest(item)
             if kind is SCALED_OBJECT:
                 address = self._gateway_address(service.metadata.namespace, gateway_service_name(service))
-                if address is None or not self._may_scale(entry):
+                if address is None or not self._may_scale(service):
                     continue
                 item = with_scaler_ip(item, address)
                 wanted = digest(item)
@@ -156,19 +176,19 @@ class Reconciler:
             child = self._cache.children[child_id]
             if child_id.kind is CLAIM:
                 continue  # weights are for the service's life; a look at another cache must not cost them
-            if (child_id.kind.kind, child_id.name) not in entry.wanted and child.owner == entry.uid:
+            if (child_id.kind.kind, child_id.name) not in digests and child.owner == entry.uid:
                 await self._applier.delete(child_id)
         if going is not None:
             raise going
 
-    def _may_scale(self, entry: ServiceEntry) -> bool:
+    def _may_scale(self, service: LLMService) -> bool:
         """Whether the ScaledObject may be applied: KEDA that finds nobody to ask backs off for minutes."""
         if not self._sight.keda:
             return False
-        metadata = entry.service.metadata
+        metadata = service.metadata
         if self._cache.child(SCALED_OBJECT, metadata.namespace, metadata.name) is not None:
             return True
-        return is_available(self._cache.child(DEPLOYMENT, metadata.namespace, gateway_name(entry.service)))
+        return is_available(self._cache.child(DEPLOYMENT, metadata.namespace, gateway_name(service)))
 
     def _gateway_address(self, namespace: str, name: str) -> str | None:
         """The cluster IP of a gateway's Service; None when there is no such Service, or it has none yet."""
@@ -202,7 +222,9 @@ class Reconciler:
         except NotFound:
             return
         self._metrics.applied("LLMService", "status")
-        self._cache.see_service(answer)
+        _, changed = self._cache.see_service(answer)
+        if changed:  # the spec too, since it was read; the watch, which comes after this, has nothing new to tell
+            self._queue.add(Key(metadata.namespace), urgent=True)
         for draft in status_events(old, status):
             await self._poster.post(entry.service, draft, datetime.now(UTC))
 
@@ -215,23 +237,27 @@ class Reconciler:
         dedicated = entry.service.spec.endpoint.gateway == "dedicated"
         self._queue.add(Key(metadata.namespace, metadata.name if dedicated else ""), after=NOTICE_DELAY)
 
+    def _to_tell(self, key: Key, error: OperatorError) -> OperatorError | None:
+        """The error, unless it is one that is likely to be over before anybody has read of it."""
+        return None if error.passing and self._queue.failures(key) < STUMBLES else error
+
     # What the services of a namespace share
 
-    async def _namespace(self, key: Key) -> None:
+    async def _namespace(self, key: Key) -> bool:
         namespace = key.namespace
         state = self._namespaces.setdefault(namespace, NamespaceState())
         early = state.next_at - self._clock()
         if early > 0:
             self._queue.add(key, after=early, urgent=True)
-            return
+            return False
         began = self._clock()
         entries = [entry for entry in self._cache.services_in(namespace) if not entry.deleting]
         for number, entry in enumerate(entries):
-            self._planner.plan(entry, self._cache.runtimes, self._cache.epoch)
+            self._plan(entry)
             if number % 10 == 9:
                 await asyncio.sleep(0)
-        admitted = {entry.service.metadata.name: entry.token for entry in entries}
-        plans = [entry.plan for entry in entries if entry.plan is not None]
+        admitted = {entry.service.metadata.name: entry.planned.token for entry in entries}
+        plans = [entry.planned.plan for entry in entries if entry.planned.plan is not None]
         notices = {entry.service.metadata.name: entry.notice for entry in entries if entry.notice}
         kept = await self._kept(namespace, entries)
         shared = plan_namespace(namespace, plans, self._planner.options, notices=notices, kept=kept)
@@ -243,21 +269,24 @@ class Reconciler:
         }
         changed |= {name for name in admitted if shared.warnings.get(name) != state.warnings.get(name)}
         state.admitted, state.refused, state.warnings = admitted, shared.refused, shared.warnings
+        was_available = self._is_available(namespace)
         error: HearthError | None = None
         try:
             for item in shared.objects:
                 await self._applier.apply(item, digest(item), owner=None)
             await self._prune(key, {identity(item) for item in shared.objects})
         except NamespaceGoing:
-            return
+            pass
         except OperatorError as exc:
-            error = exc
+            error = self._to_tell(key, exc)
             if exc.retriable:
                 raise
+            self._queue.add(key, after=LOOK_AGAIN)
         finally:
             # Not before the end: a service that is looked at meanwhile would say that all is well with the gateway.
             address = self._gateway_address(namespace, SHARED_GATEWAY)
-            if (str(state.error), state.address) != (str(error), address):
+            available = self._is_available(namespace)  # an answer may have said so before the watch
+            if (str(state.error), state.address, was_available) != (str(error), address, available):
                 changed |= admitted.keys()
             state.error, state.address = error, address
             for name in sorted(changed):
@@ -266,6 +295,10 @@ class Reconciler:
             state.next_at = self._clock() + max(SHORTEST_PACE, SHARED_PACE * took if len(entries) > 20 else 0.0)
             if not entries and not self._cache.children_of(key):
                 self._namespaces.pop(namespace, None)
+        return True
+
+    def _is_available(self, namespace: str) -> bool:
+        return is_available(self._cache.child(DEPLOYMENT, namespace, SHARED_GATEWAY))
 
     async def _kept(self, namespace: str, entries: Sequence[ServiceEntry]) -> tuple[Mapping[str, Any], ...]:
         """What the shared gateway knows of services that cannot be planned, and could be by an operator before this.
@@ -273,7 +306,7 @@ class Reconciler:
         Their replicas still run. Without this, an operator that starts without a vendor's plugin would cut off every
         service of that vendor.
         """
-        unplanned = {entry.service.metadata.name for entry in entries if entry.plan is None}
+        unplanned = {entry.service.metadata.name for entry in entries if entry.planned.plan is None}
         if not unplanned:
             return ()
         try:

@@ -7,7 +7,7 @@ import logging
 import random
 import signal
 from collections.abc import Coroutine, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ from hearth.operator.kinds import SCALED_OBJECT
 from hearth.operator.leader import Lease
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
-from hearth.operator.prune import PERIOD, Pruner
+from hearth.operator.prune import PERIOD, Pruner, Relists
 from hearth.operator.queue import WorkQueue
 from hearth.operator.reconcile import Reconciler
 from hearth.operator.services import Planner
@@ -38,7 +38,7 @@ STUCK = 300.0
 """Seconds after which a reconcile that does not end is a reason to be restarted: its requests have time-outs."""
 
 RETRY = 2.0
-"""Seconds between two tries to look at the cluster at the start."""
+"""Seconds between two tries to look at the cluster, and before a look that kopf's lists give reason to."""
 
 KEDA_PERIOD = 5.0
 """Seconds between two looks at whether KEDA is installed, while it is not; ten times as long while it is."""
@@ -73,6 +73,7 @@ class _Parts:
     reconciler: Reconciler
     intake: Intake
     pruner: Pruner
+    relists: Relists
     metrics: Metrics
     primed: bool = field(default=False)
     leading: bool = field(default=False)
@@ -98,9 +99,9 @@ async def run(options: Options, host: VendorHost, environ: Mapping[str, str]) ->
             lease: Lease | None = None
             if options.leader_elect:
                 lease = Lease(api, options.namespace, options.identity)
+                stack.push_async_callback(lease.release)  # who is told to end while it asks for it may have it already
                 if not await _unless_stopped(lease.acquire(), stop):
                     return 0
-                stack.push_async_callback(lease.release)
             return await _lead(parts, connection, options, lease, stop)
 
 
@@ -120,7 +121,7 @@ def _build(api: Api, options: Options, host: VendorHost) -> _Parts:
         metrics,
         loop.time,
     )
-    return _Parts(api, cache, queue, reconciler, intake, Pruner(api, cache, intake, queue), metrics)
+    return _Parts(api, cache, queue, reconciler, intake, Pruner(api, cache, intake, queue), Relists(loop.time), metrics)
 
 
 async def _lead(
@@ -132,7 +133,7 @@ async def _lead(
     existing = asyncio.all_tasks()
     stop_watching = asyncio.Event()
     tasks = await kopf.spawn_tasks(
-        registry=build_registry(parts.intake, connection),
+        registry=build_registry(parts.intake, parts.relists, connection),
         settings=build_settings(),
         clusterwide=True,
         standalone=True,
@@ -201,8 +202,8 @@ async def _worker(parts: _Parts) -> None:
         began = loop.time()
         result = "success"
         try:
-            await parts.reconciler.reconcile(key)
-            parts.queue.succeeded(key)
+            if await parts.reconciler.reconcile(key):
+                parts.queue.succeeded(key)
         except OperatorError as exc:
             result = "error"
             delay = parts.queue.retry(key)
@@ -217,14 +218,22 @@ async def _worker(parts: _Parts) -> None:
 
 
 async def _look_again(parts: _Parts) -> None:
+    """Look at everything from time to time, and soon after kopf listed something again."""
+    found = parts.relists.found
     while True:
-        await asyncio.sleep(PERIOD * random.uniform(0.9, 1.1))  # noqa: S311 - to spread load
+        gap = await _set_within(found, PERIOD * random.uniform(0.9, 1.1))  # noqa: S311 - to spread load
+        if gap:
+            await asyncio.sleep(RETRY)  # the other kinds are listed again at about the same time
+        found.clear()
         try:
             await parts.pruner.look(keda=await parts.api.serves(SCALED_OBJECT))
         except ApiError as exc:
             logger.warning("the cluster cannot be looked at: %s", exc)
+            if gap:
+                found.set()
         else:
-            parts.intake.everything(spread=SPREAD)
+            if not gap:
+                parts.intake.everything(spread=SPREAD)
 
 
 async def _look_for_keda(parts: _Parts) -> None:
@@ -242,6 +251,14 @@ def _problem(parts: _Parts) -> str | None:
     now = asyncio.get_running_loop().time()
     stuck = [str(key) for key, since in parts.queue.running.items() if now - since > STUCK]
     return f"stuck: {', '.join(stuck)}" if stuck else None
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for so long at most. Returns whether it is set."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 async def _unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

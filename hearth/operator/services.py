@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,16 +18,38 @@ from hearth.planning.names import Identity
 from hearth.plugins import VendorHost
 
 _META = ("name", "namespace", "uid", "generation", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
-_NO_SPEC: Mapping[str, Any] = {"model": {"source": {"uri": "hf://not/valid"}}}
+_STAND_IN = LLMService.model_validate(
+    {"metadata": {"name": "stand-in"}, "spec": {"model": {"source": {"uri": "hf://not/valid"}}}}
+)
 _NOTED = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What planning made of a service. Planning anew puts another one in its place, so that whoever applies a plan
+    while it is replaced has the digests of that plan, and not those of the next one.
+
+    `generation` is that of the spec and `epoch` that of the runtimes it was made from. `plan` is the last one that
+    could be made, `error` why the spec cannot be planned. `wanted` are the digests of the plan's objects. `token` tells
+    one plan, or one failure to plan, from another.
+    """
+
+    generation: int
+    epoch: int
+    plan: Plan | None = None
+    error: HearthError | None = None
+    wanted: Mapping[Identity, bytes] = field(default_factory=dict)
+    token: bytes = b""
+
+
+_NOT_PLANNED = Planned(-1, -1)
 
 
 @dataclass(slots=True)
 class ServiceEntry:
     """A service and what was made of it.
 
-    `error` is why its spec cannot be read; `service` has a stand-in for the spec then. `plan` is the last one that
-    could be made, `plan_error` why the present spec cannot be planned. `wanted` are the digests of the plan's objects.
+    `error` is why its spec cannot be read; `service` has a stand-in for the spec then.
     """
 
     service: LLMService
@@ -36,11 +58,7 @@ class ServiceEntry:
     version: int
     deleting: bool
     error: OperatorError | None = None
-    plan: Plan | None = None
-    plan_error: HearthError | None = None
-    wanted: Mapping[Identity, bytes] = field(default_factory=dict)
-    planned_for: tuple[int, int] | None = None
-    token: bytes = b""
+    planned: Planned = _NOT_PLANNED
     notice: str | None = None
 
     def refresh(self, fresh: ServiceEntry) -> None:
@@ -60,10 +78,7 @@ def read_service(item: Mapping[str, Any]) -> ServiceEntry:
         service = LLMService.model_validate(wire, by_alias=True, by_name=False)
     except ValidationError:
         error = _unreadable(wire)
-        service = LLMService.model_validate(
-            {**wire, "metadata": {k: v for k, v in metadata.items() if k not in ("labels", "annotations")}}
-            | {"spec": _NO_SPEC}
-        )
+        service = _stand_in(metadata)
     status = _read_status(item.get("status"))
     if status is not None:
         service = service.model_copy(update={"status": status})
@@ -78,14 +93,27 @@ def read_service(item: Mapping[str, Any]) -> ServiceEntry:
     )
 
 
-def read_runtime(item: Mapping[str, Any]) -> InferenceRuntime | None:
-    """Read a runtime; None when the models refuse what the API server let pass."""
+def _stand_in(metadata: Mapping[str, Any]) -> LLMService:
+    """A service of that name. Nothing of it is validated: the object may be older than the rule for names."""
+    known = {
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "uid": metadata["uid"],
+        "generation": metadata.get("generation"),
+        "creation_timestamp": metadata.get("creationTimestamp"),
+        "deletion_timestamp": metadata.get("deletionTimestamp"),
+    }
+    return _STAND_IN.model_copy(update={"metadata": _STAND_IN.metadata.model_copy(update=known)})
+
+
+def read_runtime(item: Mapping[str, Any]) -> InferenceRuntime:
+    """Read a runtime. Raises OperatorError when the models refuse what the API server let pass."""
     metadata = {name: item["metadata"][name] for name in _META if name in item["metadata"]}
     wire = {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": metadata, "spec": item.get("spec")}
     try:
         return InferenceRuntime.model_validate(wire, by_alias=True, by_name=False)
-    except ValidationError:
-        return None
+    except ValidationError as exc:
+        raise _unreadable(wire) from exc
 
 
 class Planner:
@@ -96,38 +124,53 @@ class Planner:
         self.options = options
         self._runtimes: tuple[int, Sequence[InferenceRuntime]] | None = None
 
-    def plan(self, entry: ServiceEntry, runtimes: Mapping[str, InferenceRuntime], epoch: int) -> None:
+    def plan(
+        self,
+        entry: ServiceEntry,
+        runtimes: Mapping[str, InferenceRuntime],
+        invalid: Mapping[str, HearthError],
+        epoch: int,
+    ) -> None:
         """Bring the plan of an entry up to date. A spec that cannot be planned leaves the last plan as it is."""
-        if entry.planned_for == (entry.generation, epoch):
+        before = entry.planned
+        if (before.generation, before.epoch) == (entry.generation, epoch):
             return
-        entry.planned_for = entry.generation, epoch
-        entry.plan_error = entry.error
-        if entry.error is None:
+        # At once, so that an error of ours is met once, and does not hold up all services of the namespace for good.
+        entry.planned = before = replace(before, generation=entry.generation, epoch=epoch)
+        plan, wanted = before.plan, before.wanted
+        error: HearthError | None = entry.error
+        if error is None:
             try:
                 plan = make_plan(
                     entry.service,
-                    runtimes=self._available(runtimes, epoch),
+                    runtimes=self._available(runtimes, invalid, epoch),
                     host=self._host,
                     target="cluster",
                     options=self.options,
+                    invalid=invalid,
                 )
             except HearthError as exc:
-                entry.plan_error = exc
+                error = exc
             else:
-                entry.plan = plan
-                entry.wanted = {identity(item): digest(item) for item in plan.objects}
-        entry.token = self._token(entry)
+                wanted = {identity(item): digest(item) for item in plan.objects}
+        token = _token(entry, plan, wanted, error)
+        entry.planned = replace(before, plan=plan, error=error, wanted=wanted, token=token)
 
-    def _available(self, runtimes: Mapping[str, InferenceRuntime], epoch: int) -> Sequence[InferenceRuntime]:
+    def _available(
+        self, runtimes: Mapping[str, InferenceRuntime], invalid: Mapping[str, HearthError], epoch: int
+    ) -> Sequence[InferenceRuntime]:
         if self._runtimes is None or self._runtimes[0] != epoch:
-            self._runtimes = epoch, available_runtimes(tuple(runtimes.values()), self._host)
+            self._runtimes = epoch, available_runtimes(tuple(runtimes.values()), self._host, invalid=invalid)
         return self._runtimes[1]
 
-    def _token(self, entry: ServiceEntry) -> bytes:
-        """What tells one plan, or one failure to plan, from another."""
-        failure = None if entry.plan_error is None else str(entry.plan_error)
-        wanted = [[*name, value.hex()] for name, value in entry.wanted.items()]
-        return digest((entry.uid, entry.generation, failure, wanted, entry.plan.gateway if entry.plan else None))
+
+def _token(
+    entry: ServiceEntry, plan: Plan | None, wanted: Mapping[Identity, bytes], error: HearthError | None
+) -> bytes:
+    failure = None if error is None else str(error)
+    digests = [[*name, value.hex()] for name, value in wanted.items()]
+    said = (plan.gateway, plan.warnings) if plan else None
+    return digest((entry.uid, entry.generation, failure, digests, said))
 
 
 def _read_status(status: Any) -> LLMServiceStatus | None:
@@ -143,7 +186,7 @@ def _read_status(status: Any) -> LLMServiceStatus | None:
 def _unreadable(wire: Mapping[str, Any]) -> OperatorError:
     """The faults in the words that `hearth explain` has for them."""
     try:
-        parse_manifests(json.dumps(wire, indent=1), file="the LLMService")
+        parse_manifests(json.dumps(wire, indent=1), file=f"the {wire['kind']}")
     except ManifestErrors as exc:
         faults = [f"{fault.field}: {fault.message}" if fault.field else fault.message for fault in exc.errors]
         remedies = dict.fromkeys(fault.remedy for fault in exc.errors if fault.remedy)

@@ -38,7 +38,7 @@ class Sight:
         waits = any(_unschedulable(pod) for pod in pods)
         return Observed(
             service=service,
-            plan=entry.plan if entry.plan_error is None else None,
+            plan=entry.planned.plan if entry.planned.error is None else None,
             error=error,
             deployment=self._view(DEPLOYMENT, namespace, name),
             pods=pods,
@@ -79,9 +79,10 @@ class Sight:
 
     def _holders(self, entry: ServiceEntry) -> Mapping[str, int]:
         """Devices of the kind that a service wants, by the other services whose pods have them."""
-        if entry.plan is None:
+        plan = entry.planned.plan
+        if plan is None:
             return {}
-        wanted = _devices(entry.plan.serving)
+        wanted = _devices(plan.serving)
         own = entry.service.metadata
         held: dict[str, int] = {}
         for pod in self._cache.pods.values():

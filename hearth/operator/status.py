@@ -23,7 +23,7 @@ from hearth.operator.diagnosis import (
     replica_troubles,
     wanted_replicas,
 )
-from hearth.operator.errors import BeingDeleted, Conflict, Unavailable
+from hearth.operator.errors import BeingDeleted
 from hearth.operator.lastwords import fit_to_show, one_line
 from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
@@ -46,8 +46,6 @@ LONGEST_MESSAGE = 1000
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
 _PHASES: Mapping[str, Phase] = {"starting": "Loading", "waiting": "Pending", "broken": "Degraded"}
 _REFUSALS = (PlanningError, PluginError, VendorUnavailable)
-_PASSING = (Unavailable, Conflict)
-"""What the API server answers says nothing about the service; the next try mends it, or nothing can be written anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +140,7 @@ def _look(observed: Observed) -> _Sight:
     return _Sight(
         observed=observed,
         refusal=refusal,
-        error=error if refusal is not None or not (waits or isinstance(error, _PASSING)) else None,
+        error=error if refusal is not None or not waits else None,
         missing=_missing(error if waits else None) if observed.deployment is None else None,
         ready=sum(1 for pod in observed.pods if is_ready(pod)),
         wanted=wanted_replicas(observed.deployment),

@@ -5,6 +5,7 @@ No finalizer, no annotation, no progress: only `on.event` is used, and everythin
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -14,7 +15,7 @@ from hearth.api import GROUP
 from hearth.operator.connection import Connection
 from hearth.operator.intake import Intake
 from hearth.operator.kinds import CHILDREN, POD, RUNTIMES, SERVICES, Kind
-from hearth.operator.prune import SELECTOR
+from hearth.operator.prune import SELECTOR, Relists
 
 WATCHED = (SERVICES, RUNTIMES, *CHILDREN, POD)
 """Every kind that is watched. Those that the API server does not know (ScaledObjects without KEDA) are watched from
@@ -23,6 +24,10 @@ when it does."""
 REQUEST_TIMEOUT = 30.0
 """Seconds."""
 
+RETRY = 2.0
+"""Seconds between two tries to list or watch a kind while the API server does not answer, fails or refuses. kopf logs
+every one. It would wait up to 21 s, and give up in less than a minute."""
+
 WATCH_TIMEOUT = 600.0
 """Seconds after which a watch is opened anew, whatever it says."""
 
@@ -30,7 +35,7 @@ EXIT_TIMEOUT = 20.0
 """Seconds after which kopf, told to stop, ends the process."""
 
 
-def build_registry(intake: Intake, connection: Connection) -> kopf.OperatorRegistry:
+def build_registry(intake: Intake, relists: Relists, connection: Connection) -> kopf.OperatorRegistry:
     """Return the handlers, in a registry of their own."""
     registry = kopf.OperatorRegistry()
 
@@ -40,7 +45,7 @@ def build_registry(intake: Intake, connection: Connection) -> kopf.OperatorRegis
 
     for kind in WATCHED:
         watch = kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"watch-{kind.plural}")
-        watch(_handler(intake, kind))
+        watch(_handler(intake, relists, kind))
     return registry
 
 
@@ -58,6 +63,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.watching.chunk_size = 500
     settings.watching.client_timeout = WATCH_TIMEOUT
     settings.networking.request_timeout = REQUEST_TIMEOUT
+    settings.networking.error_backoffs = itertools.repeat(RETRY)  # for ever
     settings.queueing.idle_timeout = 1.0
     settings.process.ultimate_exiting_timeout = EXIT_TIMEOUT
     return settings
@@ -76,8 +82,10 @@ class _NoDiffs(kopf.AnnotationsDiffBaseStorage):
         return None
 
 
-def _handler(intake: Intake, kind: Kind) -> Callable[..., Coroutine[None, None, None]]:
+def _handler(intake: Intake, relists: Relists, kind: Kind) -> Callable[..., Coroutine[None, None, None]]:
     async def watch(event: Any, **_: Any) -> None:
+        if event["type"] is None:
+            relists.listed(kind)
         intake.event(kind, event["type"], event["object"])
 
     return watch

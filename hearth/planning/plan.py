@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hearth.api import EnvVar, InferenceRuntime, LLMService
+from hearth.api import EnvVar, HearthError, InferenceRuntime, LLMService
 from hearth.planning.accelerator import plan_devices
 from hearth.planning.adaptation import merge_adaptation
 from hearth.planning.cache import plan_cache
@@ -33,6 +33,8 @@ from hearth.plugins import (
     VendorHost,
     VendorInfo,
 )
+
+_NONE: Mapping[str, HearthError] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +91,16 @@ def make_plan(
     host: VendorHost,
     target: Target,
     options: PlanOptions = DEFAULT_OPTIONS,
+    invalid: Mapping[str, HearthError] = _NONE,
 ) -> Plan:
     """Plan a service. Pure: the same arguments give the same plan, and nothing outside of them is read.
 
-    `runtimes` are all that may be chosen, see `available_runtimes`. Raises PlanningError for what the user can put
+    `runtimes` are all that may be chosen, see `available_runtimes`; `invalid` are those that cannot be read, by name,
+    see `select_runtime`. Raises PlanningError for what the user can put
     right and PluginError for what a plugin gets wrong; both are HearthErrors.
     """
     check_supported(service, target)
-    selection = select_runtime(service, runtimes, host, target)
+    selection = select_runtime(service, runtimes, host, target, invalid)
     runtime = selection.runtime
     model = resolve_model(service, target)
     ctx = RenderContext(service, runtime, model)

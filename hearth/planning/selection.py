@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from hearth.api import InferenceRuntime, LLMService
+from hearth.api import HearthError, InferenceRuntime, LLMService
 from hearth.planning.errors import PlanningError
 from hearth.planning.model import Target
 from hearth.plugins import VendorHost, VendorUnavailable
+
+_NONE: Mapping[str, HearthError] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,16 @@ class Selection:
     warnings: tuple[str, ...] = ()
 
 
-def available_runtimes(own: Iterable[InferenceRuntime], host: VendorHost) -> tuple[InferenceRuntime, ...]:
-    """Return the user's runtimes and those that plugins ship, by name; the user's replace a shipped one of that name."""
+def available_runtimes(
+    own: Iterable[InferenceRuntime], host: VendorHost, *, invalid: Iterable[str] = ()
+) -> tuple[InferenceRuntime, ...]:
+    """Return the user's runtimes and those that plugins ship, by name; the user's replace a shipped one of that name.
+
+    So do those of the user's that are not valid, by their names in `invalid`: nobody asked for the shipped one.
+    """
     by_name = {packaged.manifest.metadata.name: packaged.manifest for packaged in host.runtimes()}
+    for name in invalid:
+        by_name.pop(name, None)
     by_name.update({runtime.metadata.name: runtime for runtime in own})
     return tuple(by_name[name] for name in sorted(by_name))
 
@@ -45,18 +54,34 @@ def named_runtime(
 
 
 def select_runtime(
-    service: LLMService, runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target
+    service: LLMService,
+    runtimes: Sequence[InferenceRuntime],
+    host: VendorHost,
+    target: Target,
+    invalid: Mapping[str, HearthError] = _NONE,
 ) -> Selection:
     """Choose by `spec.runtime.name`, by `spec.runtime.selector.vendor` in its order, or among all by priority.
 
-    Raises PlanningError: `RuntimeNotFound`, `UnsupportedVendor`, `RuntimeNotLocal`, `AmbiguousRuntime`, `NoRuntime`.
+    `invalid` says, by its name, why a runtime cannot be read as it is now; one that is among `runtimes` nevertheless is
+    there as it was before. Raises PlanningError: `RuntimeNotFound`, `RuntimeInvalid`, `UnsupportedVendor`,
+    `RuntimeNotLocal`, `AmbiguousRuntime`, `NoRuntime`.
     """
     wanted = service.spec.runtime
+    unread = {name: fault for name, fault in invalid.items() if all(_name(runtime) != name for runtime in runtimes)}
     if wanted.name is not None:
-        return _by_name(wanted.name, wanted.selector.vendor, runtimes, host, target)
-    if wanted.selector.vendor:
-        return _by_vendor(wanted.selector.vendor, runtimes, host, target)
-    return _by_priority(runtimes, host, target)
+        if wanted.name in unread:
+            fault = unread[wanted.name]
+            raise PlanningError("RuntimeInvalid", f"spec.runtime.name: {_words(wanted.name, fault)}", fault.remedy)
+        chosen = _by_name(wanted.name, wanted.selector.vendor, runtimes, host, target)
+    elif wanted.selector.vendor:
+        chosen = _by_vendor(wanted.selector.vendor, runtimes, host, target, unread)
+    else:
+        chosen = _by_priority(runtimes, host, target, unread)
+    name = _name(chosen.runtime)
+    if name not in invalid:
+        return chosen
+    warning = f"InferenceRuntime {name!r} is not valid any more, and is used as it was: {invalid[name]}"
+    return replace(chosen, warnings=(*chosen.warnings, warning))
 
 
 def _by_name(
@@ -74,7 +99,11 @@ def _by_name(
 
 
 def _by_vendor(
-    vendors: Sequence[str], runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target
+    vendors: Sequence[str],
+    runtimes: Sequence[InferenceRuntime],
+    host: VendorHost,
+    target: Target,
+    unread: Mapping[str, HearthError],
 ) -> Selection:
     passed: list[str] = []
     for vendor in vendors:
@@ -88,6 +117,7 @@ def _by_vendor(
             # Which vendors come after the chosen one says nothing about the choice.
             return Selection(chosen, (why, *(f"not {line}" for line in (*passed, *others))))
         passed += _why_not(vendor, own, host, target)
+    passed += [_words(name, fault) for name, fault in sorted(unread.items())]
     raise PlanningError(
         "UnsupportedVendor" if len(vendors) == 1 else "NoRuntime",
         f"spec.runtime.selector.vendor: no runtime of {', '.join(vendors)} can be used: {'; '.join(passed)}",
@@ -95,10 +125,13 @@ def _by_vendor(
     )
 
 
-def _by_priority(runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target) -> Selection:
+def _by_priority(
+    runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target, unread: Mapping[str, HearthError]
+) -> Selection:
     usable = [runtime for runtime in runtimes if _problem(runtime, host, target) is None]
     if not usable:
         problems = [f"{runtime.metadata.name}: {_problem(runtime, host, target)}" for runtime in runtimes]
+        problems += [_words(name, fault) for name, fault in sorted(unread.items())]
         raise PlanningError(
             "NoRuntime",
             f"no InferenceRuntime can be used: {'; '.join(problems) or 'there is none'}",
@@ -196,6 +229,10 @@ def _install_advice(vendors: Sequence[str], host: VendorHost) -> str:
 
 def _vendors(host: VendorHost) -> list[str]:
     return [status.name for status in host.vendors]
+
+
+def _words(name: str, fault: HearthError) -> str:
+    return f"InferenceRuntime {name!r} is not valid: {fault.message}"
 
 
 def _name(runtime: InferenceRuntime) -> str:

@@ -131,8 +131,8 @@ class Bench:
         key = await self.queue.get()
         self.reconciled.append(key)
         try:
-            await self.reconciler.reconcile(key)
-            self.queue.succeeded(key)
+            if await self.reconciler.reconcile(key):
+                self.queue.succeeded(key)
         except OperatorError as exc:
             self.errors.append((key, exc))
             self.queue.retry(key)

@@ -20,12 +20,14 @@ KINDS = (*CHILDREN, EVENT, LEASE, NODE, POD, RUNTIMES, SERVICES, CRDS, NAMESPACE
 
 
 class HttpApi:
-    """Serves a FakeApi. `watches` counts the open ones; `break_watches` sends an error down all of them."""
+    """Serves a FakeApi. `watches` counts the open ones; `break_watches` sends an error down all of them; those of the
+    kinds in `forbidden` are refused."""
 
     def __init__(self, api: FakeApi) -> None:
         self.api = api
         api.served |= {LEASE, NODE, CRDS, NAMESPACES}
         api.watchers.append(self._tell)
+        self.forbidden: set[Kind] = set()
         self._watches: list[tuple[Kind, str, asyncio.Queue[Mapping[str, Any]]]] = []
         self.app = web.Application()
         self.app.router.add_get("/version", self._version)
@@ -39,8 +41,8 @@ class HttpApi:
         """The label selector with which a kind is watched."""
         return next(selector for each, selector, _ in self._watches if each is kind)
 
-    def break_watches(self) -> None:
-        error = {"kind": "Status", "code": 500, "message": "the watch cache is broken"}
+    def break_watches(self, code: int = 500, message: str = "the watch cache is broken") -> None:
+        error = {"kind": "Status", "code": code, "message": message}
         for _, _, queue in self._watches:
             queue.put_nowait({"type": "ERROR", "object": error})
 
@@ -106,6 +108,8 @@ class HttpApi:
         query = request.query
         if request.method == "GET" and name is None:
             if query.get("watch") == "true":
+                if kind in self.forbidden:
+                    return web.json_response({"kind": "Status", "code": 403, "message": "you may not"}, status=403)
                 return await self._watch(request, kind, query.get("labelSelector", ""))
             items = [item async for item in self.api.list(kind, labels=query.get("labelSelector", ""))]
             return web.json_response({"metadata": {"resourceVersion": "1"}, "items": items})

@@ -35,6 +35,11 @@ def test_a_pod_uses_its_service_account(account: Path, host: str, server: str) -
     assert found.headers() == {"Authorization": "Bearer first"}
 
 
+def test_a_token_is_read_also_when_the_node_has_just_booted(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.time, "monotonic", lambda: 5.0)
+    assert find_connection({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, account).headers()
+
+
 def test_a_token_is_read_again(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = find_connection({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, account)
     found.headers()

@@ -14,7 +14,19 @@ from hearth.operator.observation import Observed
 from hearth.operator.status import service_status
 from hearth.planning import PlanningError
 
-from .sights import again, deployment, ended, made, node, ready_pod, scaled_object, sight, unscheduled, with_container
+from .sights import (
+    again,
+    deployment,
+    ended,
+    gateway,
+    made,
+    node,
+    ready_pod,
+    scaled_object,
+    sight,
+    unscheduled,
+    with_container,
+)
 from .test_status import LOADING, crash, job, prewarming, sights
 
 
@@ -93,6 +105,12 @@ def test_pausing_by_hand_and_letting_go() -> None:
         scaled_object=scaled_object(annotations={"autoscaling.keda.sh/paused": "true"}),
     )
     assert story(AWAKE, paused, AWAKE)[1:] == [[("Warning", "ScalingPaused")], [("Normal", "AsWanted")]]
+
+
+def test_a_gateway_that_restarts_is_not_told_once_for_every_service() -> None:
+    for look in (ASLEEP, AWAKE):
+        starting = replace(look, gateway=gateway(readyReplicas=0, availableReplicas=0), gateway_pods=())
+        assert story(look, starting, look)[1:] == [[], []]
 
 
 def test_a_prewarm_that_fails_and_one_that_works() -> None:

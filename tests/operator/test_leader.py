@@ -84,3 +84,8 @@ async def test_the_lease_of_another_one_is_not_given_back(api: FakeApi) -> None:
     await Lease(api, "ns", "a").acquire()
     await Lease(api, "ns", "b").release()
     assert holder(api) == "a"
+
+
+async def test_who_never_had_it_has_nothing_to_give_back(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+    await Lease(api, "ns", "a").release()
+    assert caplog.text == ""

@@ -8,16 +8,19 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import yaml
 from aiohttp.test_utils import TestServer
 
-from hearth.operator.kinds import DEPLOYMENT, LEASE, POD, RUNTIMES, SERVICES
-from hearth.operator.wiring import WATCHED
+from hearth.operator.kinds import DEPLOYMENT, LEASE, POD, RUNTIMES, SERVICES, Kind
+from hearth.operator.prune import APART
+from hearth.operator.wiring import WATCHED, build_settings
 
 from .bench import manifest, runtime_manifest
 from .fake import FakeApi
@@ -171,6 +174,42 @@ async def test_a_watch_that_fails_ends_the_process_with_its_cause(
     assert "the watch cache is broken" in process.log
 
 
+async def test_what_was_deleted_before_watches_started_anew_is_found_at_once(
+    api: FakeApi, served: tuple[HttpApi, Path], process: Process
+) -> None:
+    """kopf lists again after a 410, and says nothing of what is not in the list any more."""
+    api.put_whole(RUNTIMES, runtime_manifest())
+    api.put_whole(SERVICES, manifest())
+    await process.start()
+    await until(lambda: served[0].watches >= {kind.plural for kind in WATCHED}, "all watches")
+    await until(lambda: "status" in api.wire(SERVICES, "ns", "m"), "the status")
+    await asyncio.sleep(APART + 1)
+    api.remove(DEPLOYMENT, "ns", "m", silently=True)
+    served[0].break_watches(410, "too old resource version")
+    await until(lambda: api.has(DEPLOYMENT, "ns", "m"), "the Deployment")
+    assert "Deployment ns/m is gone; no watch said so" in process.log
+
+
+async def test_a_watch_that_is_refused_is_tried_again_and_again_and_logged(
+    api: FakeApi, served: tuple[HttpApi, Path], process: Process
+) -> None:
+    served[0].forbidden.add(POD)
+    await process.start()
+    await until(lambda: process.log.count("you may not") > 1, "two tries")
+    assert "/api/v1/pods?watch=true" in process.log
+    served[0].forbidden.clear()
+    await until(lambda: served[0].watches >= {kind.plural for kind in WATCHED}, "all watches")
+
+
+def test_an_api_server_that_is_away_is_asked_for_as_long_as_it_takes() -> None:
+    """kopf's own patience is 54 s, with pauses of up to 21 s that nothing interrupts."""
+    pauses = build_settings().networking.error_backoffs
+    assert isinstance(pauses, Iterable)
+    for _ in range(2):
+        assert sum(islice(pauses, 1000)) > 1000
+        assert max(islice(pauses, 1000)) <= 2
+
+
 async def test_the_second_replica_takes_over_when_the_first_one_stops(
     api: FakeApi, served: tuple[HttpApi, Path], process: Process
 ) -> None:
@@ -210,3 +249,20 @@ async def test_a_standby_ends_within_seconds(api: FakeApi, served: tuple[HttpApi
         assert await second.end() == 0
     finally:
         await second.clean_up()
+
+
+async def test_a_lease_that_was_won_while_the_process_was_told_to_end_is_given_back(
+    api: FakeApi, served: tuple[HttpApi, Path], process: Process, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = api.create
+
+    async def created_too_late(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        answer = await create(kind, body, **how)
+        process.signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        return answer
+
+    monkeypatch.setattr(api, "create", created_too_late)
+    await process.start("--leader-elect")
+    assert await process.end() == 0
+    assert api.wire(LEASE, "sys", "hearth-operator")["spec"]["holderIdentity"] == ""

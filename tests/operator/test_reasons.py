@@ -53,7 +53,8 @@ def known_error(func: ast.expr) -> bool:
     if isinstance(func, ast.IfExp):
         return True
     return isinstance(func, ast.Name) and (
-        func.id in ERRORS or func.id in {"NotFound", "NotServed", "Conflict", "Forbidden", "Unavailable"}
+        func.id in ERRORS
+        or func.id in {"NotFound", "NotServed", "Conflict", "Forbidden", "Unavailable", "InternalError"}
     )
 
 

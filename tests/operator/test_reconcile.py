@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
+from hearth.operator.cache import Key
 from hearth.operator.kinds import (
     ACCOUNT,
     BUDGET,
@@ -24,10 +27,10 @@ from hearth.operator.kinds import (
     SERVICES,
     Kind,
 )
-from hearth.planning import TEMPLATE_ANNOTATION, PlanOptions
+from hearth.planning import SERVICE_LABEL, TEMPLATE_ANNOTATION, PlanOptions
 from hearth.plugins import VendorHost
 
-from .bench import Bench
+from .bench import Bench, manifest, runtime_manifest
 from .fake import Crash, FakeApi
 
 HOST = VendorHost.of({})
@@ -50,6 +53,12 @@ async def bench(api: FakeApi) -> Bench:
 def serving(api: FakeApi) -> Mapping[str, Any]:
     container: Mapping[str, Any] = api.wire(DEPLOYMENT, "ns", "m")["spec"]["template"]["spec"]["containers"][0]
     return container
+
+
+def scaler_ready(api: FakeApi, name: str = "m") -> None:
+    """KEDA has taken the ScaledObject."""
+    condition = {"type": "Ready", "status": "True", "reason": "ScaledObjectReady", "message": ""}
+    api.set_status(SCALED_OBJECT, "ns", name, {"conditions": [condition]})
 
 
 def replicas(api: FakeApi, name: str = "m") -> int:
@@ -612,3 +621,314 @@ async def test_a_child_that_lost_its_label_gets_it_back(api: FakeApi, bench: Ben
     await bench.settle()
     assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["labels"][label[2]] == "hearth"
     assert bench.queue.failing == 0
+
+
+@pytest.mark.parametrize("gateway", ["shared", "dedicated"])
+async def test_an_edit_during_an_apply_is_not_lost(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch, gateway: str
+) -> None:
+    """One worker applies the first plan while another one plans the namespace with the next."""
+    apply, claimed = api.apply, []
+
+    async def while_another_worker_plans(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        if kind is SERVICE and body["metadata"]["name"] == "m-backend" and not edited.done():
+            edited.set_result(None)
+            bench.service(resources={"memory": "1Gi"})
+            bench.clock.now += 1.0
+            await bench.reconciler.reconcile(Key("ns"))
+        return await apply(kind, body, **how)
+
+    def claim(kind: Kind, _: str, item: Mapping[str, Any]) -> None:
+        if kind is SERVICES and any(
+            at["observedGeneration"] == 2 for at in item.get("status", {}).get("conditions", ())
+        ):
+            claimed.append("memory" in serving(api)["resources"]["limits"])
+
+    edited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    monkeypatch.setattr(api, "apply", while_another_worker_plans)
+    api.watchers.append(claim)
+    bench.service(endpoint={"gateway": gateway})
+    await bench.settle()
+    assert edited.done()
+    assert "memory" in serving(api)["resources"]["limits"]
+    assert claimed
+    assert all(claimed), "the status spoke of the next spec while the last one was applied"
+    assert api.names(DEPLOYMENT) == ["hearth-gateway", "m"]
+    assert bench.errors == []
+
+
+@contextmanager
+def late_watch(api: FakeApi) -> Iterator[None]:
+    """What happens meanwhile is told by no watch yet."""
+    watchers, api.watchers = api.watchers, []
+    yield
+    api.watchers = watchers
+
+
+async def test_an_edit_that_the_answer_to_the_status_tells_first_is_not_lost(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply, edited = api.apply, []
+
+    async def after_an_edit(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        if how.get("subresource") == "status" and not edited:
+            edited.append(True)
+            with late_watch(api):
+                bench.service(resources={"memory": "1Gi"})
+                return await apply(kind, body, **how)
+        return await apply(kind, body, **how)
+
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    monkeypatch.setattr(api, "apply", after_an_edit)
+    scaler_ready(api)
+    await bench.settle()
+    bench.intake.event(SERVICES, "MODIFIED", api.wire(SERVICES, "ns", "m"))
+    await bench.settle()
+    assert edited
+    assert "memory" in serving(api)["resources"]["limits"]
+
+
+async def test_a_gateway_that_the_answer_to_an_apply_shows_as_available_is_noticed(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apply = api.apply
+
+    async def once_it_is_up(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        if kind is not DEPLOYMENT or body["metadata"]["name"] != "hearth-gateway":
+            return await apply(kind, body, **how)
+        with late_watch(api):
+            bench.gateway_up()
+            return await apply(kind, body, **how)
+
+    bench.service()
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] == "GatewayStarting"
+    monkeypatch.setattr(api, "apply", once_it_is_up)
+    api.scale("ns", "hearth-gateway", 0)
+    await bench.settle()
+    bench.intake.event(DEPLOYMENT, "MODIFIED", api.wire(DEPLOYMENT, "ns", "hearth-gateway"))
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] == "ScalerStarting"
+    assert api.names(SCALED_OBJECT) == ["m"]
+
+
+WEBHOOK = 500, {"message": 'failed calling webhook "policy.example": no endpoints available'}
+
+
+async def test_an_api_server_that_fails_for_long_is_told(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    scaler_ready(api)
+    await bench.settle()
+    assert bench.condition("Ready")["status"] == "True"
+    api.refuse["apply", "Deployment"] = WEBHOOK
+    bench.service(resources={"memory": "1Gi"})
+    await bench.settle(30.0)
+    assert bench.condition("Ready")["reason"] == "InternalError"
+    assert "failed calling webhook" in bench.condition("Ready")["message"]
+    api.refuse.clear()
+    await bench.settle()
+    assert bench.condition("Ready")["status"] == "True"
+
+
+async def test_a_gateway_that_the_api_server_fails_to_take_for_long_is_told(api: FakeApi, bench: Bench) -> None:
+    api.refuse["apply", "Deployment"] = WEBHOOK
+    bench.service()
+    await bench.settle(30.0)
+    assert bench.condition("Ready")["reason"] == "InternalError"
+    api.refuse.clear()
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] == "GatewayStarting"
+
+
+@pytest.mark.parametrize(("status", "reason"), [(409, "Conflict"), (503, "ApiUnavailable")])
+async def test_an_api_server_that_stumbles_says_nothing_about_the_service(
+    api: FakeApi, bench: Bench, status: int, reason: str
+) -> None:
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    api.refuse["apply", "Service"] = status, {"message": "not now"}
+    api.put(SERVICE, {**_name(SERVICE, "m"), "spec": {"selector": {"serving.hearth.dev/gateway": "other"}}})
+    await bench.settle(1.0)
+    assert bench.errors
+    assert bench.condition("Ready")["reason"] == "ScalerStarting"
+    await bench.settle(30.0)
+    assert bench.condition("Ready")["reason"] == reason
+
+
+async def test_a_large_namespace_that_fails_backs_off(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its pace, which is a matter of size, must not count as a success."""
+    apply = api.apply
+
+    async def slow(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        bench.clock.now += 1.0 if kind is ROLE else 0.0
+        return await apply(kind, body, **how)
+
+    monkeypatch.setattr(api, "apply", slow)
+    api.refuse["apply", "Role"] = 403, {"message": "roles is forbidden"}
+    for number in range(25):
+        bench.service(f"m{number}")
+    await bench.settle(60.0)
+    assert bench.queue.failing == 1
+    api.requests.clear()
+    await bench.settle(300.0)
+    assert bench.queue.failing == 1
+    assert 3 < len([request for request in api.requests if request[:2] == ("apply", "Role")]) < 8
+    api.refuse.clear()
+    await bench.settle()
+    assert bench.queue.failing == 0
+
+
+@pytest.mark.parametrize("name", ["m-backend", "hearth-gateway"])
+async def test_a_name_that_becomes_free_is_taken_within_a_minute_or_so(api: FakeApi, bench: Bench, name: str) -> None:
+    """The object of somebody else has no label of Hearth's, so no watch tells that it is gone."""
+    api.put(SERVICE, _name(SERVICE, name))
+    bench.service()
+    await bench.settle()
+    assert bench.condition("Ready")["reason"] == "NameTaken"
+    api.remove(SERVICE, "ns", name)
+    await bench.settle(90.0)
+    assert bench.condition("Ready")["reason"] != "NameTaken"
+    assert api.wire(SERVICE, "ns", name)["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "hearth"
+    assert bench.errors == []
+    assert bench.queue.failing == 0
+
+
+async def test_an_object_that_becomes_valid_is_applied_within_a_minute_or_so(api: FakeApi, bench: Bench) -> None:
+    """An admission webhook that refused it was corrected."""
+    api.refuse["apply", "Deployment"] = 422, {"message": "admission webhook denied the request"}
+    bench.service()
+    await bench.settle()
+    api.requests.clear()
+    await bench.settle(150.0)
+    assert 1 < api.requests.count(("apply", "Deployment", "m")) < 4
+    assert ("apply-status", "LLMService", "m") not in api.requests
+    api.refuse.clear()
+    await bench.settle(90.0)
+    assert api.names(DEPLOYMENT) == ["hearth-gateway", "m"]
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "another one"])
+async def test_a_child_that_was_lost_in_a_gap_is_made_again_by_the_next_edit(
+    api: FakeApi, bench: Bench, again: bool
+) -> None:
+    """The API server answers an apply to an object that is gone, or is another one by now, with 409."""
+    bench.service()
+    await bench.settle()
+    with late_watch(api):
+        owned = api.wire(DEPLOYMENT, "ns", "m")
+        api.remove(DEPLOYMENT, "ns", "m")
+        if again:
+            api.put(DEPLOYMENT, {**owned, "metadata": {**owned["metadata"], "uid": ""}})
+    bench.service(resources={"memory": "1Gi"})
+    await bench.settle()
+    assert bench.errors == []
+    assert "memory" in serving(api)["resources"]["limits"]
+    assert replicas(api) == 0
+
+
+async def test_a_conflict_about_a_child_that_is_there_is_an_error(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    uid = api.wire(SERVICE, "ns", "m-backend")["metadata"]["uid"]
+    api.refuse["apply", "Service"] = 409, {"message": "the object has been modified"}
+    api.put(SERVICE, {**_name(SERVICE, "m-backend"), "spec": {"selector": {"app": "theirs"}}})
+    await bench.settle(2.0)
+    assert {error.reason for _, error in bench.errors} == {"Conflict"}
+    api.refuse.clear()
+    await bench.settle()
+    assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["uid"] == uid
+    assert bench.queue.failing == 0
+
+
+def break_runtime(bench: Bench, name: str = "engine", image: str = "engine:2") -> None:
+    """The API server takes keys of free mappings as they come; the models do not."""
+    broken = runtime_manifest(name, image=image)
+    broken["spec"]["accelerator"]["nodeSelector"] = {"no key!": "x"}
+    bench.api.put_whole(RUNTIMES, broken)
+
+
+async def test_a_runtime_that_only_the_models_refuse_is_said_to_be_invalid(api: FakeApi, bench: Bench) -> None:
+    break_runtime(bench, "broken")
+    bench.service(runtime={"name": "broken"})
+    await bench.settle()
+    condition = bench.condition("RuntimeResolved")
+    assert condition["reason"] == "RuntimeInvalid"
+    assert "InferenceRuntime 'broken' is not valid: spec.accelerator.nodeSelector" in condition["message"]
+    bench.runtime("broken")
+    await bench.settle()
+    assert bench.condition("RuntimeResolved")["status"] == "True"
+
+
+async def test_a_runtime_that_becomes_invalid_is_used_as_it_was(
+    api: FakeApi, bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.service()
+    await bench.settle()
+    break_runtime(bench)
+    bench.service("n")
+    await bench.settle()
+    assert serving(api)["image"] == "engine:1"
+    assert api.has(DEPLOYMENT, "ns", "n")
+    assert "InferenceRuntime engine is not valid" in caplog.text
+    for name in ("m", "n"):
+        condition = bench.condition("RuntimeResolved", name)
+        assert condition["status"] == "True"
+        assert "'engine' is not valid any more, and is used as it was" in condition["message"]
+    bench.runtime("engine", image="engine:2")
+    await bench.settle()
+    assert serving(api)["image"] == "engine:2"
+    assert "valid" not in bench.condition("RuntimeResolved")["message"]
+
+
+async def test_an_invalid_runtime_that_is_deleted_is_forgotten(api: FakeApi, bench: Bench) -> None:
+    break_runtime(bench, "broken")
+    bench.service(runtime={"name": "broken"})
+    await bench.settle()
+    api.remove(RUNTIMES, None, "broken", silently=True)
+    await bench.pruner.look(keda=True)
+    await bench.settle()
+    assert bench.condition("RuntimeResolved")["reason"] == "RuntimeNotFound"
+
+
+async def test_a_child_that_lost_the_name_of_its_service_gets_it_back(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    bench.service("n")
+    await bench.settle()
+    for name in ("", "n"):
+        api.put(SERVICE, _name(SERVICE, "m-backend", labels={SERVICE_LABEL: name}))
+        await bench.settle()
+        assert api.wire(SERVICE, "ns", "m-backend")["metadata"]["labels"][SERVICE_LABEL] == "m"
+    assert bench.errors == []
+
+
+async def test_that_keda_looked_again_is_no_reason_to_look(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    bench.reconciled.clear()
+    for second in range(3):
+        api.set_status(SCALED_OBJECT, "ns", "m", {"lastActiveTime": f"2026-01-01T00:00:0{second}Z"})
+        await bench.settle()
+    assert bench.reconciled == [Key("ns", "m")], "only the first one says something new"
+
+
+async def test_an_object_older_than_the_rule_for_names_disturbs_nobody(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    name = "Older.than-the-rule"
+    api.put_whole(SERVICES, {**manifest(name), "spec": {}})
+    await bench.pruner.look(keda=True)
+    await bench.settle()
+    assert bench.condition("Ready", name)["reason"] == "InvalidSpec"
+    assert bench.condition("Ready")["reason"] == "GatewayStarting"
+    assert bench.errors == []

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from hearth.api import HearthError, LLMService
 from hearth.api.crd import crds
-from hearth.operator.errors import BeingDeleted, Conflict, Unavailable
+from hearth.operator.errors import BeingDeleted
 from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
 from hearth.operator.status import service_status, unreadable_status, waiting_notice
@@ -226,14 +226,6 @@ def test_an_error_with_a_word_that_no_condition_may_have() -> None:
         error = PlanningError("Fine", "m", "r")
         error.reason = word  # type: ignore[assignment]
         assert seen(sight(error=error))[1]["Ready"]["reason"] == "InvalidService"
-
-
-@pytest.mark.parametrize("error", [Unavailable(0, "ApiUnavailable", "no answer"), Conflict(409, "Conflict", "changed")])
-def test_an_api_server_that_stumbles_says_nothing_about_the_service(error: HearthError) -> None:
-    for look in (sight(), sight(deployment=deployment(1), pods=[ready_pod()]), sight(deployment=deployment(1))):
-        assert service_status(replace(look, error=error)) == service_status(look)
-    _, found = seen(replace(sight(error=error), plan=None))
-    assert found["Ready"]["status"] == "False", "without a plan it is more than a stumble"
 
 
 def test_an_object_that_is_on_its_way_out_is_waited_for() -> None:

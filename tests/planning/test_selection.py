@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from hearth.api import HearthError
 from hearth.planning import PlanningError, available_runtimes
 from hearth.planning.selection import select_runtime
 from hearth.plugins import Candidate, VendorHost
@@ -158,4 +159,13 @@ def test_own_runtimes_replace_packaged_ones() -> None:
     [shipped] = available_runtimes([], packaged)
     own = runtime(vendor="fake", name="vllm-fake")
     assert available_runtimes([ACME, own], packaged) == (ACME, own)
+    assert available_runtimes([ACME], packaged, invalid=[own.metadata.name]) == (ACME,)
     assert shipped.metadata.name == "vllm-fake"
+
+
+@pytest.mark.parametrize("made", [by(["acme"]), by(), by(name="mine")], ids=["by vendor", "by priority", "by name"])
+def test_a_runtime_that_cannot_be_read_is_no_runtime_and_is_named(made: Any) -> None:
+    invalid = {"mine": HearthError("spec.priority: 'x' is no number", "write a number")}
+    with pytest.raises(PlanningError) as caught:
+        select_runtime(made, [], host("acme"), "cluster", invalid)
+    assert "InferenceRuntime 'mine' is not valid: spec.priority: 'x' is no number" in str(caught.value)

@@ -1,0 +1,30 @@
+"""Whether a watch started anew, from nothing but the objects that kopf lists."""
+
+from __future__ import annotations
+
+from hearth.operator.kinds import DEPLOYMENT, POD
+from hearth.operator.prune import APART, Relists
+
+from .bench import Clock
+
+
+def test_the_first_list_of_a_kind_is_no_gap() -> None:
+    clock = Clock()
+    relists = Relists(clock.time)
+    for kind in (POD, DEPLOYMENT, POD, DEPLOYMENT):
+        relists.listed(kind)
+        clock.now += APART / 2
+    assert not relists.found.is_set()
+
+
+def test_every_later_one_is() -> None:
+    clock = Clock()
+    relists = Relists(clock.time)
+    relists.listed(POD)
+    for _ in range(2):
+        clock.now += APART + 1
+        relists.listed(POD)
+        assert relists.found.is_set()
+        relists.found.clear()
+        relists.listed(POD)
+        assert not relists.found.is_set(), "the same list goes on"
