@@ -10,7 +10,7 @@ from typing import Any
 
 from hearth.operator.observation import Object
 
-_INSUFFICIENT = re.compile(r"Insufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])")
+_INSUFFICIENT = re.compile(r"(?:(\d+) )?Insufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])")
 _PREEMPTION = re.compile(r"[.,;]?\s*(?:no new claims to deallocate|preemption:)", re.IGNORECASE)
 _HARD_EFFECTS = ("NoSchedule", "NoExecute")
 
@@ -39,6 +39,10 @@ class Supply:
     """On the nodes that may take the pod and could hold at least one replica."""
     nodes: int
     """How many have enough for one replica."""
+    suitable: int
+    """How many of these may take the pod."""
+    lacking: int
+    """How many may take the pod and have too few for one replica. Of each of them the scheduler says so, always."""
     barriers: tuple[str, ...]
     """Why nodes that have enough may not take the pod, with how many they are; most frequent first."""
 
@@ -48,28 +52,36 @@ def scheduler_words(message: str) -> str:
     return _PREEMPTION.split(message, maxsplit=1)[0].strip().rstrip(".")
 
 
-def insufficient(message: str) -> tuple[str, ...]:
-    """The resources of which the scheduler says that nodes have too little free, each once."""
-    return tuple(dict.fromkeys(_INSUFFICIENT.findall(scheduler_words(message))))
+def insufficient(message: str) -> dict[str, int]:
+    """The resources of which nodes have too little free, says the scheduler, and how many nodes that are.
+
+    Nodes without the resource count as well. Nodes that may not take the pod for another reason (a taint, a label) do
+    not: the scheduler names the first thing that keeps a pod from a node.
+    """
+    return {resource: int(count or 1) for count, resource in _INSUFFICIENT.findall(scheduler_words(message))}
 
 
 def supply(demand: Demand, nodes: Sequence[Object]) -> Supply:
     """Add up the nodes. What is free on them is the scheduler's knowledge: nodes do not say it."""
     amounts = [(node, _amount(node, demand.device)) for node in nodes]
-    enough = [(node, amount) for node, amount in amounts if amount >= max(demand.count, 1)]
     barriers: Counter[str] = Counter()
-    usable = 0
-    for node, amount in enough:
+    usable = suitable = lacking = 0
+    for node, amount in amounts:
         barrier = next(_barriers(node, demand.spec), None)
-        if barrier is None:
+        if amount < max(demand.count, 1):
+            lacking += barrier is None
+        elif barrier is None:
             usable += amount
+            suitable += 1
         else:
             barriers[barrier] += 1
     return Supply(
         total=sum(amount for _, amount in amounts),
         largest=max((amount for _, amount in amounts), default=0),
         open=usable,
-        nodes=len(enough),
+        nodes=suitable + barriers.total(),
+        suitable=suitable,
+        lacking=lacking,
         barriers=tuple(f"{count} {words}" for words, count in sorted(barriers.items(), key=lambda at: (-at[1], at[0]))),
     )
 

@@ -433,13 +433,14 @@ PODS = [
     ),
     unscheduled("0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator.", name="tiny-4"),
     unscheduled("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", name="tiny-2"),
+    unscheduled("0/1 nodes are available: 1 node(s) had volume node affinity conflict.", name="tiny-10"),
     {},
     {"metadata": {}, "status": {"conditions": None, "containerStatuses": None}},
 ]
 PLANS = [
     made(),
     made({"cache": {"prewarm": True}, "endpoint": {"coldStart": {"mode": "reject"}}}),
-    made({"scaling": {"min": 1, "max": 3}}),
+    made({"scaling": {"min": 1, "max": 3}, "cache": {"strategy": "None"}}),
 ]
 
 
