@@ -9,7 +9,7 @@ from typing import Any
 from hearth.operator.lastwords import fit_to_show
 from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
-from hearth.operator.scheduling import Demand, Supply, insufficient, scheduler_words, supply
+from hearth.operator.scheduling import Demand, Supply, demand_of, insufficient, scheduler_words, supply
 from hearth.operator.trouble import Diagnosis, is_ending, is_over
 from hearth.planning import Plan, claim_name, identity, prewarm_name
 
@@ -82,7 +82,7 @@ def _mounted(observed: Observed) -> list[str]:
 def _out_of_reach(conflicts: int, message: str, observed: Observed) -> Diagnosis:
     """So many nodes have room for it and cannot use its volume, which belongs to another node or zone."""
     plan, short = observed.plan, insufficient(message)
-    device = _wanted_device(plan, short) if plan is not None else None
+    device = demand_of(plan, short) if plan is not None else None
     if device is not None and observed.nodes is not None:
         lasting = conflicts >= supply(device, observed.nodes).suitable
     else:
@@ -111,23 +111,11 @@ def _out_of_reach(conflicts: int, message: str, observed: Observed) -> Diagnosis
     )
 
 
-def _wanted_device(plan: Plan, short: Mapping[str, int]) -> Demand | None:
-    """The device that a replica asks for; of several the one that is short. None when no limit counts devices."""
-    limits = (plan.serving.get("resources") or {}).get("limits", {})
-    own = plan.runtime.spec.accelerator.resource_name
-    devices = [resource for resource in short if "/" in resource]
-    if own in limits and (own in devices or not devices):
-        wanted = own
-    else:
-        wanted = next((resource for resource in devices if resource in limits), "")
-    return Demand(wanted, _whole_number(limits.get(wanted)), plan.pod["spec"]) if wanted else None
-
-
 def _no_node(message: str, observed: Observed) -> Diagnosis:
     words = scheduler_words(message)
     short = insufficient(message)
     plan = observed.plan
-    demand = _wanted_device(plan, short) if plan is not None else None
+    demand = demand_of(plan, short) if plan is not None else None
     if plan is not None and demand is not None and observed.nodes is not None:
         have = supply(demand, observed.nodes)
         taken = short.get(demand.device, 0) - have.lacking
@@ -225,8 +213,3 @@ def _held(demand: Demand, observed: Observed) -> str:
     if others:
         parts.append(f"{others} by others")
     return f" ({', '.join(parts)})" if parts else ""
-
-
-def _whole_number(amount: Any) -> int:
-    text = str(amount)
-    return int(text) if text.isdecimal() else 1
