@@ -25,8 +25,11 @@ from hearth.operator.containers import (
 from hearth.operator.lastwords import fit_to_show
 from hearth.operator.observation import Object, Observed
 from hearth.operator.placement import unscheduled
+from hearth.operator.prewarming import prewarm_nodes
 from hearth.operator.reasons import Reason
+from hearth.operator.scheduling import demand_of
 from hearth.operator.trouble import Diagnosis, condition, is_ending, is_over, is_ready, rank
+from hearth.planning import Plan, prewarm_name
 
 _LOOP = 2
 _AT_ONCE = 60.0
@@ -200,26 +203,50 @@ def prewarm_trouble(observed: Observed) -> Diagnosis | None:
     if plan is None or (job is not None and condition(job, "Complete").get("status") == "True"):
         return None
     if job is None:
-        return Diagnosis(Reason.PREWARMING, "the download of the weights is being created", "waiting")
+        return _no_node_to_prewarm_on(plan, observed) or Diagnosis(
+            Reason.PREWARMING, "the download of the weights is being created", "waiting"
+        )
     program = prewarmer(plan)
     troubles = sorted(
-        (pod_trouble(pod, program, observed) for pod in observed.prewarm_pods if not is_ending(pod)), key=rank
+        (pod_trouble(pod, program, _of_prewarm(observed)) for pod in observed.prewarm_pods if not is_ending(pod)),
+        key=rank,
     )
+    again = f"kubectl delete job -n {plan.service.metadata.namespace} {prewarm_name(plan.service)}"
     failed = condition(job, "Failed")
     if failed.get("status") == "True":
         cause = _last_failure(observed.prewarm_pods, program) or fit_to_show(failed.get("message") or "")
-        name, namespace = plan.service.metadata.name, plan.service.metadata.namespace
         return Diagnosis(
             Reason.PREWARM_FAILED,
             f"the weights were not downloaded ahead: {cause}; the first start downloads them itself. To try again: "
-            f"kubectl delete job -n {namespace} {name}-prewarm",
+            f"{again}",
             "broken",
         )
     worst = next((trouble for trouble in troubles if trouble.reason not in _ON_ITS_WAY), None)
     if worst is not None:
-        return Diagnosis(Reason.PREWARMING, f"the weights are not downloaded yet: {worst.message}", "waiting")
+        # The nodes that the Job is kept to were chosen when it was created, and may be gone.
+        anew = f". To choose its nodes anew: {again}" if worst.reason is Reason.UNSCHEDULABLE else ""
+        return Diagnosis(Reason.PREWARMING, f"the weights are not downloaded yet: {worst.message}{anew}", "waiting")
     return Diagnosis(
         Reason.PREWARMING, f"the weights are being downloaded; `{program.logs}` shows how far it is", "waiting"
+    )
+
+
+def _of_prewarm(observed: Observed) -> Observed:
+    """Without what would explain the Job's pod by the devices that it does not ask for."""
+    return replace(observed, nodes=None)
+
+
+def _no_node_to_prewarm_on(plan: Plan, observed: Observed) -> Diagnosis | None:
+    """Say that the Job is not created yet because it could fill a cache that the engine cannot use."""
+    demand = demand_of(plan, (plan.serving.get("resources") or {}).get("limits", {}))
+    if demand is None or observed.nodes is None or prewarm_nodes(plan, observed.nodes, observed.claims) is not None:
+        return None
+    wanted = demand.device if demand.count == 1 else f"{demand.count} {demand.device}"
+    return Diagnosis(
+        Reason.NO_ACCELERATOR,
+        f"the weights are not downloaded yet: no node that may run the engine has {wanted}, and on another one they would be "
+        "of no use to it; the download begins when there is such a node",
+        "waiting",
     )
 
 

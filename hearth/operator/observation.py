@@ -38,7 +38,7 @@ class Observed:
     """The Deployment of the gateway that serves this service."""
     gateway_pods: Sequence[Object]
     nodes: Sequence[Object] | None
-    """Fetched only when a pod is unschedulable; None means that nobody looked."""
+    """Fetched only when a pod is unschedulable or the prewarm Job is not there; None means that nobody looked."""
     now: datetime
     """Aware. Used for `lastTransitionTime` of what changed, and for nothing else."""
     claims: Sequence[Object] = ()

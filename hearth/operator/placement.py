@@ -9,14 +9,20 @@ from typing import Any
 from hearth.operator.lastwords import fit_to_show
 from hearth.operator.observation import Observed
 from hearth.operator.reasons import Reason
-from hearth.operator.scheduling import Demand, insufficient, scheduler_words, supply
+from hearth.operator.scheduling import Demand, Supply, demand_of, insufficient, scheduler_words, supply
 from hearth.operator.trouble import Diagnosis, is_ending, is_over
-from hearth.planning import Plan, claim_name
+from hearth.planning import Plan, claim_name, identity, prewarm_name
 
 _MISSING_CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" (?:not found|bound to non-existent)', re.IGNORECASE)
 _UNBOUND = re.compile(
     r"unbound immediate PersistentVolumeClaims|available persistent volumes to bind|volume binding", re.IGNORECASE
 )
+_OUT_OF_REACH = re.compile(
+    r"(\d+) node\(s\) (?:had volume node affinity conflict|didn't match PersistentVolume's node affinity"
+    r"|had no available volume zone)",
+    re.IGNORECASE,
+)
+"""Of nodes that are right in every other way: the scheduler looks at volumes after labels, taints and resources."""
 
 
 def unscheduled(condition: Mapping[str, Any], observed: Observed) -> Diagnosis:
@@ -40,15 +46,14 @@ def unscheduled(condition: Mapping[str, Any], observed: Observed) -> Diagnosis:
         )
     if _UNBOUND.search(message):
         return _unbound(observed)
+    conflict = _OUT_OF_REACH.search(message)
+    if conflict:
+        return _out_of_reach(int(conflict.group(1)), message, observed)
     return _no_node(message, observed)
 
 
 def _unbound(observed: Observed) -> Diagnosis:
-    mounted = [
-        volume["persistentVolumeClaim"]["claimName"]
-        for volume in (observed.plan.pod["spec"].get("volumes", ()) if observed.plan else ())
-        if "persistentVolumeClaim" in volume
-    ]
+    mounted = _mounted(observed)
     pending = [claim for claim in observed.claims if (claim.get("status") or {}).get("phase") != "Bound"]
     name = pending[0]["metadata"]["name"] if pending else next(iter(mounted), "")
     subject = f"its volume claim {name!r} is not bound" if name else "a volume claim of its pod is not bound"
@@ -68,39 +73,72 @@ def _unbound(observed: Observed) -> Diagnosis:
     )
 
 
+def _mounted(observed: Observed) -> list[str]:
+    """The volume claims that the engine mounts."""
+    volumes = observed.plan.pod["spec"].get("volumes", ()) if observed.plan else ()
+    return [volume["persistentVolumeClaim"]["claimName"] for volume in volumes if "persistentVolumeClaim" in volume]
+
+
+def _out_of_reach(conflicts: int, message: str, observed: Observed) -> Diagnosis:
+    """So many nodes have room for it and cannot use its volume, which belongs to another node or zone."""
+    plan, short = observed.plan, insufficient(message)
+    device = demand_of(plan, short) if plan is not None else None
+    if device is not None and observed.nodes is not None:
+        lasting = conflicts >= supply(device, observed.nodes).suitable
+    else:
+        lasting = not short
+    mounted = _mounted(observed)
+    claim = mounted[0] if mounted else ""
+    objects = plan.objects if plan is not None else ()
+    if ("PersistentVolumeClaim", claim) not in map(identity, objects):
+        remedy = "make room on that one, or move the volume"
+    elif any(pod.get("spec", {}).get("nodeName") and not is_over(pod) for pod in observed.pods):
+        remedy = "all replicas share it: lower spec.scaling.max, or set spec.cache.strategy: HostPath"
+    else:
+        # The Job goes with the volume that it filled: while it is there, the weights count as downloaded.
+        job = f" job/{prewarm_name(observed.service)}" if observed.service.spec.cache.prewarm else ""
+        remedy = (
+            f"{'' if lasting else 'it starts when there is room on that one, or '}if the weights may be downloaded again, "
+            f"`kubectl delete -n {observed.service.metadata.namespace} pvc/{claim}{job}` has it made anew where there is room"
+        )
+    subject = f"its claim {claim!r}" if claim else "a claim of its pod"
+    nodes = "no node that could run it can" if lasting else "the nodes that have room for it cannot"
+    return Diagnosis(
+        Reason.VOLUME_NODE_CONFLICT,
+        f"{nodes} use the volume of {subject}, which belongs to another node; {remedy}",
+        "broken" if lasting else "waiting",
+        "its volume is out of reach of the nodes that could run it; its owner finds the reason in its status",
+    )
+
+
 def _no_node(message: str, observed: Observed) -> Diagnosis:
     words = scheduler_words(message)
     short = insufficient(message)
     plan = observed.plan
-    devices = [resource for resource in short if "/" in resource]
-    limits = (plan.serving.get("resources") or {}).get("limits", {}) if plan is not None else {}
-    own = plan.runtime.spec.accelerator.resource_name if plan is not None else ""
-    wanted = own if own in limits and (own in devices or not devices) else next((r for r in devices if r in limits), "")
-    if plan is not None and wanted and observed.nodes is not None:
-        demand = Demand(wanted, _whole_number(limits.get(wanted)), plan.pod["spec"])
-        found = _from_nodes(demand, observed, plan, out=bool(devices))
+    demand = demand_of(plan, short) if plan is not None else None
+    if plan is not None and demand is not None and observed.nodes is not None:
+        have = supply(demand, observed.nodes)
+        taken = short.get(demand.device, 0) - have.lacking
+        found = _from_nodes(demand, have, observed, plan, out=taken >= have.suitable)
         if found is not None:
             return found
-    if devices:
+        if taken <= 0:
+            short.pop(demand.device, None)  # only nodes that do not have it at all say so
+    if not short:
         return Diagnosis(
-            Reason.INSUFFICIENT_ACCELERATORS,
-            f"no node has enough {devices[0]} free; {_WAIT_FOR_ACCELERATORS}",
-            "waiting",
-            _ACCELERATORS_IN_USE,
+            Reason.UNSCHEDULABLE,
+            f"no node takes its pod: {fit_to_show(words)}; change the nodes, or spec.accelerator of the runtime",
+            "broken",
+            "no node of the cluster takes it",
         )
-    if short:
-        return Diagnosis(
-            Reason.INSUFFICIENT_RESOURCES,
-            f"no node has enough {' and '.join(short)} free ({fit_to_show(words)}); lower "
-            f"{' and '.join(_RESOURCE_FIELDS.get(name, name) for name in short)}, or add a node",
-            "waiting",
-            "no node of the cluster has room for it",
-        )
+    devices_alone = all("/" in resource for resource in short)
+    lower = " and ".join(_RESOURCE_FIELDS.get(name, _DEVICES if "/" in name else name) for name in short)
     return Diagnosis(
-        Reason.UNSCHEDULABLE,
-        f"no node takes its pod: {fit_to_show(words)}; change the nodes, or spec.accelerator of the runtime",
-        "broken",
-        "no node of the cluster takes it",
+        Reason.INSUFFICIENT_ACCELERATORS if devices_alone else Reason.INSUFFICIENT_RESOURCES,
+        f"no node has room for it: too little {' and '.join(short)} free ({fit_to_show(words)}); "
+        f"{_WAIT_FOR_ACCELERATORS if devices_alone else f'lower {lower}, or add a node'}",
+        "waiting",
+        "no node of the cluster has room for it",
     )
 
 
@@ -109,16 +147,16 @@ _RESOURCE_FIELDS = {
     "memory": "spec.resources.memory",
     "ephemeral-storage": "what the pods keep on the node",
 }
+_DEVICES = "spec.resources.accelerators"
 _WAIT_FOR_ACCELERATORS = (
     "it starts as soon as enough is free: let another service sleep (lower its spec.scaling.min or max), or add some"
 )
 _ACCELERATORS_IN_USE = "all accelerators of the cluster are in use; it starts as soon as one is free"
 
 
-def _from_nodes(demand: Demand, observed: Observed, plan: Plan, *, out: bool) -> Diagnosis | None:
-    """Say which part of the demand no node meets; None when the nodes do not explain it. `out`: the scheduler says that
-    nodes have too few devices free."""
-    have = supply(demand, observed.nodes or ())
+def _from_nodes(demand: Demand, have: Supply, observed: Observed, plan: Plan, *, out: bool) -> Diagnosis | None:
+    """Say which part of the demand no node meets; None when the nodes do not explain it. `out`: the scheduler says of
+    every node that has enough devices that too few of them are free."""
     runtime = plan.runtime.metadata.name
     if have.total == 0:
         return Diagnosis(
@@ -154,14 +192,14 @@ def _from_nodes(demand: Demand, observed: Observed, plan: Plan, *, out: bool) ->
     )
     return Diagnosis(
         Reason.INSUFFICIENT_ACCELERATORS,
-        f"{free}{_held(demand, observed, have.open)}; {_WAIT_FOR_ACCELERATORS}",
+        f"{free}{_held(demand, observed)}; {_WAIT_FOR_ACCELERATORS}",
         "waiting",
         _ACCELERATORS_IN_USE,
     )
 
 
-def _held(demand: Demand, observed: Observed, total: int) -> str:
-    """By whom the devices are held, as far as that is known and may be told."""
+def _held(demand: Demand, observed: Observed) -> str:
+    """By whom the devices are held, as far as that is known and may be told. Pods that are not Hearth's are not seen."""
     placed = [pod for pod in observed.pods if pod.get("spec", {}).get("nodeName") and not is_over(pod)]
     ending = demand.count * sum(1 for pod in placed if is_ending(pod))
     own = demand.count * len(placed) - ending
@@ -171,12 +209,7 @@ def _held(demand: Demand, observed: Observed, total: int) -> str:
     if ending:
         parts.append(f"{ending} by replicas of it that are ending")
     parts += [f"{count} by LLMService {name}" for name, count in sorted(near.items())]
-    others = total - own - ending - sum(near.values())
-    if others > 0:
+    others = sum(observed.holders.values()) - sum(near.values())
+    if others:
         parts.append(f"{others} by others")
     return f" ({', '.join(parts)})" if parts else ""
-
-
-def _whole_number(amount: Any) -> int:
-    text = str(amount)
-    return int(text) if text.isdecimal() else 1

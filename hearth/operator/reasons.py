@@ -41,6 +41,7 @@ class Reason(StrEnum):
     INSUFFICIENT_ACCELERATORS = "InsufficientAccelerators"
     INSUFFICIENT_RESOURCES = "InsufficientResources"
     VOLUME_NOT_BOUND = "VolumeNotBound"
+    VOLUME_NODE_CONFLICT = "VolumeNodeConflict"
     VOLUME_MISSING = "VolumeMissing"
     SCHEDULING_GATED = "SchedulingGated"
     UNSCHEDULABLE = "Unschedulable"

@@ -19,9 +19,10 @@ from hearth.operator.cluster import Api
 from hearth.operator.errors import BeingDeleted, NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.events import status_events
 from hearth.operator.fingerprint import digest
-from hearth.operator.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICE, SERVICES, kind_of
+from hearth.operator.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, JOB, SCALED_OBJECT, SERVICE, SERVICES, kind_of
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
+from hearth.operator.prewarming import prewarm_nodes
 from hearth.operator.queue import WorkQueue
 from hearth.operator.services import Planner, ServiceEntry
 from hearth.operator.sight import Sight
@@ -35,6 +36,7 @@ from hearth.planning import (
     gateway_service_name,
     identity,
     plan_namespace,
+    with_nodes,
     with_notice,
     with_scaler_ip,
 )
@@ -57,6 +59,9 @@ SHARED_PACE = 4.0
 services come in, most of the time is for them."""
 
 SHORTEST_PACE = 0.02
+
+NODES_PACE = 60.0
+"""Seconds between two looks for a node that a download may run on. Nodes are not watched: there is no other use for it."""
 
 
 @dataclass(slots=True)
@@ -164,6 +169,11 @@ class Reconciler:
                     continue
                 item = with_scaler_ip(item, address)
                 wanted = digest(item)
+            if kind is JOB:
+                placed = await self._placed(entry, plan, item)
+                if placed is None:
+                    continue
+                item = placed
             try:
                 await self._applier.apply(item, wanted, owner=entry.uid, replicas=plan.scaling.min)
             except BeingDeleted as exc:
@@ -180,6 +190,18 @@ class Reconciler:
                 await self._applier.delete(child_id)
         if going is not None:
             raise going
+
+    async def _placed(self, entry: ServiceEntry, plan: Plan, job: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """The prewarm Job, kept to nodes that the engine can use. None, and another look later, while there are none."""
+        metadata = entry.service.metadata
+        if self._cache.child(JOB, metadata.namespace, job["metadata"]["name"]) is not None:
+            return job
+        nodes = await self._sight.nodes()
+        names = None if nodes is None else prewarm_nodes(plan, nodes, self._sight.claims(entry))
+        if names is None:
+            self._queue.add(Key(metadata.namespace, metadata.name), after=NODES_PACE)
+            return None
+        return with_nodes(job, names) if names else job
 
     def _may_scale(self, service: LLMService) -> bool:
         """Whether the ScaledObject may be applied: KEDA that finds nobody to ask backs off for minutes."""

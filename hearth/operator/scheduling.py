@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hearth.operator.observation import Object
+from hearth.planning import Plan
 
-_INSUFFICIENT = re.compile(r"Insufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])")
+_INSUFFICIENT = re.compile(r"(?:(\d+) )?Insufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])")
 _PREEMPTION = re.compile(r"[.,;]?\s*(?:no new claims to deallocate|preemption:)", re.IGNORECASE)
 _HARD_EFFECTS = ("NoSchedule", "NoExecute")
 
@@ -39,6 +40,10 @@ class Supply:
     """On the nodes that may take the pod and could hold at least one replica."""
     nodes: int
     """How many have enough for one replica."""
+    suitable: int
+    """How many of these may take the pod."""
+    lacking: int
+    """How many may take the pod and have too few for one replica. Of each of them the scheduler says so, always."""
     barriers: tuple[str, ...]
     """Why nodes that have enough may not take the pod, with how many they are; most frequent first."""
 
@@ -48,38 +53,74 @@ def scheduler_words(message: str) -> str:
     return _PREEMPTION.split(message, maxsplit=1)[0].strip().rstrip(".")
 
 
-def insufficient(message: str) -> tuple[str, ...]:
-    """The resources of which the scheduler says that nodes have too little free, each once."""
-    return tuple(dict.fromkeys(_INSUFFICIENT.findall(scheduler_words(message))))
+def insufficient(message: str) -> dict[str, int]:
+    """The resources of which nodes have too little free, says the scheduler, and how many nodes that are.
+
+    Nodes without the resource count as well. Nodes that may not take the pod for another reason (a taint, a label) do
+    not: the scheduler names the first thing that keeps a pod from a node.
+    """
+    return {resource: int(count or 1) for count, resource in _INSUFFICIENT.findall(scheduler_words(message))}
 
 
 def supply(demand: Demand, nodes: Sequence[Object]) -> Supply:
     """Add up the nodes. What is free on them is the scheduler's knowledge: nodes do not say it."""
-    amounts = [(node, _amount(node, demand.device)) for node in nodes]
-    enough = [(node, amount) for node, amount in amounts if amount >= max(demand.count, 1)]
-    barriers: Counter[str] = Counter()
-    usable = 0
-    for node, amount in enough:
-        barrier = next(_barriers(node, demand.spec), None)
-        if barrier is None:
-            usable += amount
+    amounts = [(node, amount(node, demand.device)) for node in nodes]
+    closed: Counter[str] = Counter()
+    usable = suitable = lacking = 0
+    for node, has in amounts:
+        barrier = next(barriers(node, demand.spec), None)
+        if has < max(demand.count, 1):
+            lacking += barrier is None
+        elif barrier is None:
+            usable += has
+            suitable += 1
         else:
-            barriers[barrier] += 1
+            closed[barrier] += 1
     return Supply(
-        total=sum(amount for _, amount in amounts),
-        largest=max((amount for _, amount in amounts), default=0),
+        total=sum(has for _, has in amounts),
+        largest=max((has for _, has in amounts), default=0),
         open=usable,
-        nodes=len(enough),
-        barriers=tuple(f"{count} {words}" for words, count in sorted(barriers.items(), key=lambda at: (-at[1], at[0]))),
+        nodes=suitable + closed.total(),
+        suitable=suitable,
+        lacking=lacking,
+        barriers=tuple(f"{count} {words}" for words, count in sorted(closed.items(), key=lambda at: (-at[1], at[0]))),
     )
 
 
-def _amount(node: Object, resource: str) -> int:
+def demand_of(plan: Plan, among: Collection[str]) -> Demand | None:
+    """Return the demand for the device that counts: the runtime's, unless only others are `among` these resources.
+
+    None when the pod has no limit for one.
+    """
+    limits = (plan.serving.get("resources") or {}).get("limits", {})
+    own = plan.runtime.spec.accelerator.resource_name
+    devices = [resource for resource in among if "/" in resource]
+    if own in limits and (own in devices or not devices):
+        wanted = own
+    else:
+        wanted = next((resource for resource in devices if resource in limits), "")
+    return Demand(wanted, _whole_number(limits.get(wanted)), plan.pod["spec"]) if wanted else None
+
+
+def _whole_number(amount: Any) -> int:
+    text = str(amount)
+    return int(text) if text.isdecimal() else 1
+
+
+def amount(node: Object, resource: str) -> int:
+    """What a node has of a resource that is counted, in use or not."""
     text = str((node.get("status") or {}).get("allocatable", {}).get(resource, "0"))
     return int(text) if text.isdecimal() else 0
 
 
-def _barriers(node: Object, spec: Mapping[str, Any]) -> Iterator[str]:
+def required_terms(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The terms of which a node has to match one, by a pod's spec."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity", {})
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    return required.get("nodeSelectorTerms") or ()
+
+
+def barriers(node: Object, spec: Mapping[str, Any]) -> Iterator[str]:
     """Why this node does not take the pod, in words that follow a number of nodes."""
     own = node.get("spec") or {}
     labels = node.get("metadata", {}).get("labels") or {}
@@ -87,10 +128,7 @@ def _barriers(node: Object, spec: Mapping[str, Any]) -> Iterator[str]:
     missing = [f"{key}={value}" for key, value in sorted(selector.items()) if labels.get(key) != value]
     if missing:
         yield f"without the label {missing[0]}"
-    required = (spec.get("affinity") or {}).get("nodeAffinity", {}).get(
-        "requiredDuringSchedulingIgnoredDuringExecution"
-    ) or {}
-    terms = required.get("nodeSelectorTerms") or []
+    terms = required_terms(spec)
     if terms and not any(_matches_term(term, labels) for term in terms):
         yield "outside the runtime's node requirements"
     if own.get("unschedulable"):

@@ -1,4 +1,4 @@
-"""Gathering what is seen of one service: from the caches, and nodes from the API when a pod finds no place."""
+"""Gathering what is seen of one service: from the caches, and nodes from the API when a pod or a Job finds no place."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hearth.operator.trim import trimmed_node
 from hearth.planning import GATEWAY_LABEL, PREWARM_LABEL, SERVICE_LABEL, SHARED_GATEWAY, gateway_name, prewarm_name
 
 NODES_KEPT = 15.0
-"""Seconds for which a list of the nodes is good enough to explain why a pod waits."""
+"""Seconds for which a list of the nodes is good enough to explain why a pod waits, and to say where a download may run."""
 
 
 class Sight:
@@ -48,9 +48,9 @@ class Sight:
             keda=self.keda,
             gateway=self._view(DEPLOYMENT, namespace, gateway_name(service)),
             gateway_pods=self._cache.pods_of(namespace, GATEWAY_LABEL, name if dedicated else SHARED_GATEWAY),
-            nodes=await self._all_nodes() if waits else None,
+            nodes=await self.nodes() if waits or self._no_job_yet(entry) else None,
             now=datetime.now(UTC),
-            claims=self._claims(namespace, name),
+            claims=self.claims(entry),
             holders=self._holders(entry) if waits else {},
             warnings=warnings,
         )
@@ -59,15 +59,23 @@ class Sight:
         child = self._cache.child(kind, namespace, name)
         return child.view if child is not None else None
 
-    def _claims(self, namespace: str, name: str) -> tuple[Mapping[str, Any], ...]:
+    def claims(self, entry: ServiceEntry) -> tuple[Mapping[str, Any], ...]:
+        """The volume claims of a service, as far as they are known."""
+        key = Key(entry.service.metadata.namespace, entry.service.metadata.name)
         views = (
-            self._cache.children[child_id].view
-            for child_id in self._cache.children_of(Key(namespace, name))
-            if child_id.kind is CLAIM
+            self._cache.children[child_id].view for child_id in self._cache.children_of(key) if child_id.kind is CLAIM
         )
         return tuple(view for view in views if view is not None)
 
-    async def _all_nodes(self) -> Sequence[Mapping[str, Any]] | None:
+    def _no_job_yet(self, entry: ServiceEntry) -> bool:
+        """Whether a prewarm Job is wanted and not there; nodes then say what it waits for."""
+        plan = entry.planned.plan
+        if plan is None or all(item["kind"] != JOB.kind for item in plan.objects):
+            return False
+        return self._cache.child(JOB, entry.service.metadata.namespace, prewarm_name(entry.service)) is None
+
+    async def nodes(self) -> Sequence[Mapping[str, Any]] | None:
+        """All nodes, of a few seconds ago at most; None when they cannot be listed."""
         now = self._clock()
         if self._nodes is None or now - self._nodes[0] > NODES_KEPT:
             try:

@@ -24,7 +24,7 @@ from hearth.planning.namespace import NamespacePlan, plan_namespace
 from hearth.planning.objects import CREATED_ONCE, KINDS
 from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
 from hearth.planning.plan import Plan, make_plan, with_notice
-from hearth.planning.prewarm import TEMPLATE_ANNOTATION
+from hearth.planning.prewarm import TEMPLATE_ANNOTATION, with_nodes
 from hearth.planning.probes import Probes
 from hearth.planning.scaledobject import with_scaler_ip
 from hearth.planning.scaling import Scaling
@@ -76,6 +76,7 @@ __all__ = [
     "plan_namespace",
     "prewarm_name",
     "startup_seconds",
+    "with_nodes",
     "with_notice",
     "with_scaler_ip",
 ]

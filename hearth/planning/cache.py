@@ -15,6 +15,9 @@ from hearth.plugins import ResolvedModel
 
 CACHE_PATH = "/cache"
 HOST_CACHE_ROOT = "/var/lib/hearth/cache"
+"""On a node: the caches are NAMESPACE/NAME below it. With a `-` between the two, a service `a-b` of namespace `team` and
+one called `b` of namespace `team-a` would share a directory, and a tenant would load what another one put there."""
+
 VOLUME = "cache"
 DEFAULT_SIZE = "50Gi"
 
@@ -67,7 +70,7 @@ def _volume(service: LLMService) -> Mapping[str, Any] | None:
     if service.spec.cache.strategy == "NodeLocalPVC":
         return {"persistentVolumeClaim": {"claimName": claim_name(service)}}
     if service.spec.cache.strategy == "HostPath":
-        directory = f"{HOST_CACHE_ROOT}/{service.metadata.namespace}-{service.metadata.name}"
+        directory = f"{HOST_CACHE_ROOT}/{service.metadata.namespace}/{service.metadata.name}"
         return {"hostPath": {"path": directory, "type": "DirectoryOrCreate"}}
     return None
 

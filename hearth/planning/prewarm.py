@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ _DOWNLOAD: Mapping[str, str] = {
 _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 """An engine that must not download is a good reason to prewarm, and no reason for the Job not to."""
 
+_REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 _IDENTITY = ("runAsUser", "runAsGroup", "runAsNonRoot", "seLinuxOptions")
 _FILES = ("fsGroup", "fsGroupChangePolicy", "supplementalGroups")
 
@@ -66,6 +67,24 @@ def prewarm_job(plan: Plan) -> Mapping[str, Any] | None:
     }
 
 
+def with_nodes(job: Mapping[str, Any], hostnames: Sequence[str]) -> Mapping[str, Any]:
+    """Return a Job whose pod also has to be on one of the nodes with these values of the label kubernetes.io/hostname.
+
+    The digest stays that of the plan: nodes that come and go are no reason to download again.
+    """
+    template = job["spec"]["template"]
+    affinity = template["spec"].get("affinity") or {}
+    node_affinity = affinity.get("nodeAffinity") or {}
+    required = node_affinity.get(_REQUIRED) or {}
+    wanted: Sequence[Mapping[str, Any]] = required.get("nodeSelectorTerms") or ({},)
+    place = {"key": "kubernetes.io/hostname", "operator": "In", "values": list(hostnames)}
+    # Of the terms one has to hold, and of each all expressions.
+    terms = [{**term, "matchExpressions": [*term.get("matchExpressions", ()), place]} for term in wanted]
+    required = {**required, "nodeSelectorTerms": terms}
+    spec = {**template["spec"], "affinity": {**affinity, "nodeAffinity": {**node_affinity, _REQUIRED: required}}}
+    return {**job, "spec": {**job["spec"], "template": {**template, "spec": spec}}}
+
+
 def _template(plan: Plan) -> Mapping[str, Any]:
     labels = helper_labels(plan.service.metadata.name, PREWARM_LABEL, plan.service.metadata.name)
     return {
@@ -75,7 +94,11 @@ def _template(plan: Plan) -> Mapping[str, Any]:
 
 
 def _pod(plan: Plan) -> Mapping[str, Any]:
-    """The pod runs where backends may, as the same user, and with none of their privileges."""
+    """The pod runs where backends may, as the same user, and with none of their privileges.
+
+    That a node also has the devices cannot be said without taking them: whoever creates the Job names such nodes
+    (`with_nodes`).
+    """
     serving = plan.pod["spec"]
     pod = {
         name: serving[name]

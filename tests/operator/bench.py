@@ -10,7 +10,7 @@ from typing import Any
 from hearth.operator.cache import Cache, ChildId, Key, of_hearth
 from hearth.operator.errors import OperatorError
 from hearth.operator.intake import Intake
-from hearth.operator.kinds import DEPLOYMENT, EVENT, POD, RUNTIMES, SERVICES, Kind
+from hearth.operator.kinds import DEPLOYMENT, EVENT, NODE, POD, RUNTIMES, SERVICES, Kind
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
 from hearth.operator.prune import Pruner
@@ -99,7 +99,9 @@ class Bench:
         await self.settle()
 
     def _watch(self, kind: Kind, what: str, item: Mapping[str, Any]) -> None:
-        """What a watch with a label selector tells: an object that loses the label is gone."""
+        """What a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
+        if kind is NODE:
+            return
         if kind in (EVENT, SERVICES, RUNTIMES) or of_hearth(item):
             if kind is not EVENT:
                 self.intake.event(kind, what, item)
@@ -147,6 +149,14 @@ class Bench:
 
     def runtime(self, name: str, **changes: Any) -> None:
         self.api.put_whole(RUNTIMES, runtime_manifest(name, **changes))
+
+    def node(self, name: str = "node-1", devices: int = 1) -> None:
+        """A node joins, with so many devices of `runtime_manifest`'s kind."""
+        self.api.served.add(NODE)
+        metadata = {"name": name, "labels": {"kubernetes.io/hostname": name}}
+        self.api.put(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+        amounts = {"cpu": "8", **({"acme.example/device": str(devices)} if devices else {})}
+        self.api.set_status(NODE, None, name, {"allocatable": amounts})
 
     def gateway_up(self, namespace: str = "ns", name: str = "hearth-gateway", available: int = 1) -> None:
         """The gateway's pods become ready, or not."""

@@ -16,6 +16,9 @@ from .sights import deployment, ended, made, node, pod, ready_pod, seen, sight, 
 NO_DEVICE = (
     "0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator. no new claims to deallocate, preemption: x"
 )
+CONFLICTS = ("had volume node affinity conflict", "didn't match PersistentVolume's node affinity")
+"""The words of older and of newer schedulers."""
+
 HALF = made({"resources": {"accelerators": 2}})
 
 
@@ -40,13 +43,13 @@ def test_no_node_has_the_device() -> None:
 
 def test_all_devices_are_taken_and_by_whom() -> None:
     found = trouble(
-        unscheduled(NO_DEVICE),
+        unscheduled(NO_DEVICE.replace("1", "3")),
         nodes=[node(devices=4), node(devices=2), node(devices=None)],
         holders={"ai/older": 2, "ai/idle": 0, "others/private-name": 1},
     )
     assert (found.reason, found.stage) == ("InsufficientAccelerators", "waiting")
     assert found.message == (
-        "all 6 hearth.dev/fake-accelerator are in use (2 by LLMService older, 4 by others); it starts as soon as enough is "
+        "all 6 hearth.dev/fake-accelerator are in use (2 by LLMService older, 1 by others); it starts as soon as enough is "
         "free: let another service sleep (lower its spec.scaling.min or max), or add some"
     )
     assert found.notice == "all accelerators of the cluster are in use; it starts as soon as one is free"
@@ -61,8 +64,110 @@ def test_devices_held_by_the_service_itself() -> None:
 
 
 def test_devices_that_are_free_but_not_together() -> None:
-    found = trouble(unscheduled(NO_DEVICE), plan=HALF, service=HALF.service, nodes=[node(devices=2), node(devices=2)])
-    assert found.message.startswith("no node has 2 of the 4 hearth.dev/fake-accelerator free (4 by others); ")
+    full = unscheduled(NO_DEVICE.replace("1", "2"))
+    found = trouble(full, plan=HALF, service=HALF.service, nodes=[node(devices=2), node(devices=2)])
+    assert found.message.startswith("no node has 2 of the 4 hearth.dev/fake-accelerator free; ")
+
+
+def test_devices_that_only_nodes_without_them_lack() -> None:
+    """Two nodes have no device at all, and the one that has idle ones is short of memory."""
+    words = "0/3 nodes are available: 1 Insufficient memory, 2 Insufficient hearth.dev/fake-accelerator. preemption: x"
+    found = trouble(unscheduled(words), nodes=[node(devices=8), node(devices=None), node(devices=0)])
+    assert (found.reason, found.stage) == ("InsufficientResources", "waiting")
+    assert found.message == (
+        "no node has room for it: too little memory free (0/3 nodes are available: 1 Insufficient memory, 2 Insufficient "
+        "hearth.dev/fake-accelerator); lower spec.resources.memory, or add a node"
+    )
+    assert found.notice == "no node of the cluster has room for it"
+
+
+def test_devices_that_only_some_of_their_nodes_lack() -> None:
+    words = "0/3 nodes are available: 1 Insufficient memory, 2 Insufficient hearth.dev/fake-accelerator. preemption: x"
+    found = trouble(unscheduled(words), nodes=[node(devices=8), node(devices=4), node(devices=None)])
+    assert (found.reason, found.stage) == ("InsufficientResources", "waiting")
+    assert found.message.startswith(
+        "no node has room for it: too little memory and hearth.dev/fake-accelerator free (0/3 "
+    )
+    assert "; lower spec.resources.memory and spec.resources.accelerators, or add a node" in found.message
+
+
+def test_nodes_that_may_not_take_the_pod_say_nothing_about_devices() -> None:
+    """The scheduler names the taint of such a node, and not what else it lacks."""
+    words = (
+        "0/3 nodes are available: 1 Insufficient hearth.dev/fake-accelerator, 2 node(s) had untolerated taint {own: }. "
+        "preemption: x"
+    )
+    tainted = node(devices=None, taints=[{"key": "own", "effect": "NoSchedule"}])
+    found = trouble(unscheduled(words), nodes=[node(devices=8), tainted, tainted])
+    assert found.message.startswith("all 8 hearth.dev/fake-accelerator are in use; ")
+
+
+def test_a_node_with_free_devices_that_is_full_of_pods() -> None:
+    words = "0/2 nodes are available: 1 Insufficient hearth.dev/fake-accelerator, 1 Too many pods. preemption: x"
+    found = trouble(unscheduled(words), nodes=[node(devices=8), node(devices=None)])
+    assert (found.reason, found.stage) == ("Unschedulable", "broken")
+    found = trouble(unscheduled(words), nodes=[node(devices=8), node(devices=8)])
+    assert (found.reason, found.stage) == ("InsufficientAccelerators", "waiting")
+    assert found.message.startswith("no node has room for it: too little hearth.dev/fake-accelerator free (0/2 ")
+    assert found.notice == "no node of the cluster has room for it"
+
+
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_a_volume_on_a_node_that_cannot_run_it(conflict: str) -> None:
+    """A download bound it to a node without a device. Nothing but a new volume helps."""
+    words = (
+        f"0/2 nodes are available: 1 Insufficient hearth.dev/fake-accelerator, 1 node(s) {conflict}. no new claims to "
+        "deallocate, preemption: x"
+    )
+    found = trouble(unscheduled(words), nodes=[node(devices=8), node(devices=None)])
+    assert (found.reason, found.stage) == ("VolumeNodeConflict", "broken")
+    assert found.message == (
+        "no node that could run it can use the volume of its claim 'tiny-cache', which belongs to another node; if the "
+        "weights may be downloaded again, `kubectl delete -n ai pvc/tiny-cache` has it made anew where there is room"
+    )
+    assert (
+        found.notice
+        == "its volume is out of reach of the nodes that could run it; its owner finds the reason in its status"
+    )
+
+
+@pytest.mark.parametrize("conflict", CONFLICTS)
+def test_a_volume_on_a_node_that_is_full(conflict: str) -> None:
+    plan = made({"cache": {"prewarm": True}})
+    words = f"0/2 nodes are available: 1 Insufficient hearth.dev/fake-accelerator, 1 node(s) {conflict}. preemption: x"
+    found = trouble(unscheduled(words), plan=plan, nodes=[node(devices=8), node(devices=8)])
+    assert (found.reason, found.stage) == ("VolumeNodeConflict", "waiting")
+    assert found.message == (
+        "the nodes that have room for it cannot use the volume of its claim 'tiny-cache', which belongs to another node; it "
+        "starts when there is room on that one, or if the weights may be downloaded again, `kubectl delete -n ai "
+        "pvc/tiny-cache job/tiny-prewarm` has it made anew where there is room"
+    )
+    assert trouble(unscheduled(words), plan=plan, nodes=None).stage == "waiting"
+
+
+def test_a_volume_that_another_replica_uses() -> None:
+    plan = made({"scaling": {"max": 2}})
+    words = (
+        f"0/2 nodes are available: 1 Insufficient hearth.dev/fake-accelerator, 1 node(s) {CONFLICTS[0]}. preemption: x"
+    )
+    pods = (ready_pod(), unscheduled(words, name="tiny-2"))
+    found = trouble(*pods, plan=plan, nodes=[node(devices=1), node(devices=1)])
+    assert found.message.endswith(
+        "; all replicas share it: lower spec.scaling.max, or set spec.cache.strategy: HostPath"
+    )
+
+
+def test_a_volume_that_is_not_hearths_is_never_to_be_deleted() -> None:
+    words = f"0/1 nodes are available: 1 node(s) {CONFLICTS[1]}. preemption: x"
+    for claim in ("weights", "tiny-cache"):
+        plan = made({"model": {"source": {"uri": f"pvc://{claim}"}}})
+        for nodes in (None, [node()]):
+            found = trouble(unscheduled(words), plan=plan, nodes=nodes)
+            assert (found.reason, found.stage) == ("VolumeNodeConflict", "broken")
+            assert (
+                f"its claim '{claim}', which belongs to another node; make room on that one, or move" in found.message
+            )
+            assert "delete" not in found.message
 
 
 def test_more_devices_than_any_node_has() -> None:
@@ -96,12 +201,14 @@ def test_a_device_that_only_the_scheduler_knows() -> None:
     """A scheduler's extender may count what no node announces; the nodes then say nothing about it."""
     found = trouble(unscheduled("0/1 nodes are available: 1 Insufficient nvidia.com/gpumem."), nodes=[node()])
     assert (found.reason, found.stage) == ("InsufficientAccelerators", "waiting")
-    assert found.message.startswith("no node has enough nvidia.com/gpumem free; ")
+    assert found.message.startswith(
+        "no node has room for it: too little nvidia.com/gpumem free (0/1 nodes are available: "
+    )
 
 
 def test_nobody_looked_at_the_nodes() -> None:
     found = trouble(unscheduled(NO_DEVICE), nodes=None)
-    assert found.message.startswith("no node has enough hearth.dev/fake-accelerator free; ")
+    assert found.message.startswith("no node has room for it: too little hearth.dev/fake-accelerator free (0/1 ")
 
 
 def test_too_little_memory() -> None:

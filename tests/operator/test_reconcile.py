@@ -27,6 +27,7 @@ from hearth.operator.kinds import (
     SERVICES,
     Kind,
 )
+from hearth.operator.sight import NODES_KEPT
 from hearth.planning import SERVICE_LABEL, TEMPLATE_ANNOTATION, PlanOptions
 from hearth.plugins import VendorHost
 
@@ -372,6 +373,7 @@ async def test_the_budget_of_a_gateway_goes_with_its_second_replica(api: FakeApi
 
 
 async def test_a_prewarm_job_of_another_template_is_replaced(api: FakeApi, bench: Bench) -> None:
+    bench.node()
     cache = {"strategy": "HostPath", "prewarm": True}
     bench.service(cache=cache)
     await bench.settle()
@@ -381,6 +383,61 @@ async def test_a_prewarm_job_of_another_template_is_replaced(api: FakeApi, bench
     after = api.wire(JOB, "ns", "m-prewarm")["metadata"]
     assert after["uid"] != before["uid"]
     assert after["annotations"][TEMPLATE_ANNOTATION] != before["annotations"][TEMPLATE_ANNOTATION]
+
+
+async def test_a_download_waits_for_a_node_that_the_engine_can_use(api: FakeApi, bench: Bench) -> None:
+    bench.node("cpu", devices=0)
+    bench.service(cache={"prewarm": True})
+    await bench.settle(1.0)
+    bench.gateway_up()
+    await bench.settle()
+    assert api.has(CLAIM, "ns", "m-cache")
+    assert not api.has(JOB, "ns", "m-prewarm")
+    assert api.has(SCALED_OBJECT, "ns", "m"), "the model can be used all the same"
+    assert bench.condition("Prewarmed")["reason"] == "NoAccelerator"
+    assert bench.queue.failing == 0
+    bench.node("gpu")
+    await bench.settle()
+    assert places(api.wire(JOB, "ns", "m-prewarm")) == ["gpu"]
+    assert bench.condition("Prewarmed")["reason"] == "Prewarming"
+
+
+async def test_nodes_that_come_and_go_are_no_reason_to_download_again(api: FakeApi, bench: Bench) -> None:
+    bench.node("gpu")
+    bench.service(cache={"prewarm": True})
+    await bench.settle()
+    before = api.wire(JOB, "ns", "m-prewarm")
+    bench.node("gpu-2")
+    await bench.pruner.look(keda=True)
+    bench.service(cache={"prewarm": True}, scaling={"max": 2})
+    await bench.settle()
+    assert api.wire(JOB, "ns", "m-prewarm")["metadata"]["uid"] == before["metadata"]["uid"]
+    bench.clock.now += NODES_KEPT + 1
+    api.remove(JOB, "ns", "m-prewarm")
+    await bench.settle()
+    assert places(api.wire(JOB, "ns", "m-prewarm")) == ["gpu", "gpu-2"]
+
+
+async def test_nodes_that_cannot_be_listed_are_asked_for_again(api: FakeApi, bench: Bench) -> None:
+    bench.node()
+    api.refuse["list", "Node"] = 403, {"message": "nodes is forbidden"}
+    bench.service(cache={"prewarm": True})
+    await bench.settle()
+    assert not api.has(JOB, "ns", "m-prewarm")
+    assert bench.condition("Prewarmed")["reason"] == "Prewarming"
+    api.refuse.clear()
+    await bench.settle()
+    assert places(api.wire(JOB, "ns", "m-prewarm")) == ["node-1"]
+
+
+def places(job: Mapping[str, Any]) -> list[str]:
+    """The hostnames that a Job's pod is kept to."""
+    affinity = job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
+    (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    (expression,) = term["matchExpressions"]
+    assert (expression["key"], expression["operator"]) == ("kubernetes.io/hostname", "In")
+    names: list[str] = expression["values"]
+    return names
 
 
 async def test_a_claim_is_created_once(api: FakeApi, bench: Bench) -> None:
@@ -535,6 +592,7 @@ async def test_an_operator_that_dies_anywhere_is_taken_up_by_the_next(step: int,
     api = FakeApi()
     bench = Bench(api, HOST)
     bench.runtime("engine")
+    bench.node()
     seen: list[int] = []
     api.watchers.append(
         lambda kind, _, item: (
@@ -581,6 +639,7 @@ def notices(api: FakeApi) -> Mapping[str, str]:
 
 
 async def test_a_job_that_is_replaced_holds_up_nothing_else(api: FakeApi, bench: Bench) -> None:
+    bench.node()
     cache = {"strategy": "HostPath", "prewarm": True}
     bench.service(cache=cache)
     await bench.settle()

@@ -34,12 +34,12 @@ LAST: list[tuple[str, Any, str, str, str]] = [
     ("no_device", ABSENT, "Degraded", "NoAccelerator", "no node of the cluster has nvidia.com/gpu; install the device"),
     ("too_few_devices", FIVE, "Degraded", "NodeTooSmall", "a replica asks for 5 hearth.dev/fake-accelerator and the "
      "largest node has 4; lower spec.resources.accelerators"),
-    ("too_few_devices", None, "Pending", "InsufficientAccelerators", "all 4 hearth.dev/fake-accelerator are in use (4 by "
-     "others); it starts as soon as enough is free"),
+    ("too_few_devices", None, "Pending", "InsufficientAccelerators", "all 4 hearth.dev/fake-accelerator are in use; "
+     "it starts as soon as enough is free"),
     ("selector", PICKY, "Degraded", "NodesExcluded", "1 node has enough hearth.dev/fake-accelerator and none may take the "
      "pod: 1 without the label zone=a; change"),
-    ("memory_request", None, "Pending", "InsufficientResources", "no node has enough memory free (0/1 nodes are available: "
-     "1 Insufficient memory); lower spec.resources.memory, or add a node"),
+    ("memory_request", None, "Pending", "InsufficientResources", "no node has room for it: too little memory free (0/1 "
+     "nodes are available: 1 Insufficient memory); lower spec.resources.memory, or add a node"),
     ("claim_unbound", None, "Degraded", "VolumeNotBound", "its volume claim 'tiny-cache' is not bound: it names no "
      "StorageClass and the cluster has no default one; set spec.cache.storageClassName"),
     ("claim_missing", STORED, "Degraded", "VolumeMissing", "its volume claim 'weights' does not exist; create it"),

@@ -27,18 +27,18 @@ def requirement(key: str, operator: str, *values: str) -> dict[str, Any]:
             "0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator. no new claims to deallocate, preemption: "
             "0/1 nodes are available: 1 No preemption victims found for incoming pod.",
             "0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator",
-            ("hearth.dev/fake-accelerator",),
+            {"hearth.dev/fake-accelerator": 1},
         ),
         (
             "0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. preemption: 0/3 nodes are available: 3 No "
             "preemption victims found for incoming pod.",
             "0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory",
-            ("cpu", "memory"),
+            {"cpu": 1, "memory": 2},
         ),
-        ("", "", ()),
+        ("", "", {}),
     ],
 )
-def test_the_schedulers_words(message: str, words: str, short: tuple[str, ...]) -> None:
+def test_the_schedulers_words(message: str, words: str, short: dict[str, int]) -> None:
     assert scheduler_words(message) == words
     assert insufficient(message) == short
 
@@ -46,6 +46,7 @@ def test_the_schedulers_words(message: str, words: str, short: tuple[str, ...]) 
 def test_amounts() -> None:
     found = supply(ask(2), [node(devices=4), node(devices=1), node(devices=None), {"metadata": {}}])
     assert (found.total, found.largest, found.open, found.nodes) == (5, 4, 4, 1)
+    assert (found.suitable, found.lacking) == (1, 3)
     assert supply(ask(8), [node(devices=4)]).open == 0
 
 
@@ -105,6 +106,11 @@ def test_what_keeps_a_node_from_taking_a_pod(where: dict[str, Any], spec: dict[s
     found = supply(ask(1, **spec), [node(**where)])
     assert found.barriers == ((barrier,) if barrier else ())
     assert found.open == (0 if barrier else 4)
+
+
+def test_nodes_that_may_not_take_the_pod_are_neither_suitable_nor_lacking() -> None:
+    found = supply(ask(), [node(unschedulable=True), node(devices=None, unschedulable=True), node(), node(devices=0)])
+    assert (found.nodes, found.suitable, found.lacking) == (2, 1, 1)
 
 
 def test_the_most_frequent_barrier_comes_first() -> None:

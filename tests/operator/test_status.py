@@ -399,6 +399,27 @@ def test_prewarm_has_a_condition_where_it_is_asked_for() -> None:
         assert phase == "ScaledToZero", "a service without its weights still wakes, and downloads them then"
 
 
+def test_a_prewarm_that_waits_for_a_node_says_so() -> None:
+    for nodes in ([], [node(devices=None)]):
+        _, found = seen(prewarming(nodes=nodes))
+        assert found["Prewarmed"]["reason"] == "NoAccelerator"
+        assert found["Prewarmed"]["message"] == (
+            "the weights are not downloaded yet: no node that may run the engine has hearth.dev/fake-accelerator, and on "
+            "another one they would be of no use to it; the download begins when there is such a node"
+        )
+    _, found = seen(prewarming(nodes=[node(labels={"kubernetes.io/hostname": "a"})]))
+    assert found["Prewarmed"]["reason"] == "Prewarming"
+
+
+def test_a_prewarm_pod_is_not_explained_by_the_engines_devices() -> None:
+    """The nodes that it was kept to are gone; that no node has the engine's device is another matter."""
+    lost = unscheduled("0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector.")
+    _, found = seen(prewarming(prewarm=job(), prewarm_pods=[lost], nodes=[node(devices=None)]))
+    assert found["Prewarmed"]["reason"] == "Prewarming"
+    assert "didn't match Pod's node affinity/selector" in found["Prewarmed"]["message"]
+    assert found["Prewarmed"]["message"].endswith(". To choose its nodes anew: kubectl delete job -n ai tiny-prewarm")
+
+
 def test_a_failed_prewarm_says_why_and_how_to_try_again() -> None:
     message = "Traceback (most recent call last):\nhuggingface_hub.errors.GatedRepoError: 401 Client Error."
     failed = with_container("tiny-prewarm-x", name="prewarm", state=ended(1, message))
@@ -425,13 +446,14 @@ PODS = [
     ),
     unscheduled("0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator.", name="tiny-4"),
     unscheduled("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", name="tiny-2"),
+    unscheduled("0/1 nodes are available: 1 node(s) had volume node affinity conflict.", name="tiny-10"),
     {},
     {"metadata": {}, "status": {"conditions": None, "containerStatuses": None}},
 ]
 PLANS = [
     made(),
     made({"cache": {"prewarm": True}, "endpoint": {"coldStart": {"mode": "reject"}}}),
-    made({"scaling": {"min": 1, "max": 3}}),
+    made({"scaling": {"min": 1, "max": 3}, "cache": {"strategy": "None"}}),
 ]
 
 

@@ -24,6 +24,7 @@ from hearth.planning import (
     identity,
     make_plan,
     plan_namespace,
+    with_nodes,
     with_notice,
     with_scaler_ip,
 )
@@ -339,6 +340,21 @@ def test_prewarm_runs(uri: str, module: str, expected: dict[str, Any], tmp_path:
     argv = [sys.executable, *container["command"][1:], *container["args"]]
     done = subprocess.run(argv, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True)
     assert ast.literal_eval(done.stdout) == [("a/b",), expected]
+
+
+@pytest.mark.parametrize("requirements", [[], [{"key": "old", "operator": "DoesNotExist"}]])
+def test_prewarm_is_kept_to_nodes_and_keeps_its_digest(requirements: list[Any]) -> None:
+    made = one(PREWARM, {"accelerator": {"resourceName": "acme.dev/chip", "nodeRequirements": requirements}})
+    before = job(made)
+    kept = with_nodes(before, ["a", "b"])
+    check([*(item for item in together([made]) if item["kind"] != "Job"), kept])
+    spec = kept["spec"]["template"]["spec"]
+    [term] = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    hostnames = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["a", "b"]}
+    assert term == {"matchExpressions": [*requirements, hostnames]}
+    assert kept["metadata"] == before["metadata"]
+    assert {**spec, "affinity": None} == {**before["spec"]["template"]["spec"], "affinity": None}
+    assert job(made) == before, "what is planned is not touched"
 
 
 def test_prewarm_uses_the_engines_place_and_none_of_its_devices() -> None:

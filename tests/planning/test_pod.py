@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import permutations
+from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
@@ -247,7 +249,7 @@ def test_shared_memory_is_bounded(resources: dict[str, Any], size: str) -> None:
         ({}, {"persistentVolumeClaim": {"claimName": "tiny-cache"}}),
         (
             {"cache": {"strategy": "HostPath"}},
-            {"hostPath": {"path": "/var/lib/hearth/cache/ai-tiny", "type": "DirectoryOrCreate"}},
+            {"hostPath": {"path": "/var/lib/hearth/cache/ai/tiny", "type": "DirectoryOrCreate"}},
         ),
         ({"cache": {"strategy": "None"}}, None),
     ],
@@ -259,6 +261,21 @@ def test_cache(spec: dict[str, Any], volume: Mapping[str, Any] | None) -> None:
     assert env(made).get("HF_HOME") == ("/cache/hf" if volume else None)
     assert env(made).get("MODELSCOPE_CACHE") == ("/cache/modelscope" if volume else None)
     assert ("PersistentVolumeClaim" in [item["kind"] for item in made.objects]) == (not spec)
+
+
+def test_no_two_services_share_a_directory_of_the_node() -> None:
+    """A tenant must not be able to put weights or compiled kernels where the engine of another one loads them."""
+    services = [("team", "a-llama"), ("team-a", "llama"), ("team", "a"), ("team-a-llama", "a")]
+    paths = [host_cache(namespace, name) for namespace, name in services]
+    assert len(set(paths)) == len(services)
+    assert not any(one.is_relative_to(other) for one, other in permutations(paths, 2))
+
+
+def host_cache(namespace: str, name: str) -> PurePosixPath:
+    wanted = service({"cache": {"strategy": "HostPath"}}, namespace=namespace, name=name)
+    made = make_plan(wanted, runtimes=[runtime()], host=host(), target="cluster")
+    (path,) = [volume["hostPath"]["path"] for volume in made.pod["spec"]["volumes"] if "hostPath" in volume]
+    return PurePosixPath(path)
 
 
 def test_models_of_other_sources() -> None:
