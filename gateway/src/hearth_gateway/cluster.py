@@ -42,10 +42,11 @@ that is asked all the time, but not in those moments, would fall asleep.
 PEERS_WAIT = 2.0  # seconds that a new replica waits for the others' state before it is ready without
 FALLBACK_AFTER = 10.0  # seconds without EndpointSlices until the Services' own addresses are used
 SETTLE = 3.0
-"""Seconds that a replica which must go still accepts connections, until no load balancer sends any here."""
+"""Seconds that a replica which must go turns nobody away: who was, would come again before load balancers lead elsewhere."""
 NAMESPACE_PACE = 5.0  # seconds between two looks at whether the namespace is being deleted
 LOST_AFTER = 1.0  # seconds without the ConfigMap until it counts as deleted for good: by hand, it comes back at once
 STARTING_PACE = 0.05  # seconds between two looks at what is missing still
+LEAVING_PACE = 0.02  # seconds between two looks at what is still to be answered
 PACE = 1.0
 
 
@@ -129,24 +130,29 @@ class Cluster:
     async def leave(self, grace: float, cut: asyncio.Event) -> None:
         """Let others take over, and answer what is held here: up to ``grace`` seconds, or until ``cut`` is set.
 
-        Demand is reported, backends are watched and probed, and who still comes is served meanwhile. But when the services
-        were deleted, or the whole namespace, no backend comes any more: who waits is told so, and nobody else will come.
+        Demand is reported, backends are watched and probed, and who still comes is served meanwhile. Idle clients and KEDA
+        are turned away only when load balancers have had the time to learn of it. But when the services were deleted, or the
+        whole namespace, no backend comes any more: who waits is told so, and nobody else will come.
 
         Kubernetes looks at a namespace that is being deleted after 5 s, and where it still finds pods, again after half of
         their grace period.
         """
         gateway = self.gateway
         gateway.drain()
-        await self.server.turn(self.scaler.end_streams)
         looking = asyncio.create_task(self._look_at_namespace())
         begun = gateway.now()
-        while gateway.now() < begun + grace and not cut.is_set():
-            deleted = self._namespace_ends or self._is_lost()
-            if deleted:
+        end = begun + grace
+        settled = min(end, begun + self.options.settle)
+        while gateway.now() < settled and not (cut.is_set() or self._is_deleted()):
+            await asyncio.sleep(LEAVING_PACE)
+        gateway.close_idle()
+        await self.server.turn(self.scaler.end_streams)
+        while gateway.now() < end and not cut.is_set():
+            if self._is_deleted():
                 gateway.give_up()
-            if not gateway.busy and (deleted or gateway.now() >= begun + self.options.settle):
+            if not gateway.busy:
                 break
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(LEAVING_PACE)
         looking.cancel()
         self._make_will()
 
@@ -155,8 +161,9 @@ class Cluster:
             self._namespace_ends = await self._client.namespace_ends()
             await asyncio.sleep(NAMESPACE_PACE)
 
-    def _is_lost(self) -> bool:
-        return self._lost_at is not None and self.gateway.now() >= self._lost_at + LOST_AFTER
+    def _is_deleted(self) -> bool:
+        lost = self._lost_at is not None and self.gateway.now() >= self._lost_at + LOST_AFTER
+        return lost or self._namespace_ends
 
     async def stop(self) -> None:
         """Say goodbye and end everything."""

@@ -62,6 +62,7 @@ class Gateway:
         self.unrouted: dict[str, int] = {}
         self.max_request_bytes = Limits().max_request_bytes
         self.draining = False
+        self.closing = False  # no connection stays open after its answer
         self.started_at = int(time.time())
         self.port = 0
         self.waits_for: str | None = None  # what a source of services owes still before new clients should come
@@ -166,11 +167,17 @@ class Gateway:
             service.refuse_held(_removed(service))
 
     def drain(self) -> None:
-        """Be ready no more. Who still comes is served, on a connection that closes after its answer."""
+        """Be ready no more. Who still comes is served; every answer that begins from here on is its connection's last."""
         self.draining = True
         self.lines = {}
-        for connection in list(self.connections):
+        for connection in self.connections:
             connection.drain()
+
+    def close_idle(self) -> None:
+        """Close every connection that no request is on, and each other one after its answer, whether that says so or not."""
+        self.closing = True
+        for connection in list(self.connections):
+            connection.close_idle()
 
     @property
     def busy(self) -> bool:
@@ -180,6 +187,7 @@ class Gateway:
     async def stop(self, grace: float) -> None:
         """Accept no more, give what is held or in flight ``grace`` seconds to end, then close everything."""
         self.drain()
+        self.close_idle()
         if self._server is not None:
             self._server.close()
         deadline = self.now() + grace

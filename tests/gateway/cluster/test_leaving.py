@@ -1,12 +1,13 @@
 """A replica that is told to go: it answers what it holds, and others know of it until then."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import grpc
 import pytest
 
-from ..support import LAST, answer, body, get, post, until
+from ..support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post, until
 from .api import FakeApi, pod
 from .replica import Replica, replica
 from .test_peers import listed, two
@@ -115,6 +116,55 @@ async def test_a_replica_serves_who_is_still_sent_to_it(api: FakeApi, listen: An
         assert (await found.edge.ask(post())).status == 200
         await asyncio.wait_for(leaving, 3)
         assert found.gateway.now() >= begun + 0.5
+
+
+async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, listen: Any) -> None:
+    """Whoever is sent away at once comes back here, because load balancers still lead here."""
+    go = asyncio.Event()
+
+    async def handler(call: Any) -> None:
+        await call.read_body()
+        if call.json.get("stream"):
+            call.send(SSE_HEAD + chunk(event("a")))
+            await go.wait()
+            call.send(chunk(DONE) + LAST)
+        else:
+            call.send(answer())
+
+    backend = await listen(handler)
+    await api.services("m", "n")
+    await api.slice("m-backend", pod(), port=backend.port)
+    async with two(api) as (a, b):
+        a.cluster.options = dataclasses.replace(a.cluster.options, settle=1.0)
+        await until(lambda: a.usable() == 1)
+        stream = a.keda().stream("n")
+        assert await stream.next() is False
+        silent, asks, streams = [await a.edge.connect() for _ in range(3)]
+        for wire in (silent, asks):
+            wire.send(post())
+            assert "connection" not in (await wire.answer()).headers
+        streams.send(post(content=body(stream=True)))
+        await until(lambda: len(backend.requests) == 3)
+        begun = a.gateway.now()
+        leaving = leave(a, 900)
+        await until(lambda: a.gateway.draining)
+        asks.send(post())
+        assert (await asks.answer()).headers["connection"] == "close"
+        assert await asks.ended()
+        # Where the head is sent already, and did not say so, the connection is good for one more request.
+        go.set()
+        assert "connection" not in (await streams.answer()).headers
+        streams.send(post())
+        assert (await streams.answer()).headers["connection"] == "close"
+        assert await streams.ended()
+        held = asyncio.create_task(b.edge.ask(post(content=body(model="n"))))
+        assert await stream.next() is True  # KEDA is told of what begins elsewhere
+        assert a.gateway.now() < begun + 1
+        assert await silent.ended()
+        assert await stream.next() is None
+        assert a.gateway.now() >= begun + 1
+        await asyncio.wait_for(leaving, 3)
+        held.cancel()
 
 
 @pytest.mark.parametrize("deleted", ["namespace", "services"])
