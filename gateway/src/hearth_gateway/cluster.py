@@ -24,7 +24,7 @@ from .gateway import Gateway
 from .grpcserver import GrpcServer
 from .kubernetes import Access, Client, Reflector
 from .peers import Listener, Teller
-from .reports import Reports
+from .reports import Reports, Share
 from .scaler import Scaler
 from .service import LEASE_GRACE
 
@@ -117,7 +117,7 @@ class Cluster:
         """Serve gRPC and watch; the gateway itself listens already. Raises ListenError."""
         gateway = self.gateway
         gateway.collectors.append(partial(collect, self))
-        gateway.elsewhere = self.reports.total
+        gateway.total = self.demand.total
         gateway.subscribe(self._on_edge)
         await self.server.start(self.options.scaler_host, self.options.scaler_port)
         for name, work in (
@@ -176,12 +176,14 @@ class Cluster:
 
     # ---------------------------------------------------------------- demand
 
-    def _own(self, name: str) -> int | None:
+    def _own(self, name: str) -> Share | None:
         service = self.gateway.services.get(name)
-        return None if service is None else service.announced()
+        return None if service is None else Share(service.requests, service.wanted())
 
-    def _state(self) -> dict[str, int]:
-        return {name: count for name, each in self.gateway.services.items() if (count := each.announced())}
+    def _state(self) -> dict[str, Share]:
+        return {
+            name: Share(each.requests, wanted=True) for name, each in self.gateway.services.items() if each.wanted()
+        }
 
     def _leases(self) -> dict[str, float]:
         now = self.gateway.now()

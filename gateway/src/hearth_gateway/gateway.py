@@ -66,7 +66,7 @@ class Gateway:
         self.started_at = int(time.time())
         self.port = 0
         self.waits_for: str | None = None  # what a source of services owes still before new clients should come
-        self.elsewhere: Callable[[str], int] | None = None  # demand that other replicas of this gateway hold
+        self.total: Callable[[str], int | None] | None = None  # demand over all replicas of this gateway
         self.idle_notice: float | None = None  # of services that come from here on; see Service
         self.collectors: list[Callable[[], Iterable[Metric]]] = []  # of those who add to /metrics
         self._applied = False
@@ -222,8 +222,9 @@ class Gateway:
 
     def pending(self, name: str) -> int:
         """What a scaler acts on: the demand of one service, that of the other replicas included."""
-        service = self.services[name]
-        return service.demand() if self.elsewhere is None else service.announced() + self.elsewhere(name)
+        own = self.services[name].demand()
+        total = self.total(name) if self.total is not None else None
+        return own if total is None else total
 
     # ---------------------------------------------------------------- for the wire
 

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from .reports import EXPIRY, Reports
+from .reports import EXPIRY, NOTHING, Reports, Share
 from .rpc import peers_pb2 as pb
 
 log = logging.getLogger("hearth.gateway")
@@ -31,6 +31,20 @@ _CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
+def told(shares: Mapping[str, Share]) -> dict[str, Any]:
+    """The fields of a report that say this."""
+    return {
+        "demand": {name: share.demand for name, share in shares.items()},
+        "idle": [name for name, share in shares.items() if share.wanted and not share.requests],
+    }
+
+
+def heard(report: pb.Report) -> dict[str, Share]:
+    """What a report says."""
+    idle = frozenset(report.idle)
+    return {name: Share(0 if name in idle else value, value > 0) for name, value in report.demand.items()}
+
+
 class _Feed:
     """One other replica that listens."""
 
@@ -39,14 +53,14 @@ class _Feed:
     def __init__(self) -> None:
         self.news = asyncio.Event()
         self.ended = False
-        self.sent: dict[str, int] = {}
+        self.sent: dict[str, Share] = {}
 
 
 class Teller:
     """Tells the others what is held here. ``state`` gives the services with demand."""
 
     def __init__(
-        self, instance: str, state: Callable[[], Mapping[str, int]], leases: Callable[[], Mapping[str, float]]
+        self, instance: str, state: Callable[[], Mapping[str, Share]], leases: Callable[[], Mapping[str, float]]
     ) -> None:
         self._instance = instance
         self._state = state
@@ -77,7 +91,7 @@ class Teller:
         self._feeds.add(feed)
         try:
             feed.sent = dict(self._state())
-            await context.write(pb.Report(instance=self._instance, full=True, demand=feed.sent))
+            await context.write(pb.Report(instance=self._instance, full=True, **told(feed.sent)))
             last = loop.time()
             while not feed.ended:
                 try:
@@ -87,11 +101,11 @@ class Teller:
                     pass
                 feed.news.clear()
                 state = dict(self._state())
-                news = {name: value for name, value in state.items() if feed.sent.get(name) != value}
-                news.update(dict.fromkeys(feed.sent.keys() - state.keys(), 0))
+                news = {name: share for name, share in state.items() if feed.sent.get(name) != share}
+                news.update(dict.fromkeys(feed.sent.keys() - state.keys(), NOTHING))
                 if news or loop.time() - last >= HEARTBEAT:
                     feed.sent = state
-                    await context.write(pb.Report(instance=self._instance, demand=news))
+                    await context.write(pb.Report(instance=self._instance, **told(news)))
                     last = loop.time()
             await context.write(pb.Report(instance=self._instance, full=True, leaving=True, lease=self._leases()))
         finally:
@@ -185,7 +199,7 @@ class Listener:
                     self._changed(self._reports.forget(report.instance))
                     return
                 if report.instance != self._instance:  # by whatever way we came to ask ourselves
-                    self._changed(self._reports.take(report.instance, report.demand, full=report.full))
+                    self._changed(self._reports.take(report.instance, heard(report), full=report.full))
                 self._heard.add(peer)
         finally:
             call.cancel()

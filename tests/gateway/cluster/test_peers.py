@@ -60,6 +60,40 @@ async def test_any_replica_answers_with_the_total(api: FakeApi, listen: Any) -> 
         assert b"hearth_gateway_peers_connected 1.0" in metrics
 
 
+async def test_one_client_is_one_request_wherever_it_is(api: FakeApi, listen: Any) -> None:
+    """Each replica wants the model awake for a while after its last request; that is no second request."""
+    backend = await listen(answer())
+    await api.slice("m-backend", pod(), port=backend.port)
+    async with two(api) as (a, b):
+        for each in (a, b, a, b):
+            await until(lambda: each.usable() == 1)  # noqa: B023
+            assert (await each.edge.ask(post())).status == 200
+        for each in (a, b):
+            await until(lambda: each.cluster.reports.total("m") == (0, True))  # noqa: B023
+            assert await agreed(each, each.keda()) == 1
+            assert (
+                b'hearth_gateway_total_demand{namespace="ns",service="m"} 1.0'
+                in (await each.edge.ask(get("/metrics"))).body
+            )
+        await api.slice("m-backend", port=1)
+        await until(lambda: not a.usable() and not b.usable())
+        asked = asyncio.create_task(a.edge.ask(post()))
+        await a.edge.held()
+        await until(lambda: b.cluster.reports.total("m").requests == 1)
+        for each in (a, b):
+            assert await agreed(each, each.keda()) == 1
+        asked.cancel()
+
+
+async def test_leases_of_several_replicas_are_one(api: FakeApi) -> None:
+    async with two(api) as (a, b):
+        for each in (a, b):
+            each.gateway.wake("m")
+        for each in (a, b):
+            await until(lambda: each.cluster.reports.total("m").wanted)  # noqa: B023
+            assert await agreed(each, each.keda()) == 1
+
+
 async def test_a_replica_that_is_killed_is_believed_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "EXPIRY", 2.0)
     monkeypatch.setattr(cluster, "PACE", 0.05)
