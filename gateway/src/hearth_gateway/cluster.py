@@ -40,7 +40,7 @@ KEDA remembers when it last saw activity, and looks every 5 s. Demand between tw
 that is asked all the time, but not in those moments, would fall asleep.
 """
 PEERS_WAIT = 2.0  # seconds that a new replica waits for the others' state before it is ready without
-FALLBACK_AFTER = 10.0  # seconds without EndpointSlices until the Services' own addresses are used
+FALLBACK_AFTER = 10.0  # seconds without word of EndpointSlices until the Services' own addresses are used, too
 SETTLE = 3.0
 """Seconds that a replica which must go turns nobody away: who was, would come again before load balancers lead elsewhere."""
 NAMESPACE_PACE = 5.0  # seconds between two looks at whether the namespace is being deleted
@@ -245,10 +245,11 @@ class Cluster:
         begun = gateway.now()
         while True:
             self.demand.changed(self.reports.expire())
-            if not self.slice_watch.state.synced and not self._falling_back and gateway.now() > begun + FALLBACK_AFTER:
-                log.warning("no EndpointSlices could be read: using the addresses of the Services until they can")
-                self._falling_back = True
-                self.give(list(gateway.services))
+            slices = self.slice_watch.state
+            if slices.connected:
+                self._fall_back(wanted=False)
+            elif gateway.now() > max(begun, slices.fresh_at) + FALLBACK_AFTER:
+                self._fall_back(wanted=True)
             if gateway.waits_for is not None:
                 gateway.waits_for = self._missing()
                 if gateway.waits_for is None:
@@ -319,11 +320,19 @@ class Cluster:
     def slices_listed(self, objects: Sequence[EndpointSlice]) -> None:
         """These are all EndpointSlices of the namespace."""
         changed = self.slices.replace(objects)
-        if self._falling_back:
-            log.info("EndpointSlices are read again: the addresses of the Services are no longer used")
-            self._falling_back = False
-            changed |= {f"{name}{BACKEND_SUFFIX}" for name in self.gateway.services}
+        self._fall_back(wanted=False)
         self.take_slices(changed)
+
+    def _fall_back(self, *, wanted: bool) -> None:
+        """Use the Services' own addresses, too, or no longer."""
+        if wanted == self._falling_back:
+            return
+        self._falling_back = wanted
+        if wanted:
+            log.warning("EndpointSlices cannot be watched: using the addresses of the Services, too, until they can")
+        else:
+            log.info("EndpointSlices are read again: the addresses of the Services are no longer used")
+        self.give(list(self.gateway.services))
 
     def give(self, names: Iterable[str]) -> None:
         """Tell the gateway the replicas of these services, where they are other ones than before."""
@@ -333,8 +342,8 @@ class Cluster:
                 continue
             service = f"{name}{BACKEND_SUFFIX}"
             found = endpoints(self.slices.of(service), BACKEND_PORT)
-            if self._falling_back:
-                found = fallback(service, namespace)
+            if self._falling_back:  # it is not called ready: it is probed, and used, only while no replica is usable
+                found += fallback(service, namespace)
             if found != self._given.get(name, []):
                 self._given[name] = found
                 self.gateway.set_endpoints(name, found)
