@@ -44,7 +44,12 @@ FALLBACK_AFTER = 10.0  # seconds without word of EndpointSlices until the Servic
 SETTLE = 3.0
 """Seconds that a replica which must go turns nobody away: who was, would come again before load balancers lead elsewhere."""
 NAMESPACE_PACE = 5.0  # seconds between two looks at whether the namespace is being deleted
-LOST_AFTER = 1.0  # seconds without the ConfigMap until it counts as deleted for good: by hand, it comes back at once
+LOST_AFTER = 10.0
+"""Seconds without the ConfigMap until it counts as deleted for good.
+
+One that somebody deletes by hand comes back when the operator gets to it: with a thousand services, or when it is restarted
+itself, that takes seconds.
+"""
 STARTING_PACE = 0.05  # seconds between two looks at what is missing still
 LEAVING_PACE = 0.02  # seconds between two looks at what is still to be answered
 PACE = 1.0
@@ -147,9 +152,14 @@ class Cluster:
             await asyncio.sleep(LEAVING_PACE)
         gateway.close_idle()
         await self.server.turn(self.scaler.end_streams)
+        given_up = False
         while gateway.now() < end and not cut.is_set():
             if self._is_deleted():
                 gateway.give_up()
+                given_up = True
+            elif given_up:
+                gateway.hold_again()
+                given_up = False
             if not gateway.busy:
                 break
             await asyncio.sleep(LEAVING_PACE)

@@ -166,6 +166,11 @@ class Gateway:
         for service in self.services.values():
             service.refuse_held(_removed(service))
 
+    def hold_again(self) -> None:
+        """The services are back: who comes from here on is held again."""
+        for service in self.services.values():
+            service.hold_again()
+
     def drain(self) -> None:
         """Be ready no more. Who still comes is served; every answer that begins from here on is its connection's last."""
         self.draining = True

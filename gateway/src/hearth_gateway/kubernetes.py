@@ -180,12 +180,12 @@ class Client:
             return bytes(body)
 
     async def namespace_ends(self) -> bool:
-        """Whether the namespace is being deleted; False when that cannot be known."""
+        """Whether the namespace is being deleted, or gone; False when that cannot be known."""
         try:
             found = _NAMESPACE.decode(await self.page(f"/api/v1/namespaces/{self.access.namespace}", {}))
         except (ApiError, aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
             log.info("cannot read the namespace: %s", str(error) or type(error).__name__)
-            return False
+            return isinstance(error, ApiError) and error.status == 404
         return found.metadata.deletion_timestamp is not None
 
     async def lines(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:

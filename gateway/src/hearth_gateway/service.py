@@ -569,6 +569,10 @@ class Service:
             self._unhold(request)
             self._reject(request, failure)
 
+    def hold_again(self) -> None:
+        """What ``refuse_held`` was told is not so any more."""
+        self._ending = None
+
     def close(self) -> None:
         """Cancel every timer, for good; requests in flight may still end."""
         for timer in (self._timer, self._ramp):

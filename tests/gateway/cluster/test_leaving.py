@@ -7,6 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
+from hearth_gateway import cluster
+
 from ..support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post, until
 from .api import FakeApi, pod
 from .replica import Replica, replica
@@ -167,9 +169,10 @@ async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, li
         held.cancel()
 
 
-@pytest.mark.parametrize("deleted", ["namespace", "services"])
-async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str) -> None:
+@pytest.mark.parametrize("deleted", ["namespace", "namespace is gone", "services"])
+async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No backend comes any more, and nobody else is sent here: who waits is told, and the replica goes."""
+    monkeypatch.setattr(cluster, "LOST_AFTER", 0.5)
     async with replica(api, settle=900) as found:
         await found.ready()
         asked = asyncio.create_task(found.edge.ask(post()))
@@ -177,6 +180,8 @@ async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str) -> 
         await found.edge.held(2)
         if deleted == "namespace":
             api.namespace_ends = True
+        elif deleted == "namespace is gone":
+            api.refuse["namespaces"] = 404
         else:
             await api.delete("configmaps", "hearth-gateway")
         await asyncio.wait_for(leave(found, 900), 5)
@@ -186,8 +191,11 @@ async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str) -> 
         assert b"was removed while the request waited" in cut.body
 
 
-async def test_services_that_come_back_are_still_waited_for(api: FakeApi, listen: Any) -> None:
+async def test_services_that_come_back_are_still_waited_for(
+    api: FakeApi, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody deletes the ConfigMap by hand, or nobody may read the namespace: what is held is held."""
+    monkeypatch.setattr(cluster, "LOST_AFTER", 0.5)
     backend = await listen(answer())
     api.refuse["namespaces"] = 403
     async with replica(api) as found:
@@ -198,10 +206,34 @@ async def test_services_that_come_back_are_still_waited_for(api: FakeApi, listen
         leaving = leave(found, 900)
         await until(lambda: found.gateway.draining)
         await api.services("m")
-        await asyncio.sleep(1.2)  # longer than LOST_AFTER: nothing tells that nothing happens
+        await asyncio.sleep(0.7)  # longer than LOST_AFTER: nothing tells that nothing happens
         assert not asked.done()
         await api.slice("m-backend", pod(ready=False), port=backend.port)
         assert (await asked).status == 200
+        await asyncio.wait_for(leaving, 3)
+
+
+async def test_services_that_come_back_late_are_waited_for_again(
+    api: FakeApi, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "LOST_AFTER", 0.1)
+    backend = await listen(answer())
+    async with replica(api) as found:
+        await found.ready()
+        reading = await found.edge.connect()  # a request on its way keeps the replica
+        reading.send(post()[:-1])
+        lost = asyncio.create_task(found.edge.ask(post()))
+        await found.edge.held(1)
+        await api.delete("configmaps", "hearth-gateway")
+        leaving = leave(found, 900)
+        assert (await lost).status == 404
+        await api.services("m")
+        await until(lambda: found.cluster._lost_at is None)
+        await asyncio.sleep(0.1)
+        reading.send(post()[-1:])
+        await found.edge.held(1)
+        await api.slice("m-backend", pod(ready=False), port=backend.port)
+        assert (await reading.answer()).status == 200
         await asyncio.wait_for(leaving, 3)
 
 
