@@ -24,9 +24,11 @@ HEARTBEAT = 1.0  # seconds between two messages, changes or not
 SILENCE = 4.0  # seconds without a message until a stream counts as broken
 FIRST_DELAY = 0.1  # seconds until a broken stream is opened again; doubled for each further attempt
 MAX_DELAY = 2.0
+UNREACHABLE_AFTER = EXPIRY  # seconds without a stream until the log says so: who starts or ends is no trouble
 _METHOD = "/hearth.gateway.Peers/Watch"
 # Of its own, so that the library's waiting between attempts to connect (up to 120 s) is not ours.
-_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
+# And past any proxy of the environment, which knows no pods.
+_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -132,6 +134,7 @@ class Listener:
         self._inherit = inherit
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._heard: set[tuple[str, str]] = set()  # who has told its state
+        self._unreachable: set[tuple[str, str]] = set()  # of whom the log has said so
         self.connected: set[tuple[str, str]] = set()
         self.errors = 0
 
@@ -142,6 +145,7 @@ class Listener:
             self._tasks.pop(peer).cancel()
         for peer in wanted - self._tasks.keys():
             self._heard.discard(peer)
+            self._unreachable.discard(peer)
             self._tasks[peer] = asyncio.get_running_loop().create_task(self._ask(peer), name=f"peer {peer[0]}")
 
     @property
@@ -163,6 +167,8 @@ class Listener:
 
     async def _ask(self, peer: tuple[str, str]) -> None:
         delay = FIRST_DELAY
+        loop = asyncio.get_running_loop()
+        lost_at = loop.time()
         while True:
             why = "it ended its stream"
             try:
@@ -172,12 +178,18 @@ class Listener:
                 why = f"it was silent for {SILENCE:g} s"
             except grpc.aio.AioRpcError as error:
                 why = error.details() or error.code().name
-            if peer in self.connected:
+            finally:
+                was_connected = peer in self.connected
                 self.connected.discard(peer)
+            if was_connected:
                 log.info("peer %s at %s: %s; what it held counts for %g s more", *peer, why, EXPIRY)
                 delay = FIRST_DELAY
+                lost_at = loop.time()
             else:
                 self.errors += 1
+                if peer not in self._unreachable and loop.time() >= lost_at + UNREACHABLE_AFTER:
+                    self._unreachable.add(peer)
+                    log.warning("peer %s at %s cannot be reached: %s; what it holds is not counted here", *peer, why)
             await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - no secret
             delay = min(MAX_DELAY, delay * 2)
 
@@ -194,6 +206,9 @@ class Listener:
                 if not isinstance(report, pb.Report):
                     return  # the end, in order
                 self.connected.add(peer)
+                if peer in self._unreachable:
+                    self._unreachable.discard(peer)
+                    log.info("peer %s at %s is reached again", *peer)
                 if report.leaving:
                     self._inherit(report.lease)
                     self._changed(self._reports.forget(report.instance))

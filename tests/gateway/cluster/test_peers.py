@@ -183,3 +183,54 @@ async def test_heartbeats_keep_a_quiet_stream(api: FakeApi, monkeypatch: pytest.
         heard = b.cluster.reports._reports[a.cluster.teller._instance].heard
         await until(lambda: b.cluster.reports._reports[a.cluster.teller._instance].heard > heard + 1.5)
         assert a.cluster.teller._feeds == {feed}
+
+
+async def test_replicas_ask_each_other_past_a_proxy(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Webhooks give every pod the company's proxy, which knows no pods."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with two(api) as (a, b):
+        a.gateway.wake("m")
+        await until(lambda: b.gateway.pending("m") == 1)
+
+
+async def test_a_replica_that_cannot_be_reached_is_said_once(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(peers, "UNREACHABLE_AFTER", 0.5)
+    monkeypatch.setattr(peers, "MAX_DELAY", 0.1)
+    async with replica(api, "a") as a, replica(api, "b") as b:
+        await listed(api, a, b)
+        await until(lambda: a.cluster.listener.connected and b.cluster.listener.connected)
+        server, port = a.cluster.server._server, a.scaler_port
+        assert server is not None
+        await server.stop(None)
+        a.cluster.server._server = None
+        errors = b.cluster.listener.errors
+        await until(lambda: "cannot be reached" in caplog.text)
+        await until(lambda: b.cluster.listener.errors > errors + 20)
+        assert caplog.text.count(f"peer a at 127.0.0.1:{port} cannot be reached: ") == 1
+        assert not b.cluster.listener.connected
+        await a.cluster.server.start("127.0.0.1", port)
+        await until(lambda: b.cluster.listener.connected)
+        assert caplog.text.count(f"peer a at 127.0.0.1:{port} is reached again") == 1
+
+
+async def test_a_replica_that_starts_or_goes_is_no_trouble(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with replica(api, "a") as a:
+        await a.ready()
+        await api.slice("hearth-gateway", pod(name="b"), port=1, port_name="scaler")
+        await until(lambda: a.cluster.listener.errors > 3)
+        assert "peer" not in caplog.text
+
+
+async def test_who_is_not_asked_any_more_is_not_connected(api: FakeApi) -> None:
+    """The pod of a node that was lost is deleted while its stream is still open."""
+    async with two(api) as (a, b):
+        await api.delete("endpointslices", "hearth-gateway-a")
+        await until(lambda: not b.cluster.listener.peers)
+        await until(lambda: not b.cluster.listener.connected)
+        assert b"hearth_gateway_peers_connected 0.0" in (await b.edge.ask(get("/metrics"))).body
+        await listed(api, a)
+        await until(lambda: b.cluster.listener.connected)
