@@ -18,8 +18,8 @@ from hearth.operator.cache import Cache, Child, Key
 from hearth.operator.cluster import Api
 from hearth.operator.errors import BeingDeleted, NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.events import status_events
-from hearth.operator.fingerprint import digest
-from hearth.operator.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICE, SERVICES, kind_of
+from hearth.operator.fingerprint import digest, is_backend
+from hearth.operator.kinds import ACCOUNT, CLAIM, CONFIG_MAP, DEPLOYMENT, SCALED_OBJECT, SERVICE, SERVICES, kind_of
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
 from hearth.operator.queue import WorkQueue
@@ -34,6 +34,7 @@ from hearth.planning import (
     gateway_service_name,
     identity,
     plan_namespace,
+    with_account,
     with_notice,
     with_scaler_ip,
 )
@@ -144,6 +145,9 @@ class Reconciler:
                     continue
                 item = with_scaler_ip(item, address)
                 wanted = digest(item)
+            elif kind is DEPLOYMENT and not is_backend(item):
+                item = self._with_account(item)
+                wanted = digest(item)
             try:
                 await self._applier.apply(item, wanted, owner=entry.uid, replicas=plan.scaling.min)
             except BeingDeleted as exc:
@@ -175,6 +179,13 @@ class Reconciler:
         child = self._cache.child(SERVICE, namespace, name)
         address = child.view.get("clusterIP") if child is not None and child.view is not None else None
         return str(address) if address else None
+
+    def _with_account(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The Deployment of a gateway with the uid of its ServiceAccount, which is applied before it; others as they are."""
+        if kind_of(item) is not DEPLOYMENT:
+            return item
+        account = self._cache.child(ACCOUNT, item["metadata"]["namespace"], item["metadata"]["name"])
+        return item if account is None else with_account(item, account.uid)
 
     async def _tell(
         self, entry: ServiceEntry, live: Mapping[str, Any], error: HearthError | None, state: NamespaceState
@@ -246,6 +257,7 @@ class Reconciler:
         error: HearthError | None = None
         try:
             for item in shared.objects:
+                item = self._with_account(item)
                 await self._applier.apply(item, digest(item), owner=None)
             await self._prune(key, {identity(item) for item in shared.objects})
         except NamespaceGoing:
