@@ -18,8 +18,8 @@ from hearth.operator.cache import Cache, Child, Key
 from hearth.operator.cluster import Api
 from hearth.operator.errors import BeingDeleted, NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.events import status_events
-from hearth.operator.fingerprint import digest
-from hearth.operator.kinds import CLAIM, CONFIG_MAP, DEPLOYMENT, JOB, SCALED_OBJECT, SERVICE, SERVICES, kind_of
+from hearth.operator.fingerprint import digest, is_backend
+from hearth.operator.kinds import ACCOUNT, CLAIM, CONFIG_MAP, DEPLOYMENT, JOB, SCALED_OBJECT, SERVICE, SERVICES, kind_of
 from hearth.operator.metrics import Metrics
 from hearth.operator.post import Poster
 from hearth.operator.prewarming import prewarm_nodes
@@ -36,6 +36,7 @@ from hearth.planning import (
     gateway_service_name,
     identity,
     plan_namespace,
+    with_account,
     with_nodes,
     with_notice,
     with_scaler_ip,
@@ -169,11 +170,14 @@ class Reconciler:
                     continue
                 item = with_scaler_ip(item, address)
                 wanted = digest(item)
-            if kind is JOB:
+            elif kind is JOB:
                 placed = await self._placed(entry, plan, item)
                 if placed is None:
                     continue
                 item = placed
+            elif kind is DEPLOYMENT and not is_backend(item):
+                item = self._with_account(item)
+                wanted = digest(item)
             try:
                 await self._applier.apply(item, wanted, owner=entry.uid, replicas=plan.scaling.min)
             except BeingDeleted as exc:
@@ -217,6 +221,13 @@ class Reconciler:
         child = self._cache.child(SERVICE, namespace, name)
         address = child.view.get("clusterIP") if child is not None and child.view is not None else None
         return str(address) if address else None
+
+    def _with_account(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The Deployment of a gateway with the uid of its ServiceAccount, which is applied before it; others as they are."""
+        if kind_of(item) is not DEPLOYMENT:
+            return item
+        account = self._cache.child(ACCOUNT, item["metadata"]["namespace"], item["metadata"]["name"])
+        return item if account is None else with_account(item, account.uid)
 
     async def _tell(
         self, entry: ServiceEntry, live: Mapping[str, Any], error: HearthError | None, state: NamespaceState
@@ -295,6 +306,7 @@ class Reconciler:
         error: HearthError | None = None
         try:
             for item in shared.objects:
+                item = self._with_account(item)
                 await self._applier.apply(item, digest(item), owner=None)
             await self._prune(key, {identity(item) for item in shared.objects})
         except NamespaceGoing:

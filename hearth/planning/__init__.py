@@ -5,6 +5,7 @@ from __future__ import annotations
 from hearth.planning.errors import PlanningError
 from hearth.planning.explanation import as_document, cold_request, startup_seconds
 from hearth.planning.gateway_config import DOCUMENT, NOTICES, gateway_entries
+from hearth.planning.gateway_deployment import ACCOUNT_ANNOTATION, with_account
 from hearth.planning.inventory import LocalInventory, local_devices, local_inventory_sources
 from hearth.planning.labels import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, RUNTIME_LABEL, SERVICE_LABEL
 from hearth.planning.launch import HttpProbe, Launch, local_launch
@@ -32,6 +33,7 @@ from hearth.planning.selection import available_runtimes, named_runtime
 from hearth.plugins import ResolvedModel, VendorInfo
 
 __all__ = [
+    "ACCOUNT_ANNOTATION",
     "CREATED_ONCE",
     "DEFAULT_OPTIONS",
     "DOCUMENT",
@@ -76,6 +78,7 @@ __all__ = [
     "plan_namespace",
     "prewarm_name",
     "startup_seconds",
+    "with_account",
     "with_nodes",
     "with_notice",
     "with_scaler_ip",

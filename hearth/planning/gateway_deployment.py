@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hearth.api import GROUP
 from hearth.planning.gateway import HTTP_PORT, HTTP_PORT_NUMBER, SCALER_PORT, SCALER_PORT_NUMBER, Gateway
 from hearth.planning.options import PlanOptions
 
@@ -18,6 +19,9 @@ GRACE = 900
 An idle gateway goes after 3 s, in which load balancers stop sending new connections; without a `preStop`, because it goes at
 once when its namespace is deleted. It does not depend on the services: another value would restart the gateway.
 """
+
+ACCOUNT_ANNOTATION = f"{GROUP}/account"
+"""On the gateway's pods: the uid of the ServiceAccount that their tokens are of."""
 
 _END_MARGIN = 15
 
@@ -49,6 +53,17 @@ def gateway_deployment(gateway: Gateway, options: PlanOptions) -> tuple[Mapping[
         },
     }
     return deployment, budget
+
+
+def with_account(item: Mapping[str, Any], uid: str) -> Mapping[str, Any]:
+    """Return a gateway's Deployment whose pods are replaced when their ServiceAccount was.
+
+    A token is of one account, not of whichever has its name: with one that was deleted and made again, a gateway would hear
+    nothing from the API server until kubelet renews the token, up to 48 minutes later.
+    """
+    spec = item["spec"]
+    metadata = {**spec["template"]["metadata"], "annotations": {ACCOUNT_ANNOTATION: uid}}
+    return {**item, "spec": {**spec, "template": {**spec["template"], "metadata": metadata}}}
 
 
 def _pod(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:

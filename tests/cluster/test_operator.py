@@ -97,6 +97,7 @@ async def test_objects_deleted_or_edited_by_hand_come_back(space: Space) -> None
     for kind, name in (
         ("Service", model.name), ("Service", f"{model.name}-backend"), ("ScaledObject", model.name),
         ("ConfigMap", GATEWAY_NAME), ("Service", GATEWAY_NAME), ("RoleBinding", GATEWAY_NAME),
+        ("Role", GATEWAY_NAME), ("ServiceAccount", GATEWAY_NAME),
     ):  # fmt: skip
         before = await space.kube.get(kind, name, space.name)
         await space.kube.delete(kind, name, space.name)

@@ -28,7 +28,7 @@ from hearth.operator.kinds import (
     Kind,
 )
 from hearth.operator.sight import NODES_KEPT
-from hearth.planning import SERVICE_LABEL, TEMPLATE_ANNOTATION, PlanOptions
+from hearth.planning import ACCOUNT_ANNOTATION, SERVICE_LABEL, TEMPLATE_ANNOTATION, PlanOptions
 from hearth.plugins import VendorHost
 
 from .bench import Bench, manifest, runtime_manifest
@@ -99,6 +99,26 @@ async def test_keda_asks_at_the_ip_of_the_gateways_service(api: FakeApi, bench: 
         assert trigger["metadata"]["scalerAddress"] == f"{address}:9090"
         api.remove(SERVICE, "ns", name)
         await bench.settle()
+    assert bench.errors == []
+
+
+@pytest.mark.parametrize("gateway", ["shared", "dedicated"])
+async def test_another_account_brings_another_gateway(api: FakeApi, bench: Bench, gateway: str) -> None:
+    """What a pod has of the old one is a token that nobody takes any more."""
+    name = "hearth-gateway" if gateway == "shared" else "m-gateway"
+
+    def written() -> Any:
+        return api.wire(DEPLOYMENT, "ns", name)["spec"]["template"]["metadata"]["annotations"][ACCOUNT_ANNOTATION]
+
+    bench.service(endpoint={"gateway": gateway})
+    await bench.settle()
+    assert [request[0] for request in api.requests if request[1:] == ("Deployment", name)] == ["apply"]  # not rolled
+    for _ in range(2):
+        uid = api.wire(ACCOUNT, "ns", name)["metadata"]["uid"]
+        assert written() == uid
+        api.remove(ACCOUNT, "ns", name)
+        await bench.settle()
+        assert written() != uid
     assert bench.errors == []
 
 

@@ -701,9 +701,16 @@ class Client(asyncio.Protocol):
         self._give_up(service, Failure(504, "backend_timeout", text))
 
     def drain(self) -> None:
-        """No further request on this connection: close it when the one that is on its way is answered."""
-        self._close = True
-        self.plain = False
+        """The answer that is waited for says that it is the last one on this connection, if its head is not written yet.
+
+        Requests that come later find out by themselves.
+        """
+        if self.state in (HELD, SENT) and not self.committed:
+            self._close = True
+            self.plain = False
+
+    def close_idle(self) -> None:
+        """Close it if there is no request on it."""
         if self.state == IDLE:
             self.transport.close()
 
@@ -835,7 +842,7 @@ class Client(asyncio.Protocol):
             backend.pool.append(upstream)
         service.counters.codes[200] += 1
         service.done(backend)
-        if self._pending or self.replayed or self.gateway.draining:
+        if self._pending or self.replayed or self.gateway.closing:
             self._next()
 
     # ---------------------------------------------------------------- ends
@@ -847,7 +854,7 @@ class Client(asyncio.Protocol):
         self.state = IDLE
         self.service = self.backend = None
         self.payload = b""
-        if self._close or self.gateway.draining:
+        if self._close or self.gateway.closing:
             self._shut()
             return
         if not self.plain or self.replayed or self.admitted:

@@ -24,7 +24,7 @@ from .gateway import Gateway
 from .grpcserver import GrpcServer
 from .kubernetes import Access, Client, Reflector
 from .peers import Listener, Teller
-from .reports import Reports
+from .reports import Reports, Share
 from .scaler import Scaler
 from .service import LEASE_GRACE
 
@@ -40,12 +40,18 @@ KEDA remembers when it last saw activity, and looks every 5 s. Demand between tw
 that is asked all the time, but not in those moments, would fall asleep.
 """
 PEERS_WAIT = 2.0  # seconds that a new replica waits for the others' state before it is ready without
-FALLBACK_AFTER = 10.0  # seconds without EndpointSlices until the Services' own addresses are used
+FALLBACK_AFTER = 10.0  # seconds without word of EndpointSlices until the Services' own addresses are used, too
 SETTLE = 3.0
-"""Seconds that a replica which must go still accepts connections, until no load balancer sends any here."""
+"""Seconds that a replica which must go turns nobody away: who was, would come again before load balancers lead elsewhere."""
 NAMESPACE_PACE = 5.0  # seconds between two looks at whether the namespace is being deleted
-LOST_AFTER = 1.0  # seconds without the ConfigMap until it counts as deleted for good: by hand, it comes back at once
+LOST_AFTER = 10.0
+"""Seconds without the ConfigMap until it counts as deleted for good.
+
+One that somebody deletes by hand comes back when the operator gets to it: with a thousand services, or when it is restarted
+itself, that takes seconds.
+"""
 STARTING_PACE = 0.05  # seconds between two looks at what is missing still
+LEAVING_PACE = 0.02  # seconds between two looks at what is still to be answered
 PACE = 1.0
 
 
@@ -116,7 +122,7 @@ class Cluster:
         """Serve gRPC and watch; the gateway itself listens already. Raises ListenError."""
         gateway = self.gateway
         gateway.collectors.append(partial(collect, self))
-        gateway.elsewhere = self.reports.total
+        gateway.total = self.demand.total
         gateway.subscribe(self._on_edge)
         await self.server.start(self.options.scaler_host, self.options.scaler_port)
         for name, work in (
@@ -129,24 +135,34 @@ class Cluster:
     async def leave(self, grace: float, cut: asyncio.Event) -> None:
         """Let others take over, and answer what is held here: up to ``grace`` seconds, or until ``cut`` is set.
 
-        Demand is reported, backends are watched and probed, and who still comes is served meanwhile. But when the services
-        were deleted, or the whole namespace, no backend comes any more: who waits is told so, and nobody else will come.
+        Demand is reported, backends are watched and probed, and who still comes is served meanwhile. Idle clients and KEDA
+        are turned away only when load balancers have had the time to learn of it. But when the services were deleted, or the
+        whole namespace, no backend comes any more: who waits is told so, and nobody else will come.
 
         Kubernetes looks at a namespace that is being deleted after 5 s, and where it still finds pods, again after half of
         their grace period.
         """
         gateway = self.gateway
         gateway.drain()
-        await self.server.turn(self.scaler.end_streams)
         looking = asyncio.create_task(self._look_at_namespace())
         begun = gateway.now()
-        while gateway.now() < begun + grace and not cut.is_set():
-            deleted = self._namespace_ends or self._is_lost()
-            if deleted:
+        end = begun + grace
+        settled = min(end, begun + self.options.settle)
+        while gateway.now() < settled and not (cut.is_set() or self._is_deleted()):
+            await asyncio.sleep(LEAVING_PACE)
+        gateway.close_idle()
+        await self.server.turn(self.scaler.end_streams)
+        given_up = False
+        while gateway.now() < end and not cut.is_set():
+            if self._is_deleted():
                 gateway.give_up()
-            if not gateway.busy and (deleted or gateway.now() >= begun + self.options.settle):
+                given_up = True
+            elif given_up:
+                gateway.hold_again()
+                given_up = False
+            if not gateway.busy:
                 break
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(LEAVING_PACE)
         looking.cancel()
         self._make_will()
 
@@ -155,8 +171,9 @@ class Cluster:
             self._namespace_ends = await self._client.namespace_ends()
             await asyncio.sleep(NAMESPACE_PACE)
 
-    def _is_lost(self) -> bool:
-        return self._lost_at is not None and self.gateway.now() >= self._lost_at + LOST_AFTER
+    def _is_deleted(self) -> bool:
+        lost = self._lost_at is not None and self.gateway.now() >= self._lost_at + LOST_AFTER
+        return lost or self._namespace_ends
 
     async def stop(self) -> None:
         """Say goodbye and end everything."""
@@ -169,12 +186,14 @@ class Cluster:
 
     # ---------------------------------------------------------------- demand
 
-    def _own(self, name: str) -> int | None:
+    def _own(self, name: str) -> Share | None:
         service = self.gateway.services.get(name)
-        return None if service is None else service.announced()
+        return None if service is None else Share(service.requests, service.wanted())
 
-    def _state(self) -> dict[str, int]:
-        return {name: count for name, each in self.gateway.services.items() if (count := each.announced())}
+    def _state(self) -> dict[str, Share]:
+        return {
+            name: Share(each.requests, wanted=True) for name, each in self.gateway.services.items() if each.wanted()
+        }
 
     def _leases(self) -> dict[str, float]:
         now = self.gateway.now()
@@ -236,10 +255,11 @@ class Cluster:
         begun = gateway.now()
         while True:
             self.demand.changed(self.reports.expire())
-            if not self.slice_watch.state.synced and not self._falling_back and gateway.now() > begun + FALLBACK_AFTER:
-                log.warning("no EndpointSlices could be read: using the addresses of the Services until they can")
-                self._falling_back = True
-                self.give(list(gateway.services))
+            slices = self.slice_watch.state
+            if slices.connected:
+                self._fall_back(wanted=False)
+            elif gateway.now() > max(begun, slices.fresh_at) + FALLBACK_AFTER:
+                self._fall_back(wanted=True)
             if gateway.waits_for is not None:
                 gateway.waits_for = self._missing()
                 if gateway.waits_for is None:
@@ -310,11 +330,19 @@ class Cluster:
     def slices_listed(self, objects: Sequence[EndpointSlice]) -> None:
         """These are all EndpointSlices of the namespace."""
         changed = self.slices.replace(objects)
-        if self._falling_back:
-            log.info("EndpointSlices are read again: the addresses of the Services are no longer used")
-            self._falling_back = False
-            changed |= {f"{name}{BACKEND_SUFFIX}" for name in self.gateway.services}
+        self._fall_back(wanted=False)
         self.take_slices(changed)
+
+    def _fall_back(self, *, wanted: bool) -> None:
+        """Use the Services' own addresses, too, or no longer."""
+        if wanted == self._falling_back:
+            return
+        self._falling_back = wanted
+        if wanted:
+            log.warning("EndpointSlices cannot be watched: using the addresses of the Services, too, until they can")
+        else:
+            log.info("EndpointSlices are read again: the addresses of the Services are no longer used")
+        self.give(list(self.gateway.services))
 
     def give(self, names: Iterable[str]) -> None:
         """Tell the gateway the replicas of these services, where they are other ones than before."""
@@ -324,8 +352,8 @@ class Cluster:
                 continue
             service = f"{name}{BACKEND_SUFFIX}"
             found = endpoints(self.slices.of(service), BACKEND_PORT)
-            if self._falling_back:
-                found = fallback(service, namespace)
+            if self._falling_back:  # it is not called ready: it is probed, and used, only while no replica is usable
+                found += fallback(service, namespace)
             if found != self._given.get(name, []):
                 self._given[name] = found
                 self.gateway.set_endpoints(name, found)

@@ -7,26 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .reports import Reports
+from .reports import Reports, Share
 
 
 class Demand:
-    """Own demand + what the others report. ``own`` gives None for a service that is not served here."""
+    """Own demand + what the others report. ``own`` gives None for a service that is not served here.
 
-    def __init__(self, own: Callable[[str], int | None], reports: Reports) -> None:
+    Requests are added up. That a replica wants a model awake for clients that may come back is worth 1, where there are no
+    requests, however many replicas do: it is about the same clients.
+    """
+
+    def __init__(self, own: Callable[[str], Share | None], reports: Reports) -> None:
         self._own = own
         self._reports = reports
         self._active: set[str] = set()  # services whose demand was seen to be above 0, last time it changed
         self._subscribers: list[Callable[[str], None]] = []
 
-    def own(self, name: str) -> int | None:
-        """What this replica holds; None: it does not serve that."""
-        return self._own(name)
-
     def total(self, name: str) -> int | None:
         """What all replicas hold; None: not served here, so nothing can be said."""
         own = self._own(name)
-        return None if own is None else own + self._reports.total(name)
+        if own is None:
+            return None
+        others = self._reports.total(name)
+        return Share(own.requests + others.requests, own.wanted or others.wanted).demand
 
     def on_activation(self, callback: Callable[[str], None]) -> None:
         """Call back when the total of a service leaves zero, and only then."""

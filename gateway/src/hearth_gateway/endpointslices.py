@@ -154,7 +154,7 @@ def _identity(address: Address, where: str, port: int) -> str:
 
 
 def fallback(service: str, namespace: str) -> list[Endpoint]:
-    """The Service's own address, for when its slices were never seen: kube-proxy refuses while no replica is ready."""
+    """The Service's own address, for when its slices cannot be seen: kube-proxy refuses while no replica is ready."""
     return [Endpoint(id="service", address=f"{service}.{namespace}.svc", port=80)]
 
 

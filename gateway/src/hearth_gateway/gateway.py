@@ -62,10 +62,11 @@ class Gateway:
         self.unrouted: dict[str, int] = {}
         self.max_request_bytes = Limits().max_request_bytes
         self.draining = False
+        self.closing = False  # no connection stays open after its answer
         self.started_at = int(time.time())
         self.port = 0
         self.waits_for: str | None = None  # what a source of services owes still before new clients should come
-        self.elsewhere: Callable[[str], int] | None = None  # demand that other replicas of this gateway hold
+        self.total: Callable[[str], int | None] | None = None  # demand over all replicas of this gateway
         self.idle_notice: float | None = None  # of services that come from here on; see Service
         self.collectors: list[Callable[[], Iterable[Metric]]] = []  # of those who add to /metrics
         self._applied = False
@@ -165,12 +166,23 @@ class Gateway:
         for service in self.services.values():
             service.refuse_held(_removed(service))
 
+    def hold_again(self) -> None:
+        """The services are back: who comes from here on is held again."""
+        for service in self.services.values():
+            service.hold_again()
+
     def drain(self) -> None:
-        """Be ready no more. Who still comes is served, on a connection that closes after its answer."""
+        """Be ready no more. Who still comes is served; every answer that begins from here on is its connection's last."""
         self.draining = True
         self.lines = {}
-        for connection in list(self.connections):
+        for connection in self.connections:
             connection.drain()
+
+    def close_idle(self) -> None:
+        """Close every connection that no request is on, and each other one after its answer, whether that says so or not."""
+        self.closing = True
+        for connection in list(self.connections):
+            connection.close_idle()
 
     @property
     def busy(self) -> bool:
@@ -180,6 +192,7 @@ class Gateway:
     async def stop(self, grace: float) -> None:
         """Accept no more, give what is held or in flight ``grace`` seconds to end, then close everything."""
         self.drain()
+        self.close_idle()
         if self._server is not None:
             self._server.close()
         deadline = self.now() + grace
@@ -214,8 +227,9 @@ class Gateway:
 
     def pending(self, name: str) -> int:
         """What a scaler acts on: the demand of one service, that of the other replicas included."""
-        service = self.services[name]
-        return service.demand() if self.elsewhere is None else service.announced() + self.elsewhere(name)
+        own = self.services[name].demand()
+        total = self.total(name) if self.total is not None else None
+        return own if total is None else total
 
     # ---------------------------------------------------------------- for the wire
 

@@ -180,12 +180,12 @@ class Client:
             return bytes(body)
 
     async def namespace_ends(self) -> bool:
-        """Whether the namespace is being deleted; False when that cannot be known."""
+        """Whether the namespace is being deleted, or gone; False when that cannot be known."""
         try:
             found = _NAMESPACE.decode(await self.page(f"/api/v1/namespaces/{self.access.namespace}", {}))
         except (ApiError, aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
             log.info("cannot read the namespace: %s", str(error) or type(error).__name__)
-            return False
+            return isinstance(error, ApiError) and error.status == 404
         return found.metadata.deletion_timestamp is not None
 
     async def lines(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
@@ -284,6 +284,7 @@ class WatchState:
     resource: str
     synced: bool = False  # it was listed once
     connected: bool = False
+    fresh_at: float = 0.0  # until when what was read was up to date, while not connected; the event loop's seconds
     last_error: str = ""
     errors: dict[str, int] | None = None
 
@@ -324,7 +325,9 @@ class Reflector(Generic[T]):
         while True:
             begun = loop.time()
             wait = await self._attempt()
-            self.state.connected = False
+            if self.state.connected:
+                self.state.connected = False
+                self.state.fresh_at = loop.time()
             if loop.time() - begun >= HEALTHY:
                 delay = FIRST_DELAY
                 if wait is None:
@@ -373,6 +376,7 @@ class Reflector(Generic[T]):
             query["continue"] = page.metadata.more
         self._sink.listed(objects)
         self.state.synced = True
+        self.state.fresh_at = asyncio.get_running_loop().time()
         return page.metadata.resource_version
 
     async def _watch(self, version: str) -> None:

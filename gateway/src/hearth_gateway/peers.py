@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from .reports import EXPIRY, Reports
+from .reports import EXPIRY, NOTHING, Reports, Share
 from .rpc import peers_pb2 as pb
 
 log = logging.getLogger("hearth.gateway")
@@ -24,11 +24,27 @@ HEARTBEAT = 1.0  # seconds between two messages, changes or not
 SILENCE = 4.0  # seconds without a message until a stream counts as broken
 FIRST_DELAY = 0.1  # seconds until a broken stream is opened again; doubled for each further attempt
 MAX_DELAY = 2.0
+UNREACHABLE_AFTER = EXPIRY  # seconds without a stream until the log says so: who starts or ends is no trouble
 _METHOD = "/hearth.gateway.Peers/Watch"
 # Of its own, so that the library's waiting between attempts to connect (up to 120 s) is not ours.
-_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
+# And past any proxy of the environment, which knows no pods.
+_CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+def told(shares: Mapping[str, Share]) -> dict[str, Any]:
+    """The fields of a report that say this."""
+    return {
+        "demand": {name: share.demand for name, share in shares.items()},
+        "idle": [name for name, share in shares.items() if share.wanted and not share.requests],
+    }
+
+
+def heard(report: pb.Report) -> dict[str, Share]:
+    """What a report says."""
+    idle = frozenset(report.idle)
+    return {name: Share(0 if name in idle else value, value > 0) for name, value in report.demand.items()}
 
 
 class _Feed:
@@ -39,14 +55,14 @@ class _Feed:
     def __init__(self) -> None:
         self.news = asyncio.Event()
         self.ended = False
-        self.sent: dict[str, int] = {}
+        self.sent: dict[str, Share] = {}
 
 
 class Teller:
     """Tells the others what is held here. ``state`` gives the services with demand."""
 
     def __init__(
-        self, instance: str, state: Callable[[], Mapping[str, int]], leases: Callable[[], Mapping[str, float]]
+        self, instance: str, state: Callable[[], Mapping[str, Share]], leases: Callable[[], Mapping[str, float]]
     ) -> None:
         self._instance = instance
         self._state = state
@@ -77,7 +93,7 @@ class Teller:
         self._feeds.add(feed)
         try:
             feed.sent = dict(self._state())
-            await context.write(pb.Report(instance=self._instance, full=True, demand=feed.sent))
+            await context.write(pb.Report(instance=self._instance, full=True, **told(feed.sent)))
             last = loop.time()
             while not feed.ended:
                 try:
@@ -87,11 +103,11 @@ class Teller:
                     pass
                 feed.news.clear()
                 state = dict(self._state())
-                news = {name: value for name, value in state.items() if feed.sent.get(name) != value}
-                news.update(dict.fromkeys(feed.sent.keys() - state.keys(), 0))
+                news = {name: share for name, share in state.items() if feed.sent.get(name) != share}
+                news.update(dict.fromkeys(feed.sent.keys() - state.keys(), NOTHING))
                 if news or loop.time() - last >= HEARTBEAT:
                     feed.sent = state
-                    await context.write(pb.Report(instance=self._instance, demand=news))
+                    await context.write(pb.Report(instance=self._instance, **told(news)))
                     last = loop.time()
             await context.write(pb.Report(instance=self._instance, full=True, leaving=True, lease=self._leases()))
         finally:
@@ -118,6 +134,7 @@ class Listener:
         self._inherit = inherit
         self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
         self._heard: set[tuple[str, str]] = set()  # who has told its state
+        self._unreachable: set[tuple[str, str]] = set()  # of whom the log has said so
         self.connected: set[tuple[str, str]] = set()
         self.errors = 0
 
@@ -128,6 +145,7 @@ class Listener:
             self._tasks.pop(peer).cancel()
         for peer in wanted - self._tasks.keys():
             self._heard.discard(peer)
+            self._unreachable.discard(peer)
             self._tasks[peer] = asyncio.get_running_loop().create_task(self._ask(peer), name=f"peer {peer[0]}")
 
     @property
@@ -149,6 +167,8 @@ class Listener:
 
     async def _ask(self, peer: tuple[str, str]) -> None:
         delay = FIRST_DELAY
+        loop = asyncio.get_running_loop()
+        lost_at = loop.time()
         while True:
             why = "it ended its stream"
             try:
@@ -158,12 +178,18 @@ class Listener:
                 why = f"it was silent for {SILENCE:g} s"
             except grpc.aio.AioRpcError as error:
                 why = error.details() or error.code().name
-            if peer in self.connected:
+            finally:
+                was_connected = peer in self.connected
                 self.connected.discard(peer)
+            if was_connected:
                 log.info("peer %s at %s: %s; what it held counts for %g s more", *peer, why, EXPIRY)
                 delay = FIRST_DELAY
+                lost_at = loop.time()
             else:
                 self.errors += 1
+                if peer not in self._unreachable and loop.time() >= lost_at + UNREACHABLE_AFTER:
+                    self._unreachable.add(peer)
+                    log.warning("peer %s at %s cannot be reached: %s; what it holds is not counted here", *peer, why)
             await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - no secret
             delay = min(MAX_DELAY, delay * 2)
 
@@ -180,12 +206,15 @@ class Listener:
                 if not isinstance(report, pb.Report):
                     return  # the end, in order
                 self.connected.add(peer)
+                if peer in self._unreachable:
+                    self._unreachable.discard(peer)
+                    log.info("peer %s at %s is reached again", *peer)
                 if report.leaving:
                     self._inherit(report.lease)
                     self._changed(self._reports.forget(report.instance))
                     return
                 if report.instance != self._instance:  # by whatever way we came to ask ourselves
-                    self._changed(self._reports.take(report.instance, report.demand, full=report.full))
+                    self._changed(self._reports.take(report.instance, heard(report), full=report.full))
                 self._heard.add(peer)
         finally:
             call.cancel()

@@ -7,17 +7,33 @@ lost are about to try again, and what they wanted must not be stopped meanwhile.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 EXPIRY = 15.0  # seconds that the report of a replica counts after its last message
 MAX_INSTANCES = 256  # processes whose reports are kept; restarts in a row must not fill the memory
 
 
+class Share(NamedTuple):
+    """What one replica, or several together, have of the demand for a service. Who has requests wants it, too."""
+
+    requests: int  # held and in flight
+    wanted: bool  # to be kept awake, if only for clients that may come back
+
+    @property
+    def demand(self) -> int:
+        """Requests; at least 1 while it is wanted."""
+        return self.requests or int(self.wanted)
+
+
+NOTHING = Share(0, wanted=False)
+
+
 class _Report:
-    __slots__ = ("demand", "heard")
+    __slots__ = ("heard", "shares")
 
     def __init__(self, heard: float) -> None:
         self.heard = heard
-        self.demand: dict[str, int] = {}
+        self.shares: dict[str, Share] = {}
 
 
 class Reports:
@@ -26,32 +42,33 @@ class Reports:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._reports: dict[str, _Report] = {}
-        self._totals: dict[str, int] = {}
+        self._totals: dict[str, tuple[int, int]] = {}  # requests, and how many replicas want it
 
-    def total(self, name: str) -> int:
-        """Demand that the other replicas hold for a service."""
-        return self._totals.get(name, 0)
+    def total(self, name: str) -> Share:
+        """What the other replicas have of the demand for a service."""
+        requests, wanting = self._totals.get(name, (0, 0))
+        return Share(requests, wanting > 0)
 
     def __len__(self) -> int:
         return len(self._reports)
 
-    def take(self, instance: str, demand: Mapping[str, int], *, full: bool) -> set[str]:
-        """A message of a replica: its whole demand, or what changed of it (0: none any more)."""
+    def take(self, instance: str, shares: Mapping[str, Share], *, full: bool) -> set[str]:
+        """A message of a replica: its whole demand, or what changed of it (NOTHING: none any more)."""
         report = self._reports.get(instance)
         if report is None:
             if len(self._reports) >= MAX_INSTANCES:
                 return set()
             report = self._reports[instance] = _Report(self._now())
         report.heard = self._now()
-        changes = dict(demand)
+        changes = dict(shares)
         if full:
-            changes.update(dict.fromkeys(report.demand.keys() - demand.keys(), 0))
-        return {name for name, value in changes.items() if self._set(report, name, max(0, value))}
+            changes.update(dict.fromkeys(report.shares.keys() - shares.keys(), NOTHING))
+        return {name for name, share in changes.items() if self._set(report, name, share)}
 
     def forget(self, instance: str) -> set[str]:
         """A replica has answered everything it held, and goes."""
         report = self._reports.pop(instance, None)
-        return set() if report is None else {name for name in list(report.demand) if self._set(report, name, 0)}
+        return set() if report is None else {name for name in list(report.shares) if self._set(report, name, NOTHING)}
 
     def expire(self) -> set[str]:
         """Drop reports that nobody renewed."""
@@ -61,14 +78,14 @@ class Reports:
             changed |= self.forget(instance)
         return changed
 
-    def _set(self, report: _Report, name: str, value: int) -> bool:
-        change = value - report.demand.get(name, 0)
-        if not change:
+    def _set(self, report: _Report, name: str, new: Share) -> bool:
+        old = report.shares.pop(name, NOTHING)
+        if new.wanted:
+            report.shares[name] = new
+        if new == old:
             return False
-        total = self._totals.get(name, 0) + change
-        for table, new in ((report.demand, value), (self._totals, total)):
-            if new:
-                table[name] = new
-            else:
-                del table[name]
+        requests, wanting = self._totals.pop(name, (0, 0))
+        wanting += new.wanted - old.wanted
+        if wanting:
+            self._totals[name] = requests + new.requests - old.requests, wanting
         return True

@@ -310,13 +310,18 @@ class Service:
 
     # ---------------------------------------------------------------- demand and activation
 
+    @property
+    def requests(self) -> int:
+        """Held + in flight."""
+        return len(self.held) + self.in_flight
+
     def demand(self) -> int:
         """Held + in flight; at least 1 while an activation lease runs."""
-        return len(self.held) + self.in_flight or (1 if self._now() < self._lease_until else 0)
+        return self.requests or (1 if self._now() < self._lease_until else 0)
 
-    def announced(self) -> int:
-        """The demand as subscribers were told of it: it falls to 0 when they hear so, a while after the last request."""
-        return self.demand() or (1 if self._told else 0)
+    def wanted(self) -> bool:
+        """Whether there is demand as subscribers were told of it: it ends when they hear so, a while after the last request."""
+        return self._told or self.demand() > 0
 
     def stats(self) -> ServiceStats:
         """A snapshot of this moment."""
@@ -563,6 +568,10 @@ class Service:
         for request in list(self.held):
             self._unhold(request)
             self._reject(request, failure)
+
+    def hold_again(self) -> None:
+        """What ``refuse_held`` was told is not so any more."""
+        self._ending = None
 
     def close(self) -> None:
         """Cancel every timer, for good; requests in flight may still end."""

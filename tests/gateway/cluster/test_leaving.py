@@ -1,12 +1,15 @@
 """A replica that is told to go: it answers what it holds, and others know of it until then."""
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import grpc
 import pytest
 
-from ..support import LAST, answer, body, get, post, until
+from hearth_gateway import cluster
+
+from ..support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post, until
 from .api import FakeApi, pod
 from .replica import Replica, replica
 from .test_peers import listed, two
@@ -117,9 +120,59 @@ async def test_a_replica_serves_who_is_still_sent_to_it(api: FakeApi, listen: An
         assert found.gateway.now() >= begun + 0.5
 
 
-@pytest.mark.parametrize("deleted", ["namespace", "services"])
-async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str) -> None:
+async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, listen: Any) -> None:
+    """Whoever is sent away at once comes back here, because load balancers still lead here."""
+    go = asyncio.Event()
+
+    async def handler(call: Any) -> None:
+        await call.read_body()
+        if call.json.get("stream"):
+            call.send(SSE_HEAD + chunk(event("a")))
+            await go.wait()
+            call.send(chunk(DONE) + LAST)
+        else:
+            call.send(answer())
+
+    backend = await listen(handler)
+    await api.services("m", "n")
+    await api.slice("m-backend", pod(), port=backend.port)
+    async with two(api) as (a, b):
+        a.cluster.options = dataclasses.replace(a.cluster.options, settle=1.0)
+        await until(lambda: a.usable() == 1)
+        stream = a.keda().stream("n")
+        assert await stream.next() is False
+        silent, asks, streams = [await a.edge.connect() for _ in range(3)]
+        for wire in (silent, asks):
+            wire.send(post())
+            assert "connection" not in (await wire.answer()).headers
+        streams.send(post(content=body(stream=True)))
+        await until(lambda: len(backend.requests) == 3)
+        begun = a.gateway.now()
+        leaving = leave(a, 900)
+        await until(lambda: a.gateway.draining)
+        asks.send(post())
+        assert (await asks.answer()).headers["connection"] == "close"
+        assert await asks.ended()
+        # Where the head is sent already, and did not say so, the connection is good for one more request.
+        go.set()
+        assert "connection" not in (await streams.answer()).headers
+        streams.send(post())
+        assert (await streams.answer()).headers["connection"] == "close"
+        assert await streams.ended()
+        held = asyncio.create_task(b.edge.ask(post(content=body(model="n"))))
+        assert await stream.next() is True  # KEDA is told of what begins elsewhere
+        assert a.gateway.now() < begun + 1
+        assert await silent.ended()
+        assert await stream.next() is None
+        assert a.gateway.now() >= begun + 1
+        await asyncio.wait_for(leaving, 3)
+        held.cancel()
+
+
+@pytest.mark.parametrize("deleted", ["namespace", "namespace is gone", "services"])
+async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No backend comes any more, and nobody else is sent here: who waits is told, and the replica goes."""
+    monkeypatch.setattr(cluster, "LOST_AFTER", 0.5)
     async with replica(api, settle=900) as found:
         await found.ready()
         asked = asyncio.create_task(found.edge.ask(post()))
@@ -127,6 +180,8 @@ async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str) -> 
         await found.edge.held(2)
         if deleted == "namespace":
             api.namespace_ends = True
+        elif deleted == "namespace is gone":
+            api.refuse["namespaces"] = 404
         else:
             await api.delete("configmaps", "hearth-gateway")
         await asyncio.wait_for(leave(found, 900), 5)
@@ -136,8 +191,11 @@ async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str) -> 
         assert b"was removed while the request waited" in cut.body
 
 
-async def test_services_that_come_back_are_still_waited_for(api: FakeApi, listen: Any) -> None:
+async def test_services_that_come_back_are_still_waited_for(
+    api: FakeApi, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Somebody deletes the ConfigMap by hand, or nobody may read the namespace: what is held is held."""
+    monkeypatch.setattr(cluster, "LOST_AFTER", 0.5)
     backend = await listen(answer())
     api.refuse["namespaces"] = 403
     async with replica(api) as found:
@@ -148,10 +206,34 @@ async def test_services_that_come_back_are_still_waited_for(api: FakeApi, listen
         leaving = leave(found, 900)
         await until(lambda: found.gateway.draining)
         await api.services("m")
-        await asyncio.sleep(1.2)  # longer than LOST_AFTER: nothing tells that nothing happens
+        await asyncio.sleep(0.7)  # longer than LOST_AFTER: nothing tells that nothing happens
         assert not asked.done()
         await api.slice("m-backend", pod(ready=False), port=backend.port)
         assert (await asked).status == 200
+        await asyncio.wait_for(leaving, 3)
+
+
+async def test_services_that_come_back_late_are_waited_for_again(
+    api: FakeApi, listen: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "LOST_AFTER", 0.1)
+    backend = await listen(answer())
+    async with replica(api) as found:
+        await found.ready()
+        reading = await found.edge.connect()  # a request on its way keeps the replica
+        reading.send(post()[:-1])
+        lost = asyncio.create_task(found.edge.ask(post()))
+        await found.edge.held(1)
+        await api.delete("configmaps", "hearth-gateway")
+        leaving = leave(found, 900)
+        assert (await lost).status == 404
+        await api.services("m")
+        await until(lambda: found.cluster._lost_at is None)
+        await asyncio.sleep(0.1)
+        reading.send(post()[-1:])
+        await found.edge.held(1)
+        await api.slice("m-backend", pod(ready=False), port=backend.port)
+        assert (await reading.answer()).status == 200
         await asyncio.wait_for(leaving, 3)
 
 
@@ -209,5 +291,5 @@ async def test_a_replica_that_asks_itself_hears_nothing_new(api: FakeApi) -> Non
         found.gateway.wake("m")
         await until(lambda: found.cluster.teller._feeds)
         [feed] = found.cluster.teller._feeds
-        await until(lambda: feed.sent == {"m": 1})
+        await until(lambda: feed.sent == {"m": (0, True)})
         assert found.gateway.pending("m") == 1

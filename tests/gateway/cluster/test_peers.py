@@ -60,6 +60,40 @@ async def test_any_replica_answers_with_the_total(api: FakeApi, listen: Any) -> 
         assert b"hearth_gateway_peers_connected 1.0" in metrics
 
 
+async def test_one_client_is_one_request_wherever_it_is(api: FakeApi, listen: Any) -> None:
+    """Each replica wants the model awake for a while after its last request; that is no second request."""
+    backend = await listen(answer())
+    await api.slice("m-backend", pod(), port=backend.port)
+    async with two(api) as (a, b):
+        for each in (a, b, a, b):
+            await until(lambda: each.usable() == 1)  # noqa: B023
+            assert (await each.edge.ask(post())).status == 200
+        for each in (a, b):
+            await until(lambda: each.cluster.reports.total("m") == (0, True))  # noqa: B023
+            assert await agreed(each, each.keda()) == 1
+            assert (
+                b'hearth_gateway_total_demand{namespace="ns",service="m"} 1.0'
+                in (await each.edge.ask(get("/metrics"))).body
+            )
+        await api.slice("m-backend", port=1)
+        await until(lambda: not a.usable() and not b.usable())
+        asked = asyncio.create_task(a.edge.ask(post()))
+        await a.edge.held()
+        await until(lambda: b.cluster.reports.total("m").requests == 1)
+        for each in (a, b):
+            assert await agreed(each, each.keda()) == 1
+        asked.cancel()
+
+
+async def test_leases_of_several_replicas_are_one(api: FakeApi) -> None:
+    async with two(api) as (a, b):
+        for each in (a, b):
+            each.gateway.wake("m")
+        for each in (a, b):
+            await until(lambda: each.cluster.reports.total("m").wanted)  # noqa: B023
+            assert await agreed(each, each.keda()) == 1
+
+
 async def test_a_replica_that_is_killed_is_believed_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reports, "EXPIRY", 2.0)
     monkeypatch.setattr(cluster, "PACE", 0.05)
@@ -149,3 +183,54 @@ async def test_heartbeats_keep_a_quiet_stream(api: FakeApi, monkeypatch: pytest.
         heard = b.cluster.reports._reports[a.cluster.teller._instance].heard
         await until(lambda: b.cluster.reports._reports[a.cluster.teller._instance].heard > heard + 1.5)
         assert a.cluster.teller._feeds == {feed}
+
+
+async def test_replicas_ask_each_other_past_a_proxy(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Webhooks give every pod the company's proxy, which knows no pods."""
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with two(api) as (a, b):
+        a.gateway.wake("m")
+        await until(lambda: b.gateway.pending("m") == 1)
+
+
+async def test_a_replica_that_cannot_be_reached_is_said_once(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(peers, "UNREACHABLE_AFTER", 0.5)
+    monkeypatch.setattr(peers, "MAX_DELAY", 0.1)
+    async with replica(api, "a") as a, replica(api, "b") as b:
+        await listed(api, a, b)
+        await until(lambda: a.cluster.listener.connected and b.cluster.listener.connected)
+        server, port = a.cluster.server._server, a.scaler_port
+        assert server is not None
+        await server.stop(None)
+        a.cluster.server._server = None
+        errors = b.cluster.listener.errors
+        await until(lambda: "cannot be reached" in caplog.text)
+        await until(lambda: b.cluster.listener.errors > errors + 20)
+        assert caplog.text.count(f"peer a at 127.0.0.1:{port} cannot be reached: ") == 1
+        assert not b.cluster.listener.connected
+        await a.cluster.server.start("127.0.0.1", port)
+        await until(lambda: b.cluster.listener.connected)
+        assert caplog.text.count(f"peer a at 127.0.0.1:{port} is reached again") == 1
+
+
+async def test_a_replica_that_starts_or_goes_is_no_trouble(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    async with replica(api, "a") as a:
+        await a.ready()
+        await api.slice("hearth-gateway", pod(name="b"), port=1, port_name="scaler")
+        await until(lambda: a.cluster.listener.errors > 3)
+        assert "peer" not in caplog.text
+
+
+async def test_who_is_not_asked_any_more_is_not_connected(api: FakeApi) -> None:
+    """The pod of a node that was lost is deleted while its stream is still open."""
+    async with two(api) as (a, b):
+        await api.delete("endpointslices", "hearth-gateway-a")
+        await until(lambda: not b.cluster.listener.peers)
+        await until(lambda: not b.cluster.listener.connected)
+        assert b"hearth_gateway_peers_connected 0.0" in (await b.edge.ask(get("/metrics"))).body
+        await listed(api, a)
+        await until(lambda: b.cluster.listener.connected)

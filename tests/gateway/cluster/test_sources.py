@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from hearth_gateway import cluster, kubernetes
+from hearth_gateway import Endpoint, cluster, kubernetes
 
-from ..support import answer, get, post, until
+from ..support import answer, body, get, post, until
 from .api import FakeApi, pod, serving
 from .replica import Replica, replica
 
@@ -210,16 +210,57 @@ async def test_without_slices_the_address_of_the_service_is_used(
         assert not found.gateway.services["n"].backends
 
 
-async def test_slices_that_were_known_once_are_kept(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "FALLBACK_AFTER", 0.0)
+async def test_a_watch_that_is_lost_leaves_what_was_known_and_the_address_of_the_service(
+    api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that is asleep then starts where nobody tells; one that is awake is asked where it was."""
+    known, started = await listen(answer(b'"known"')), await listen(answer(b'"started"'))
+    monkeypatch.setattr(cluster, "FALLBACK_AFTER", 0.3)
+    monkeypatch.setattr(cluster, "PACE", 0.02)
+    monkeypatch.setattr(kubernetes, "MAX_DELAY", 0.3)
+
+    def fallback(service: str, namespace: str) -> list[Endpoint]:
+        return [Endpoint("service", "127.0.0.1", started.port)]
+
+    monkeypatch.setattr(cluster, "fallback", fallback)
+    await api.services("m", "n")
+    await api.slice("m-backend", pod(), port=known.port)
     async with replica(api) as found:
         await found.ready()
-        await api.slice("m-backend", pod(), port=1)
-        await until(lambda: "uid-pod-0" in found.gateway.services["m"].backends)
-        api.refuse = {"endpointslices": 500}
+        await until(lambda: found.cluster.slice_watch.state.connected)
+        m, n = (found.gateway.services[name] for name in "mn")
+        api.refuse = {"endpointslices": 401}
         api.cut()
-        await until(lambda: "500" in (found.cluster.slice_watch.state.errors or {}))
-        assert set(found.gateway.services["m"].backends) == {"uid-pod-0"}
+        asked = asyncio.create_task(found.edge.ask(post(content=body(model="n"))))
+        await until(lambda: found.cluster.slice_watch.state.errors)
+        assert (set(m.backends), set(n.backends)) == ({"uid-pod-0"}, set())  # not at once
+        assert (await asked).json == "started"
+        assert (set(m.backends), set(n.backends)) == ({"uid-pod-0", "service"}, {"service"})
+        assert [(await found.edge.ask(post())).json for _ in range(5)] == ["known"] * 5
+        known.kill()
+        assert (await found.edge.ask(post())).json == "started"
+        await api.services("m", "n", "o")
+        await until(lambda: "o" in found.gateway.services and found.gateway.services["o"].backends)
+        api.refuse = {}
+        await until(lambda: set(m.backends) == {"uid-pod-0"} and not n.backends, "it watches again")
+        await asyncio.sleep(0.5)
+        assert not n.backends
+        assert api.lists["endpointslices"] == 1
+
+
+async def test_a_watch_that_always_comes_back_is_not_lost(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "FALLBACK_AFTER", 1.0)
+    monkeypatch.setattr(cluster, "PACE", 0.02)
+    monkeypatch.setattr(kubernetes, "MAX_DELAY", 0.2)
+    async with replica(api) as found:
+        await found.ready()
+        state = found.cluster.slice_watch.state
+        begun = found.gateway.now()
+        while found.gateway.now() < begun + 2:
+            await until(lambda: state.connected)
+            api.cut()
+            await until(lambda: not state.connected)
+            assert not found.cluster._falling_back
 
 
 @pytest.mark.parametrize("document", ["", "{", "[]", "{}x", '{"services": {}}', '{"services": [], "more": 1}'])

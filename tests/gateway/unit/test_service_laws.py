@@ -301,6 +301,8 @@ class PolicyMachine(RuleBasedStateMachine):
         if self.ended:
             return
         stats = self.service.stats()
+        assert stats.demand == (self.service.requests or (1 if self.service.lease_left() > 0 else 0))
+        assert self.service.wanted() == self.announced
         assert stats.activating == self.activating
         if stats.demand:
             assert self.announced, "demand that nobody was told of"

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0bpeers.proto\x12\x0ehearth.gateway\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03pod\x18\x01 \x01(\t\"\xfc\x01\n\x06Report\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x12\x32\n\x06\x64\x65mand\x18\x03 \x03(\x0b\x32\".hearth.gateway.Report.DemandEntry\x12\x0f\n\x07leaving\x18\x04 \x01(\x08\x12\x30\n\x05lease\x18\x05 \x03(\x0b\x32!.hearth.gateway.Report.LeaseEntry\x1a-\n\x0b\x44\x65mandEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a,\n\nLeaseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32J\n\x05Peers\x12\x41\n\x05Watch\x12\x1c.hearth.gateway.WatchRequest\x1a\x16.hearth.gateway.Report\"\x00\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0bpeers.proto\x12\x0ehearth.gateway\"\x1b\n\x0cWatchRequest\x12\x0b\n\x03pod\x18\x01 \x01(\t\"\x8a\x02\n\x06Report\x12\x10\n\x08instance\x18\x01 \x01(\t\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x12\x32\n\x06\x64\x65mand\x18\x03 \x03(\x0b\x32\".hearth.gateway.Report.DemandEntry\x12\x0f\n\x07leaving\x18\x04 \x01(\x08\x12\x30\n\x05lease\x18\x05 \x03(\x0b\x32!.hearth.gateway.Report.LeaseEntry\x12\x0c\n\x04idle\x18\x06 \x03(\t\x1a-\n\x0b\x44\x65mandEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\r:\x02\x38\x01\x1a,\n\nLeaseEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x32J\n\x05Peers\x12\x41\n\x05Watch\x12\x1c.hearth.gateway.WatchRequest\x1a\x16.hearth.gateway.Report\"\x00\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHREQUEST']._serialized_start=31
   _globals['_WATCHREQUEST']._serialized_end=58
   _globals['_REPORT']._serialized_start=61
-  _globals['_REPORT']._serialized_end=313
-  _globals['_REPORT_DEMANDENTRY']._serialized_start=222
-  _globals['_REPORT_DEMANDENTRY']._serialized_end=267
-  _globals['_REPORT_LEASEENTRY']._serialized_start=269
-  _globals['_REPORT_LEASEENTRY']._serialized_end=313
-  _globals['_PEERS']._serialized_start=315
-  _globals['_PEERS']._serialized_end=389
+  _globals['_REPORT']._serialized_end=327
+  _globals['_REPORT_DEMANDENTRY']._serialized_start=236
+  _globals['_REPORT_DEMANDENTRY']._serialized_end=281
+  _globals['_REPORT_LEASEENTRY']._serialized_start=283
+  _globals['_REPORT_LEASEENTRY']._serialized_end=327
+  _globals['_PEERS']._serialized_start=329
+  _globals['_PEERS']._serialized_end=403
 # @@protoc_insertion_point(module_scope)

@@ -1,7 +1,7 @@
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -13,7 +13,7 @@ class WatchRequest(_message.Message):
     def __init__(self, pod: _Optional[str] = ...) -> None: ...
 
 class Report(_message.Message):
-    __slots__ = ("instance", "full", "demand", "leaving", "lease")
+    __slots__ = ("instance", "full", "demand", "leaving", "lease", "idle")
     class DemandEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -33,9 +33,11 @@ class Report(_message.Message):
     DEMAND_FIELD_NUMBER: _ClassVar[int]
     LEAVING_FIELD_NUMBER: _ClassVar[int]
     LEASE_FIELD_NUMBER: _ClassVar[int]
+    IDLE_FIELD_NUMBER: _ClassVar[int]
     instance: str
     full: bool
     demand: _containers.ScalarMap[str, int]
     leaving: bool
     lease: _containers.ScalarMap[str, float]
-    def __init__(self, instance: _Optional[str] = ..., full: _Optional[bool] = ..., demand: _Optional[_Mapping[str, int]] = ..., leaving: _Optional[bool] = ..., lease: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    idle: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, instance: _Optional[str] = ..., full: _Optional[bool] = ..., demand: _Optional[_Mapping[str, int]] = ..., leaving: _Optional[bool] = ..., lease: _Optional[_Mapping[str, float]] = ..., idle: _Optional[_Iterable[str]] = ...) -> None: ...
