@@ -62,7 +62,7 @@ class _Transport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-def http_client(addresses: Addresses, seconds: float = 120, connect: float = 5) -> httpx2.AsyncClient:
+def http_client(addresses: Addresses, seconds: float = 120, connect: float = 30) -> httpx2.AsyncClient:
     """A plain HTTP client that knows the Services."""
     timeout = httpx2.Timeout(seconds, connect=connect)
     return httpx2.AsyncClient(transport=_Transport(addresses), timeout=timeout, trust_env=False)

@@ -82,7 +82,7 @@ class Kube:
         self._session = aiohttp.ClientSession(
             headers=headers,
             connector=aiohttp.TCPConnector(ssl=tls, limit=0),
-            timeout=aiohttp.ClientTimeout(total=30, sock_connect=5),
+            timeout=aiohttp.ClientTimeout(total=60, sock_connect=20),
         )
 
     @classmethod
@@ -206,7 +206,7 @@ class Kube:
     async def follow(self, namespace: str, pod: str, container: str) -> AsyncIterator[str]:
         """The lines of a container's log, from its first one until the container ends."""
         where = f"{self.server}/{path('Pod', namespace, pod)}/log?container={container}&follow=true"
-        async with self._session.get(where, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)) as response:
+        async with self._session.get(where, timeout=aiohttp.ClientTimeout(total=None, sock_connect=20)) as response:
             if response.status >= 400:
                 raise ApiError(response.status, await response.text())
             async for line in response.content:
@@ -254,7 +254,7 @@ class Kube:
         query = urlencode({**selector, "watch": "true", "resourceVersion": version})
         where = f"{self.server}/{path(kind, namespace)}?{query}"
         async with self._session.get(
-            where, timeout=aiohttp.ClientTimeout(total=None, sock_connect=5), read_bufsize=1 << 22
+            where, timeout=aiohttp.ClientTimeout(total=None, sock_connect=20), read_bufsize=1 << 22
         ) as response:
             if response.status >= 400:
                 return

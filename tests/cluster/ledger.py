@@ -25,8 +25,6 @@ class Ledger:
     def __init__(self, kube: Kube, namespace: str) -> None:
         self._kube = kube
         self._namespace = namespace
-        self.served: Counter[str] = Counter()
-        """How often each tag was answered with 200."""
         self.lines: dict[str, list[str]] = {}
         """The log of every container there was, by `POD#RESTART`."""
         self._followers: dict[str, asyncio.Task[None]] = {}
@@ -41,6 +39,12 @@ class Ledger:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    @property
+    def served(self) -> Counter[str]:
+        """How often each tag was answered with 200."""
+        found = (match for lines in self.lines.values() for line in lines if (match := _SERVED.search(line)))
+        return Counter(match[1] for match in found if match[2] == "200")
 
     async def settle(self) -> Counter[str]:
         """What was served, once every container that was seen has ended and its log was read to the end."""
@@ -61,13 +65,12 @@ class Ledger:
     async def _follow(self, pod: str, key: str) -> None:
         lines = self.lines.setdefault(key, [])
         with contextlib.suppress(ApiError):  # it went before its log could be opened; a missing tag will tell
-            try:
-                async for line in self._kube.follow(self._namespace, pod, CONTAINER):
-                    self._note(lines, line)
-            except (aiohttp.ClientError, ConnectionError):
-                lines.append("(the API server went away: this log is not complete)")
-
-    def _note(self, lines: list[str], line: str) -> None:
-        lines.append(line)
-        if (found := _SERVED.search(line)) and found[2] == "200":
-            self.served[found[1]] += 1
+            while True:
+                read: list[str] = []
+                try:
+                    async for line in self._kube.follow(self._namespace, pod, CONTAINER):
+                        read.append(line)
+                        lines[len(read) - 1 : len(read)] = [line]
+                    return
+                except (aiohttp.ClientError, ConnectionError, TimeoutError):
+                    await asyncio.sleep(0.5)  # the API server went away, or this machine is busy: from the beginning

@@ -82,7 +82,7 @@ class Place:
         self.context = context
         self.log = log
         self.was_up = False
-        self.since = ""  # of the release, as the audit log writes times
+        self.since = self.until = ""  # of the release, as the audit log writes times; until: it is still there
         self.environment = {**os.environ, "E2E_CLUSTER": name}
 
     def step(self, text: str) -> contextlib.AbstractContextManager[None]:
@@ -139,7 +139,7 @@ class Place:
         """Hearth by its chart, in a namespace that enforces `restricted`; afterwards what was there before."""
         helm = self.helm
         before, definitions = self.revision(), self.api(crds)
-        self.since = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+        self.since = audit_time()
         with self.step("helm install" if before is None else "helm upgrade"):
             self.api(lambda kube: kube.apply(manifests.namespace(NAMESPACE)))
             settings = [word for value in VALUES for word in ("--set", value)]
@@ -150,6 +150,7 @@ class Place:
         try:
             yield
         finally:
+            self.until = audit_time()  # what the operator loses with its release, it misses
             self.give_devices(devices)
             with self.step("helm uninstall" if before is None else f"helm rollback to revision {before}"):
                 if before is None:
@@ -225,7 +226,9 @@ class Place:
 
     def rights(self, *others: Place) -> bool:
         """What the run used of its rights, in this cluster and in others."""
-        self.environment["E2E_AUDITED"] = " ".join(f"{place.name}={place.since}" for place in (self, *others))
+        self.environment["E2E_AUDITED"] = " ".join(
+            f"{place.name}={place.since}/{place.until}" for place in (self, *others)
+        )
         return self.pytest("what the run used of its rights", "-m", "afterwards")
 
 
@@ -321,6 +324,11 @@ def in_two(place: Place) -> bool:
                 return place.rights(beside.place) and passed and beside.passed
         finally:
             place.down()
+
+
+def audit_time() -> str:
+    """Now, as the audit log writes it."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 async def crds(kube: Kube) -> set[str]:

@@ -1,7 +1,7 @@
 """Least privilege, from the API server's audit log: what was granted was used, and nothing was refused.
 
 Reads what the whole run left behind, so it runs after everything else: `-m afterwards`. E2E_AUDITED names its clusters,
-each with the time since which it counts: `hearth=2026-01-01T00:00:00 hearth-2=...`.
+each with the times between which it counts: `hearth=2026-01-01T00:00:00/ hearth-2=.../...`.
 """
 
 from __future__ import annotations
@@ -53,13 +53,15 @@ class Use:
             used[right[0], right[1], "create"] += 1
 
 
-def events(directory: Path, since: str) -> Iterator[Mapping[str, Any]]:
+def events(directory: Path, since: str, until: str) -> Iterator[Mapping[str, Any]]:
     """The audit log, rotated files first."""
     for path in sorted(directory.glob("audit*.log"), key=lambda path: (path.name == "audit.log", path.name)):
         with path.open() as lines:
             for line in lines:
                 event = json.loads(line)
-                if event["stageTimestamp"] >= since and event["user"]["username"].startswith("system:serviceaccount:"):
+                if not since <= event["stageTimestamp"] < (until or "9"):
+                    continue
+                if event["user"]["username"].startswith("system:serviceaccount:"):
                     yield event
 
 
@@ -83,8 +85,9 @@ def use(cluster_name: str) -> Use:
         pytest.skip(f"needs the API server's audit log, which {elsewhere} keeps elsewhere: run it on a devcluster")
     found = Use()
     for word in os.environ.get("E2E_AUDITED", cluster_name).split():
-        name, _, since = word.partition("=")
-        for event in events(state_directory(name), since):
+        name, _, times = word.partition("=")
+        since, _, until = times.partition("/")
+        for event in events(state_directory(name), since, until):
             found.add(event)
     assert OPERATOR in found.used, f"no audit log tells of {OPERATOR}: this needs a run on a devcluster"
     return found
