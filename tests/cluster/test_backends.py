@@ -48,7 +48,7 @@ async def test_backend_killed_in_the_middle_of_a_stream(space: Space, on_this_ma
 
 async def _at_work(space: Space, address: str, count: int) -> None:
     """Wait until an engine works on so many requests."""
-    client = space.http(5)
+    client = space.http(30)
     async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(httpx2.ConnectError):  # it starts

@@ -95,7 +95,7 @@ async def test_gateway_killed_while_requests_are_held(space: Space, on_this_mach
 
 async def _pending(space: Space, model: Model, pod: dict[str, dict[str, str]], count: int) -> None:
     """Wait until a replica of the gateway counts so much demand."""
-    client = space.http(5)
+    client = space.http(30)
     url = f"http://{pod['status']['podIP']}:{PORT}/{model.name}/hearth/queue"
     async with asyncio.timeout(30):
         while (await client.get(url)).json()["pending"] < count:

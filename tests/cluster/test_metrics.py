@@ -16,7 +16,7 @@ OPERATOR = "app.kubernetes.io/name=hearth-operator"
 async def scraped(space: Space, namespace: str, labels: str, port: str) -> set[str]:
     """The names of the families that the pods with these labels tell."""
     found = set()
-    async with space.http(10) as client:
+    async with space.http(30) as client:
         for pod in steady(await space.kube.list("Pod", namespace, labels)):
             ports = [each for part in pod["spec"]["containers"] for each in part.get("ports", ())]
             [number] = [each["containerPort"] for each in ports if each.get("name") == port]

@@ -75,7 +75,7 @@ class Hub:
 
     async def files(self, model: str = "acme/tiny") -> dict[str, int]:
         """How often each file was downloaded."""
-        async with self._space.http(10) as client:
+        async with self._space.http(30) as client:
             found = (await client.get(f"http://hub.{self._space.name}.svc:8000/requests")).json()
         return {name: count["GET"] for name, count in found.get(model, {}).items() if name and count.get("GET")}
 
