@@ -163,7 +163,7 @@ class Client(asyncio.Protocol):
         self._collector: _BodyCollector | None = None
         self._pending = b""  # pipelined bytes
         self._read = 0  # bytes of an incomplete request
-        self._reserved = 0  # bytes taken from the gateway's budget for bodies
+        self._reserved = 0  # bytes taken from the gateway's budget for requests
         self._read_paused = False
         self._writing_paused = False
 
@@ -410,8 +410,20 @@ class Client(asyncio.Protocol):
             self._read_paused = True
             self.transport.pause_reading()
 
+    def _account_for(self, payload: bytes) -> bool:
+        """Keep memory for a large request until its payload is dropped. False: there is none left, which was said here."""
+        # Its answer takes the general path, which gives back at its end: small requests do not even ask.
+        self.plain = False
+        return self._take_budget(len(payload))
+
+    def drop_payload(self) -> None:
+        """The request will not be sent again."""
+        self.payload = b""
+        if self._reserved:
+            self._return_budget()
+
     def _take_budget(self, size: int) -> bool:
-        """Bodies that are being read share one budget."""
+        """Bodies that are being read, and large requests until they are dropped, share one budget."""
         if not self.gateway.take_budget(size):
             message = "The gateway holds as many request bodies as it has memory for. Retry later."
             self._fail_and_close(Failure(503, "no_capacity", message, retry_after=1))
@@ -516,9 +528,13 @@ class Client(asyncio.Protocol):
                 self._bad_body(error)
                 return
             payload = _with_body(payload, body)
-        if len(body) > service.max_request_bytes:
-            self._too_large(len(body), service.max_request_bytes)
-            return
+        if len(body) > service.small_body:
+            limit = service.config.limits.max_request_bytes
+            if len(body) > limit:
+                self._too_large(len(body), limit)
+                return
+            if not self._account_for(payload):
+                return
         self.service = service
         self.stream = fields.stream is True and route.streams
         self.payload = payload
@@ -554,6 +570,8 @@ class Client(asyncio.Protocol):
         if not service.usable:
             text = f"The model `{service.config.name}` sleeps, and this path does not wake it. Send it an inference request first."
             self.refuse(Failure(503, "cold_no_wake", text))
+            return
+        if len(payload) > service.small_body and not self._account_for(payload):
             return
         self.service = service
         self.payload = payload
@@ -747,7 +765,7 @@ class Client(asyncio.Protocol):
         """The head of an answer: write it, unless heartbeats were the head."""
         self.state = ANSWERING
         if not sse:
-            self.payload = b""  # else the sweep drops it, when an event has come
+            self.drop_payload()  # else the sweep does it, when an event has come
         self.torn = False
         if self.committed:
             return
@@ -846,7 +864,7 @@ class Client(asyncio.Protocol):
             return
         self.state = IDLE
         self.service = self.backend = None
-        self.payload = b""
+        self.drop_payload()
         if self._close or self.gateway.draining:
             self._shut()
             return

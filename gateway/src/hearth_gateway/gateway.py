@@ -45,7 +45,7 @@ class GatewayLimits:
 
     max_connections: int = 10_000
     max_head_bytes: int = 32 * 1024
-    max_buffered_bytes: int = 512 * 1024 * 1024  # of bodies that are being read
+    max_buffered_bytes: int = 512 * 1024 * 1024  # of bodies being read, and of large requests until their answer begins
     head_timeout_seconds: float = 10.0
     body_timeout_seconds: float = 30.0  # and a second more for every KiB that came
     idle_timeout_seconds: float = 75.0
@@ -254,7 +254,7 @@ class Gateway:
         self.unrouted[failure.reason] = self.unrouted.get(failure.reason, 0) + 1
 
     def take_budget(self, size: int) -> bool:
-        """Reserve memory for a body (negative: give back). False when there is none left."""
+        """Reserve memory for a request (negative: give back). False when there is none left."""
         if size > 0 and self._buffered + size > self.limits.max_buffered_bytes:
             return False
         self._buffered += size
@@ -367,7 +367,7 @@ class Gateway:
             for host in (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", *map(str.lower, service.config.hosts)):
                 self._hosts[host] = service
         # A body is read before its model is known: the most generous service bounds them all until then.
-        limits = [service.max_request_bytes for service in self.services.values()]
+        limits = [service.config.limits.max_request_bytes for service in self.services.values()]
         self.max_request_bytes = max(limits, default=Limits().max_request_bytes)
         self.host_memo = {None: None}
         self.lines = {}
@@ -406,7 +406,7 @@ class Gateway:
             if upstream is not None and upstream.last is not connection.seen:
                 connection.seen = upstream.last
                 if upstream.last:
-                    connection.payload = b""  # it will not be sent again
+                    connection.drop_payload()
                 connection.since = now
             elif age > (limit := timeouts.first_byte_seconds if state == client.SENT else timeouts.idle_seconds):
                 connection.timed_out(limit)
