@@ -18,6 +18,7 @@ from .client import Client
 from .config import Limits, ServiceConfig
 from .endpoint import Backend, Endpoint
 from .failure import Failure
+from .keepalive import keep_alive
 from .probe import Prober
 from .routes import ROUTES, Route, find_route
 from .service import Service, ServiceStats
@@ -95,6 +96,8 @@ class Gateway:
         else:
             every = open_everywhere(port)
             self._server = await loop.create_server(lambda: Client(self), sock=every, backlog=BACKLOG)
+        for sock in self._server.sockets:
+            keep_alive(sock)  # the connections that it accepts have its options, so none costs a call
         self.port = self._server.sockets[0].getsockname()[1]
         self._sweeper = loop.call_later(SWEEP_INTERVAL, self._sweep)
 
