@@ -147,7 +147,7 @@ async def test_other_hosts_pin_nothing(host: str, edge: Edge) -> None:
         (get(CHAT), 405, "method_not_allowed", ["GET", "POST"]),
         (get(CHAT, method="DELETE"), 405, "method_not_allowed", ["DELETE"]),
         (get("/v1/models", method="PUT"), 405, "method_not_allowed", ["PUT", "GET, HEAD"]),
-        (get("/v1/models/nope"), 404, None, ["nope"]),
+        (get("/v1/models/nope"), 404, "model_not_found", ["nope"]),
         (get("*", method="OPTIONS"), 404, "unknown_path", []),
     ],
 )  # fmt: skip

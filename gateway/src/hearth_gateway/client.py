@@ -465,9 +465,8 @@ class Client(asyncio.Protocol):
         route, service, rewritten = gateway.resolve(target)
         if route is None:
             shown = target.decode(errors="replace")[:200]
-            self.refuse(
-                Failure(404, "unknown_path", f"There is no {shown} here. Inference is under /v1/ or /MODEL/v1/.")
-            )
+            text = f"There is no {shown} here. Inference is under /v1/ or /MODEL/v1/."
+            self.refuse(gateway.starting or Failure(404, "unknown_path", text))
             return
         if method not in route.methods:
             allowed = b", ".join(route.methods).decode()
@@ -546,6 +545,9 @@ class Client(asyncio.Protocol):
     def _only_service(self, model: object) -> Service | None:
         """The service of a body that names none; refuses the request when that is not clear."""
         services = self.gateway.by_model
+        if (starting := self.gateway.starting) is not None:
+            self.refuse(starting)
+            return None
         if not isinstance(model, str) or not model:
             if len(self.gateway.services) == 1:
                 return next(iter(self.gateway.services.values()))
@@ -578,7 +580,11 @@ class Client(asyncio.Protocol):
         service.admit(self)
 
     def _answer_locally(self, route: Route, service: Service | None, path: bytes) -> None:
-        status, content_type, body = self.gateway.answer(route.path, service, path)
+        found = self.gateway.answer(route.path, service, path)
+        if isinstance(found, Failure):
+            self.refuse(found)
+            return
+        status, content_type, body = found
         head = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n" % (status, content_type, len(body))
         if self._close:
             head += b"Connection: close\r\n"

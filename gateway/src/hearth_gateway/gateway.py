@@ -215,6 +215,11 @@ class Gateway:
         """Whether new clients should be sent here."""
         return self._applied and self.waits_for is None and not self.draining
 
+    @property
+    def starting(self) -> Failure | None:
+        """The answer to who asks for a model before it is known which there are; None: that is known."""
+        return None if self._applied else answers.starting(self.waits_for or answers.UNREAD)
+
     def pending(self, name: str) -> int:
         """What a scaler acts on: the demand of one service, that of the other replicas included."""
         service = self.services[name]
@@ -306,7 +311,7 @@ class Gateway:
             self.host_memo[host] = service
         return service
 
-    def answer(self, path: bytes, service: Service | None, target: bytes) -> answers.Answer:
+    def answer(self, path: bytes, service: Service | None, target: bytes) -> answers.Answer | Failure:
         """The answer to a route that is served here."""
         return answers.answer(self, path, service, target)
 
