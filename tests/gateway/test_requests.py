@@ -228,7 +228,7 @@ async def test_queue_and_metrics_show_what_waits(edge: Edge) -> None:
         assert entry["notice"] == "needs 2 devices, 1 is free"
         assert queue["services"]["n"]["pending"] == 0
         metrics = (await edge.ask(get("/metrics"))).body.decode()
-    assert 'hearth_gateway_pending{namespace="default",service="m"} 1.0' in metrics
+    assert 'hearth_gateway_pending{namespace="default",service="m"} 1\n' in metrics
     await until(lambda: not edge.gateway.stats("m").held)
 
 
