@@ -112,7 +112,7 @@ def _container(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
             {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ],
         "ports": ports,
-        # Bodies being read may take 512 MiB, held requests 64 MiB for each service. No CPU limit: it would add latency.
+        # Large requests may take 512 MiB, over all services. No CPU limit: it would add latency.
         "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}},
         "readinessProbe": {
             "httpGet": {"path": "/readyz", "port": HTTP_PORT},

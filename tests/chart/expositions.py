@@ -27,12 +27,11 @@ ENGINE_LABELS = frozenset({"service"})
 class _InCluster(CollectorRegistry):
     """What a gateway adds in a cluster, where nothing is connected to anything."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self) -> None:
         super().__init__()
         state = SimpleNamespace(resource="configmaps", connected=False, errors={"refused": 1})
         watch = SimpleNamespace(state=state)
         self._cluster: Any = SimpleNamespace(
-            gateway=gateway,
             scaler=SimpleNamespace(streams=0, pushes=0, requests={"IsActive": 1}),
             listener=SimpleNamespace(peers=0, connected=(), errors=0),
             config_watch=watch,
@@ -52,7 +51,9 @@ def gateway_text() -> str:
         service = Service(ServiceConfig(name="m", namespace="default"), loop, on_edge=print, on_cold=print)
         gateway.services = {"m": service}
         gateway.unrouted = {"unknown_path": 1}
-        return render(gateway).decode() + generate_latest(_InCluster(gateway)).decode()
+        gateway.elsewhere = lambda name: 0
+        service.counters.activations["started"] = 1
+        return render(gateway).decode() + generate_latest(_InCluster()).decode()
     finally:
         loop.close()
 

@@ -136,13 +136,13 @@ class Edge:
 
 
 @contextlib.asynccontextmanager
-async def running(limits: GatewayLimits | None = None) -> AsyncIterator[Edge]:
+async def running(limits: GatewayLimits | None = None, host: str = HOST) -> AsyncIterator[Edge]:
     """A started gateway. Errors that only the event loop saw fail the test at its end."""
     loop = asyncio.get_running_loop()
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _loop, context: failures.append(context))
     edge = Edge(Gateway(limits), failures)
-    await edge.gateway.start(HOST, 0)
+    await edge.gateway.start(host, 0)
     try:
         yield edge
         await edge.settled()

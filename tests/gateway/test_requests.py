@@ -147,7 +147,7 @@ async def test_other_hosts_pin_nothing(host: str, edge: Edge) -> None:
         (get(CHAT), 405, "method_not_allowed", ["GET", "POST"]),
         (get(CHAT, method="DELETE"), 405, "method_not_allowed", ["DELETE"]),
         (get("/v1/models", method="PUT"), 405, "method_not_allowed", ["PUT", "GET, HEAD"]),
-        (get("/v1/models/nope"), 404, None, ["nope"]),
+        (get("/v1/models/nope"), 404, "model_not_found", ["nope"]),
         (get("*", method="OPTIONS"), 404, "unknown_path", []),
     ],
 )  # fmt: skip
@@ -228,7 +228,7 @@ async def test_queue_and_metrics_show_what_waits(edge: Edge) -> None:
         assert entry["notice"] == "needs 2 devices, 1 is free"
         assert queue["services"]["n"]["pending"] == 0
         metrics = (await edge.ask(get("/metrics"))).body.decode()
-    assert 'hearth_gateway_pending{namespace="default",service="m"} 1.0' in metrics
+    assert 'hearth_gateway_pending{namespace="default",service="m"} 1\n' in metrics
     await until(lambda: not edge.gateway.stats("m").held)
 
 

@@ -13,12 +13,20 @@ if TYPE_CHECKING:
     from .service import Service
 
 Answer = tuple[bytes, bytes, bytes]  # status line without version, content type, body
+UNREAD = "no services were read yet"
 _JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
 
 
-def answer(gateway: Gateway, path: bytes, service: Service | None, target: bytes) -> Answer:
+def starting(why: str) -> Failure:
+    """What is not known yet must read neither as 0 nor as "there is none"."""
+    return Failure(503, "starting", f"The gateway starts: {why}. Retry later.", retry_after=1)
+
+
+def answer(gateway: Gateway, path: bytes, service: Service | None, target: bytes) -> Answer | Failure:
     """The answer to a local route. ``service``: the one that host or path prefix pins."""
+    if path.startswith(b"/v1/models") and (unknown := gateway.starting) is not None:
+        return unknown
     if path == b"/v1/models":
         services = [service] if service is not None else list(gateway.services.values())
         cards = [card for each in services for card in _cards(gateway, each)]
@@ -26,16 +34,15 @@ def answer(gateway: Gateway, path: bytes, service: Service | None, target: bytes
     if path == b"/v1/models/":
         return _model(gateway, service, target)
     if path == b"/hearth/queue":
-        if gateway.waits_for is not None:  # a number that is not known yet must not read as 0
-            failure = Failure(503, "starting", f"The gateway starts: {gateway.waits_for}. Retry later.", retry_after=1)
-            return b"503 Service Unavailable", _JSON, failure.body()
+        if gateway.waits_for is not None:
+            return starting(gateway.waits_for)
         return _json(_queue(gateway, service))
     if path == b"/metrics":
         from . import metrics
 
         return b"200 OK", metrics.CONTENT_TYPE, metrics.render(gateway)
     if path == b"/readyz" and not gateway.ready:
-        why = "draining" if gateway.draining else gateway.waits_for or "no services were read yet"
+        why = "draining" if gateway.draining else gateway.waits_for or UNREAD
         return b"503 Service Unavailable", _TEXT, f"{why}\n".encode()
     return b"200 OK", _TEXT, b"ok\n"
 
@@ -60,13 +67,12 @@ def _cards(gateway: Gateway, service: Service) -> list[dict[str, Any]]:
     ]
 
 
-def _model(gateway: Gateway, service: Service | None, target: bytes) -> Answer:
+def _model(gateway: Gateway, service: Service | None, target: bytes) -> Answer | Failure:
     # openai-python sends a slash in a name as %2F.
     name = unquote_to_bytes(target.partition(b"?")[0].partition(b"/v1/models/")[2]).decode(errors="replace")
     found = gateway.by_model.get(name)
     if found is None or (service is not None and found is not service):
-        failure = Failure(404, "model_not_found", f"The model `{name[:200]}` does not exist.", param="model")
-        return b"404 Not Found", _JSON, failure.body()
+        return Failure(404, "model_not_found", f"The model `{name[:200]}` does not exist.", param="model")
     return _json(next(card for card in _cards(gateway, found) if card["id"] == name))
 
 

@@ -163,7 +163,7 @@ class Client(asyncio.Protocol):
         self._collector: _BodyCollector | None = None
         self._pending = b""  # pipelined bytes
         self._read = 0  # bytes of an incomplete request
-        self._reserved = 0  # bytes taken from the gateway's budget for bodies
+        self._reserved = 0  # bytes taken from the gateway's budget for requests
         self._read_paused = False
         self._writing_paused = False
 
@@ -410,8 +410,20 @@ class Client(asyncio.Protocol):
             self._read_paused = True
             self.transport.pause_reading()
 
+    def _account_for(self, payload: bytes) -> bool:
+        """Keep memory for a large request until its payload is dropped. False: there is none left, which was said here."""
+        # Its answer takes the general path, which gives back at its end: small requests do not even ask.
+        self.plain = False
+        return self._take_budget(len(payload))
+
+    def drop_payload(self) -> None:
+        """The request will not be sent again."""
+        self.payload = b""
+        if self._reserved:
+            self._return_budget()
+
     def _take_budget(self, size: int) -> bool:
-        """Bodies that are being read share one budget."""
+        """Bodies that are being read, and large requests until they are dropped, share one budget."""
         if not self.gateway.take_budget(size):
             message = "The gateway holds as many request bodies as it has memory for. Retry later."
             self._fail_and_close(Failure(503, "no_capacity", message, retry_after=1))
@@ -453,9 +465,8 @@ class Client(asyncio.Protocol):
         route, service, rewritten = gateway.resolve(target)
         if route is None:
             shown = target.decode(errors="replace")[:200]
-            self.refuse(
-                Failure(404, "unknown_path", f"There is no {shown} here. Inference is under /v1/ or /MODEL/v1/.")
-            )
+            text = f"There is no {shown} here. Inference is under /v1/ or /MODEL/v1/."
+            self.refuse(gateway.starting or Failure(404, "unknown_path", text))
             return
         if method not in route.methods:
             allowed = b", ".join(route.methods).decode()
@@ -516,9 +527,13 @@ class Client(asyncio.Protocol):
                 self._bad_body(error)
                 return
             payload = _with_body(payload, body)
-        if len(body) > service.max_request_bytes:
-            self._too_large(len(body), service.max_request_bytes)
-            return
+        if len(body) > service.small_body:
+            limit = service.config.limits.max_request_bytes
+            if len(body) > limit:
+                self._too_large(len(body), limit)
+                return
+            if not self._account_for(payload):
+                return
         self.service = service
         self.stream = fields.stream is True and route.streams
         self.payload = payload
@@ -530,6 +545,9 @@ class Client(asyncio.Protocol):
     def _only_service(self, model: object) -> Service | None:
         """The service of a body that names none; refuses the request when that is not clear."""
         services = self.gateway.by_model
+        if (starting := self.gateway.starting) is not None:
+            self.refuse(starting)
+            return None
         if not isinstance(model, str) or not model:
             if len(self.gateway.services) == 1:
                 return next(iter(self.gateway.services.values()))
@@ -555,12 +573,18 @@ class Client(asyncio.Protocol):
             text = f"The model `{service.config.name}` sleeps, and this path does not wake it. Send it an inference request first."
             self.refuse(Failure(503, "cold_no_wake", text))
             return
+        if len(payload) > service.small_body and not self._account_for(payload):
+            return
         self.service = service
         self.payload = payload
         service.admit(self)
 
     def _answer_locally(self, route: Route, service: Service | None, path: bytes) -> None:
-        status, content_type, body = self.gateway.answer(route.path, service, path)
+        found = self.gateway.answer(route.path, service, path)
+        if isinstance(found, Failure):
+            self.refuse(found)
+            return
+        status, content_type, body = found
         head = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n" % (status, content_type, len(body))
         if self._close:
             head += b"Connection: close\r\n"
@@ -754,7 +778,7 @@ class Client(asyncio.Protocol):
         """The head of an answer: write it, unless heartbeats were the head."""
         self.state = ANSWERING
         if not sse:
-            self.payload = b""  # else the sweep drops it, when an event has come
+            self.drop_payload()  # else the sweep does it, when an event has come
         self.torn = False
         if self.committed:
             return
@@ -853,7 +877,7 @@ class Client(asyncio.Protocol):
             return
         self.state = IDLE
         self.service = self.backend = None
-        self.payload = b""
+        self.drop_payload()
         if self._close or self.gateway.closing:
             self._shut()
             return

@@ -26,12 +26,6 @@ def _scaler(cluster: Cluster) -> Iterable[Metric]:
     for method, count in sorted(scaler.requests.items()):
         requests.add_metric([method], count)
     yield requests
-    total = GaugeMetricFamily(
-        "hearth_gateway_total_demand", "What KEDA is told: demand of all replicas.", labels=["service", "namespace"]
-    )
-    for name, service in list(cluster.gateway.services.items()):
-        total.add_metric([name, service.config.namespace], cluster.gateway.pending(name))
-    yield total
 
 
 def _peers(cluster: Cluster) -> Iterable[Metric]:

@@ -18,6 +18,7 @@ from .client import Client
 from .config import Limits, ServiceConfig
 from .endpoint import Backend, Endpoint
 from .failure import Failure
+from .keepalive import keep_alive
 from .probe import Prober
 from .routes import ROUTES, Route, find_route
 from .service import Service, ServiceStats
@@ -45,7 +46,7 @@ class GatewayLimits:
 
     max_connections: int = 10_000
     max_head_bytes: int = 32 * 1024
-    max_buffered_bytes: int = 512 * 1024 * 1024  # of bodies that are being read
+    max_buffered_bytes: int = 512 * 1024 * 1024  # of bodies being read, and of large requests until their answer begins
     head_timeout_seconds: float = 10.0
     body_timeout_seconds: float = 30.0  # and a second more for every KiB that came
     idle_timeout_seconds: float = 75.0
@@ -96,6 +97,8 @@ class Gateway:
         else:
             every = open_everywhere(port)
             self._server = await loop.create_server(lambda: Client(self), sock=every, backlog=BACKLOG)
+        for sock in self._server.sockets:
+            keep_alive(sock)  # the connections that it accepts have its options, so none costs a call
         self.port = self._server.sockets[0].getsockname()[1]
         self._sweeper = loop.call_later(SWEEP_INTERVAL, self._sweep)
 
@@ -225,6 +228,11 @@ class Gateway:
         """Whether new clients should be sent here."""
         return self._applied and self.waits_for is None and not self.draining
 
+    @property
+    def starting(self) -> Failure | None:
+        """The answer to who asks for a model before it is known which there are; None: that is known."""
+        return None if self._applied else answers.starting(self.waits_for or answers.UNREAD)
+
     def pending(self, name: str) -> int:
         """What a scaler acts on: the demand of one service, that of the other replicas included."""
         own = self.services[name].demand()
@@ -268,7 +276,7 @@ class Gateway:
         self.unrouted[failure.reason] = self.unrouted.get(failure.reason, 0) + 1
 
     def take_budget(self, size: int) -> bool:
-        """Reserve memory for a body (negative: give back). False when there is none left."""
+        """Reserve memory for a request (negative: give back). False when there is none left."""
         if size > 0 and self._buffered + size > self.limits.max_buffered_bytes:
             return False
         self._buffered += size
@@ -317,7 +325,7 @@ class Gateway:
             self.host_memo[host] = service
         return service
 
-    def answer(self, path: bytes, service: Service | None, target: bytes) -> answers.Answer:
+    def answer(self, path: bytes, service: Service | None, target: bytes) -> answers.Answer | Failure:
         """The answer to a route that is served here."""
         return answers.answer(self, path, service, target)
 
@@ -381,7 +389,7 @@ class Gateway:
             for host in (name, f"{name}.{namespace}", f"{name}.{namespace}.svc", *map(str.lower, service.config.hosts)):
                 self._hosts[host] = service
         # A body is read before its model is known: the most generous service bounds them all until then.
-        limits = [service.max_request_bytes for service in self.services.values()]
+        limits = [service.config.limits.max_request_bytes for service in self.services.values()]
         self.max_request_bytes = max(limits, default=Limits().max_request_bytes)
         self.host_memo = {None: None}
         self.lines = {}
@@ -420,7 +428,7 @@ class Gateway:
             if upstream is not None and upstream.last is not connection.seen:
                 connection.seen = upstream.last
                 if upstream.last:
-                    connection.payload = b""  # it will not be sent again
+                    connection.drop_payload()
                 connection.since = now
             elif age > (limit := timeouts.first_byte_seconds if state == client.SENT else timeouts.idle_seconds):
                 connection.timed_out(limit)

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
+from .keepalive import keep_alive
+
 log = logging.getLogger("hearth.gateway")
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -242,10 +244,7 @@ def _socket(address: tuple[object, ...]) -> socket.socket:
     """A connection that notices within 30 s that its other end is gone without a word."""
     family, kind, protocol = address[0], address[1], address[2]
     found = socket.socket(family, kind, protocol)  # type: ignore[arg-type]
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            found.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    keep_alive(found)
     return found
 
 

@@ -21,6 +21,7 @@ LEASE_GRACE = 15.0  # seconds that demand outlives readiness, or the last client
 RAMP_FIRST = 16  # requests released at once when a backend becomes usable
 RAMP_INTERVAL = 0.025  # seconds until twice as many follow
 IDLE_NOTICE = 1.0  # seconds without demand before the edge to zero is told: sequential requests are no edges
+SMALL_BODY = 64 * 1024  # bytes; larger ones are accounted for, these are bounded by the number of connections
 FIRST_ESTIMATE = 30.0  # seconds assumed for a cold start that was never seen
 WAIT_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
 
@@ -101,6 +102,11 @@ class Counters:
                 break
 
 
+def _small_body(config: ServiceConfig) -> int:
+    """Bytes up to which a request's body needs no look at its limit, nor at the memory that is left."""
+    return min(SMALL_BODY, config.limits.max_request_bytes)
+
+
 _load = attrgetter("in_flight")
 _waiting_since = attrgetter("admitted")
 
@@ -134,9 +140,9 @@ class Service:
         "in_flight",
         "last_request",
         "max_in_flight",
-        "max_request_bytes",
         "name",
         "notice",
+        "small_body",
         "usable",
     )
 
@@ -153,7 +159,7 @@ class Service:
         self.config = config
         self.name = config.name
         self.max_in_flight = config.limits.max_in_flight
-        self.max_request_bytes = config.limits.max_request_bytes
+        self.small_body = _small_body(config)
         self.backends: dict[str, Backend] = {}
         self.usable: list[Backend] = []
         self.held: dict[Request, None] = {}  # who waits longest comes first
@@ -554,7 +560,7 @@ class Service:
         """Take over new settings; requests that are held or in flight keep going."""
         self.config = config
         self.max_in_flight = config.limits.max_in_flight
-        self.max_request_bytes = config.limits.max_request_bytes
+        self.small_body = _small_body(config)
         if self.held:
             now = self._now()
             self._heartbeat_at = min(self._heartbeat_at, now + config.cold_start.heartbeat_interval_seconds)

@@ -7,10 +7,12 @@ client as it is, and so is a streamed chunk that holds whole events. Everything 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from typing import TYPE_CHECKING, cast
 
 from .chunked import BadChunk, ChunkDecoder
+from .keepalive import limit_silence
 
 if TYPE_CHECKING:
     from .client import Client
@@ -77,6 +79,8 @@ class Upstream(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
+        with contextlib.suppress(OSError):  # it was reset already, which is told next
+            limit_silence(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         client = self.client

@@ -72,7 +72,7 @@ async def test_one_client_is_one_request_wherever_it_is(api: FakeApi, listen: An
             await until(lambda: each.cluster.reports.total("m") == (0, True))  # noqa: B023
             assert await agreed(each, each.keda()) == 1
             assert (
-                b'hearth_gateway_total_demand{namespace="ns",service="m"} 1.0'
+                b'hearth_gateway_total_demand{namespace="ns",service="m"} 1\n'
                 in (await each.edge.ask(get("/metrics"))).body
             )
         await api.slice("m-backend", port=1)

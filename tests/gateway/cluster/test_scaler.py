@@ -199,4 +199,4 @@ async def test_many_services_are_answered_together(api: FakeApi) -> None:
         metrics = (await found.edge.ask(get("/metrics"))).body
         assert b"hearth_gateway_scaler_streams 300.0" in metrics
         assert b'hearth_gateway_scaler_requests_total{method="GetMetrics"} 300.0' in metrics
-        assert b'hearth_gateway_total_demand{namespace="ns",service="m7"} 1.0' in metrics
+        assert b'hearth_gateway_total_demand{namespace="ns",service="m7"} 1\n' in metrics

@@ -172,6 +172,49 @@ async def test_a_slow_api_delays_readiness_only(api: FakeApi) -> None:
         assert (await ask(found, "/hearth/queue")).status == 200
 
 
+EARLY = {
+    "unary": post(),
+    "stream": post(content=body(stream=True)),
+    "no model": post(content=body(model=None)),
+    "prefix": post("/m/v1/chat/completions"),
+    "host": post(host="m.default.svc"),
+    "not inference": post("/v1/load_lora_adapter"),
+    "models": get("/v1/models"),
+    "a model": get("/v1/models/m"),
+    "models of a prefix": get("/m/v1/models"),
+    "queue": get("/hearth/queue"),
+    "queue of a prefix": get("/m/hearth/queue"),
+}
+
+
+@pytest.mark.parametrize("kind", list(EARLY))
+async def test_a_model_that_is_not_known_yet_is_not_told_to_be_unknown(kind: str, api: FakeApi) -> None:
+    """A container that restarts while the API server is away; clients try a 503 again, and no 404."""
+    api.slow = asyncio.Event()
+    async with replica(api) as found:
+        async with await found.edge.connect() as wire:
+            for _ in range(2):  # on one connection
+                wire.send(EARLY[kind])
+                refused = await wire.answer()
+                assert (refused.status, refused.reason, refused.headers["retry-after"]) == (503, "starting", "1")
+                assert "read yet" in refused.error["message"]
+        assert (await ask(found, "/metrics")).status == 200
+        api.slow.set()
+
+
+async def test_requests_are_held_before_the_backends_are_known(api: FakeApi) -> None:
+    """Which services there are is enough."""
+    api.refuse = {"endpointslices": 403}
+    async with replica(api) as found:
+        await until(lambda: found.gateway.services)
+        assert not found.gateway.ready
+        async with await found.edge.connect() as wire:
+            wire.send(post())
+            await found.edge.held()
+        assert (await ask(found, "/v1/models")).json["data"]
+        assert (await ask(found, "/v1/models/none")).reason == "model_not_found"
+
+
 async def test_rights_that_are_missing_are_said(api: FakeApi) -> None:
     api.refuse = {"configmaps": 403}
     async with replica(api) as found:

@@ -127,3 +127,36 @@ def test_services_are_told_apart() -> None:
         if "service" in sample.labels
     }
     assert found == {("m", "default"), ("n", "ai")}
+
+
+def test_a_service_that_was_never_asked_says_what_alerts_need_and_no_more() -> None:
+    """A rate over a series that begins at 1 misses the first one, so zeros come before it."""
+    bench = Bench()
+    samples = scrape(bench)
+    assert values(samples["hearth_gateway_requests_total"], "code") == {"200": 0}
+    assert values(samples["hearth_gateway_rejections_total"], "reason") == {"queue_full": 0, "activation_timeout": 0}
+    events = values(samples["hearth_gateway_activation_events_total"], "event")
+    assert events == {"started": 0, "ready": 0, "given_up": 0}
+    assert only(samples["hearth_gateway_replays_total"]) == 0
+    assert not any("activation_wait" in name for name in samples)
+    assert sum(map(len, samples.values())) <= 16
+    bench.admit()
+    samples = scrape(bench)
+    assert set(values(samples["hearth_gateway_activation_wait_seconds_bucket"], "le").values()) == {0}
+    assert only(samples["hearth_gateway_activation_wait_seconds_count"]) == 0
+
+
+def test_the_total_of_all_replicas_is_told_where_there_are_others() -> None:
+    bench = busy()
+    gateway = Gateway()
+    gateway.services = {"m": bench.service}
+    assert b"hearth_gateway_total_demand" not in render(gateway)
+    gateway.total = {"m": 7}.__getitem__
+    assert b'hearth_gateway_total_demand{namespace="default",service="m"} 7\n' in render(gateway)
+
+
+def test_names_are_quoted() -> None:
+    bench = Bench()
+    bench.service.config = ServiceConfig(name='a"b\\c\nd')
+    (sample,) = scrape(bench)["hearth_gateway_pending"]
+    assert sample.labels["service"] == 'a"b\\c\nd'
