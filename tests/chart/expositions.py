@@ -51,7 +51,7 @@ def gateway_text() -> str:
         service = Service(ServiceConfig(name="m", namespace="default"), loop, on_edge=print, on_cold=print)
         gateway.services = {"m": service}
         gateway.unrouted = {"unknown_path": 1}
-        gateway.elsewhere = lambda name: 0
+        gateway.total = lambda name: 0
         service.counters.activations["started"] = 1
         return render(gateway).decode() + generate_latest(_InCluster()).decode()
     finally:
