@@ -208,6 +208,8 @@ def test_upgrade_to_two_operators_and_back(cluster: Cluster) -> None:
     holder = cluster.get("leases", "hearth-operator", "-n", NAMESPACE)[0]["spec"]["holderIdentity"]
     assert holder in {pod["metadata"]["name"] for pod in cluster.get("pods", "-n", NAMESPACE, f"--selector={OURS}")}
     assert cluster.get("poddisruptionbudgets", "-n", NAMESPACE, f"--selector={OURS}")
+    cluster.kubectl("delete", "lease", "hearth-operator", "-n", NAMESPACE)
+    cluster.kubectl("wait", "lease", "hearth-operator", "-n", NAMESPACE, "--for=create", "--timeout=60s")
     helm("rollback", "hearth", "--namespace", NAMESPACE, "--wait", "--timeout=3m")
     ready(cluster)
     assert not cluster.get("poddisruptionbudgets", "-n", NAMESPACE, f"--selector={OURS}")
@@ -217,12 +219,13 @@ def test_upgrade_to_two_operators_and_back(cluster: Cluster) -> None:
 
 
 def test_nothing_is_left_but_the_crds(cluster: Cluster) -> None:
-    services, uninstall, crds = block(OPERATIONS, "kubectl delete llmservices")
+    services, gone, uninstall, crds = block(OPERATIONS, "kubectl delete llmservices")
     others = [
         item for item in cluster.get("llmservices", "--all-namespaces") if item["metadata"]["namespace"] != "default"
     ]
     assert not others, "these services are not this test's, and would be deleted"
     cluster.type(services)
+    cluster.type(gone)
     deadline = time.monotonic() + 120
     while left := cluster.names(SERVICE_KINDS, OPERATORS):  # the operator and the garbage collector take them away
         assert time.monotonic() < deadline, left
