@@ -6,13 +6,17 @@ Written against kind's documentation and help; not run where this was written, w
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 
+from devcluster.addresses import used_networks
 from devcluster.build import KIND_COMPONENT, build_all
 from devcluster.command import run
 from devcluster.config import DEFAULT_ACCELERATORS
@@ -49,6 +53,11 @@ def load_command(kind: str, name: str, file: Path) -> list[str]:
     return [kind, "load", "image-archive", str(file), "--name", name]
 
 
+def export_command(kind: str, name: str, kubeconfig: Path) -> list[str]:
+    """Write the kubeconfig anew."""
+    return [kind, "export", "kubeconfig", "--name", name, "--kubeconfig", str(kubeconfig)]
+
+
 def context_command(name: str, kubeconfig: Path) -> list[str]:
     """Give the context the cluster's name, as on the node of this program; kind calls it kind-NAME."""
     return ["kubectl", f"--kubeconfig={kubeconfig}", "config", "rename-context", f"kind-{name}", name]
@@ -60,9 +69,26 @@ def patch_command(name: str, kubeconfig: Path, patch: list[dict[str, object]]) -
     return [*base, "--type=json", "-p", json.dumps(patch)]
 
 
-def route_commands(address: str) -> list[list[str]]:
-    """Make Services and pods reachable from this machine, as the suite wants them."""
-    return [["ip", "route", "replace", network, "via", address] for network in NETWORKS]
+def kind_paths(paths: Paths) -> Paths:
+    """A state folder that no cluster of this program's own can have: names have no dots."""
+    return replace(paths, root=paths.root.with_name(f"{paths.name}.kind"))
+
+
+def route_commands(address: str, verb: str) -> list[list[str]]:
+    """Make Services and pods reachable from this machine, as the suite wants them, or no longer."""
+    return [["ip", "route", verb, network, "via", address] for network in NETWORKS]
+
+
+def foreign_routes(
+    networks: Iterable[tuple[IPv4Network, str]], routes: Iterable[Mapping[str, str]], address: str
+) -> list[str]:
+    """The networks of kind that something else on this machine uses."""
+    ours = {route["dst"] for route in routes if route.get("gateway") == address}
+    return [
+        network
+        for network in NETWORKS
+        if network not in ours and any(used.overlaps(IPv4Network(network)) for used, _ in networks)
+    ]
 
 
 def keda_command(kubeconfig: Path, verb: str) -> list[str]:
@@ -99,17 +125,26 @@ def _accelerators(paths: Paths, amounts: dict[str, int]) -> None:
         run(patch_command(paths.name, paths.kubeconfig, patch), error=NodeError)
 
 
+def _address(paths: Paths) -> str:
+    fields = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    return run(["docker", "inspect", "-f", fields, node_name(paths.name)], error=NodeError).decode().strip()
+
+
 def _up(kind: str, paths: Paths, *, with_keda: bool) -> None:
+    if os.geteuid() != 0:
+        raise MachineError("the routes to Services and pods need root: run it with sudo -E")
     if not _exists(kind, paths.name):
         paths.root.mkdir(parents=True, exist_ok=True)
         say(f"starting kind cluster {paths.name}")
         run(create_command(kind, paths.name, paths.kubeconfig), error=NodeError, timeout=900)
-        run(context_command(paths.name, paths.kubeconfig), error=NodeError)
-    fields = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    address = run(["docker", "inspect", "-f", fields, node_name(paths.name)], error=NodeError).decode().strip()
-    if os.geteuid() != 0:
-        raise MachineError("the routes to Services and pods need root: run it with sudo -E")
-    for command in route_commands(address):
+    paths.kubeconfig.unlink(missing_ok=True)  # an interrupted `up` may have left one with kind's own context
+    run(export_command(kind, paths.name, paths.kubeconfig), error=NodeError)
+    run(context_command(paths.name, paths.kubeconfig), error=NodeError)
+    address = _address(paths)
+    routes = json.loads(run(["ip", "-j", "-4", "route", "show"], error=NodeError) or b"[]")
+    if foreign := foreign_routes(used_networks(routes, []), routes, address):
+        raise MachineError(f"{', '.join(foreign)}: another cluster has it on this machine; take that one down first")
+    for command in route_commands(address, "replace"):
         run(command, error=NodeError)
     _accelerators(paths, DEFAULT_ACCELERATORS)
     if with_keda:
@@ -135,6 +170,7 @@ def run_kind(paths: Paths, arguments: argparse.Namespace) -> int:
         DevclusterError: no Docker engine; a program fails.
         UsageError: a command that only the node of this program has.
     """
+    paths = kind_paths(paths)
     if arguments.command == "path":
         answer(_path(shutil.which("kind") or "", paths, arguments.what))
         return 0
@@ -145,6 +181,10 @@ def run_kind(paths: Paths, arguments: argparse.Namespace) -> int:
                 raise UsageError("--hpa-sync: not with CLUSTER=kind")
             _up(kind, paths, with_keda=not arguments.without_keda)
         case "down":
+            if _exists(kind, paths.name):
+                for command in route_commands(_address(paths), "del"):
+                    with contextlib.suppress(NodeError):  # never made, or gone with the bridge
+                        run(command, error=NodeError)
             run(delete_command(kind, paths.name, paths.kubeconfig), error=NodeError, timeout=300)
             shutil.rmtree(paths.root, ignore_errors=True)
         case "status":

@@ -8,11 +8,20 @@ import pytest
 import yaml
 
 from devcluster import dns, keda, versions
+from devcluster.addresses import used_networks
 from devcluster.build import COMPONENTS, KIND_COMPONENT, cache_key
 from devcluster.config import AFTER_API, Claim, Options, audit_policy, component_commands, kubeconfig, render
 from devcluster.config import COMPONENTS as NODE_COMPONENTS
 from devcluster.errors import UsageError
-from devcluster.kind import create_command, keda_command, load_command, patch_command, route_commands
+from devcluster.kind import (
+    create_command,
+    foreign_routes,
+    keda_command,
+    kind_paths,
+    load_command,
+    patch_command,
+    route_commands,
+)
 from devcluster.node import NODE_BINARIES
 from devcluster.nodestatus import parse_accelerators, status_patch
 from devcluster.paths import Paths, cluster_paths
@@ -207,4 +216,15 @@ def test_kind_command_lines():
     assert patch[2:6] == ["patch", "node", "one-control-plane", "--subresource=status"]
     assert keda_command(config, "install")[-1].endswith(f"/v{versions.KEDA}/keda-{versions.KEDA}.yaml")
     assert "delete" in keda_command(config, "remove")
-    assert route_commands("172.18.0.2")[0] == ["ip", "route", "replace", "10.96.0.0/16", "via", "172.18.0.2"]
+    assert route_commands("172.18.0.2", "del")[0] == ["ip", "route", "del", "10.96.0.0/16", "via", "172.18.0.2"]
+    assert kind_paths(cluster_paths("one")).root != cluster_paths("one").root
+    with pytest.raises(UsageError):
+        cluster_paths(kind_paths(cluster_paths("one")).root.name)
+
+
+def test_kind_takes_no_route_away():
+    ours = {"dst": "10.96.0.0/16", "gateway": "172.18.0.2", "dev": "br-1"}
+    native = {"dst": "10.244.0.0/24", "gateway": "10.89.0.2", "dev": "hearth-1"}
+    assert foreign_routes(used_networks([ours], []), [ours], "172.18.0.2") == []
+    assert foreign_routes(used_networks([ours, native], []), [ours, native], "172.18.0.2") == ["10.244.0.0/16"]
+    assert foreign_routes(used_networks([ours], []), [ours], "172.18.0.3") == ["10.96.0.0/16"]
