@@ -203,6 +203,10 @@ class Cache:
     def child(self, kind: Kind, namespace: str, name: str) -> Child | None:
         return self.children.get(ChildId(kind, namespace, name))
 
+    def has(self, kind: Kind) -> bool:
+        """Whether there is any child of a kind."""
+        return any(child_id.kind is kind for child_id in self.children)
+
     def children_of(self, key: Key) -> list[ChildId]:
         """The children whose labels name a service, or with an empty name those of the namespace's shared gateway."""
         found = self._of_service.get(key) if key.name else self._of_gateway.get(key.namespace)

@@ -23,6 +23,10 @@ class OperatorError(HearthError):
         self.reason = reason
 
 
+class NotWatched(HearthError):
+    """Changes of a kind do not arrive, and will not until the process is started anew."""
+
+
 class NameTaken(OperatorError):
     """An object of the needed name is there and is not Hearth's, or is that of another service."""
 

@@ -29,10 +29,13 @@ class Intake:
         self._cache = cache
         self._queue = queue
         self._metrics = metrics
+        self.heard: set[Kind] = set()
+        """The kinds of which an event came: they are watched."""
 
     def event(self, kind: Kind, what: str | None, item: Object) -> None:
         """Take an event in. `what` is ADDED, MODIFIED, DELETED, or None for an object that was listed."""
         self._metrics.event()
+        self.heard.add(kind)
         gone = what == "DELETED"
         if kind is SERVICES:
             self._service(item, gone=gone)

@@ -16,7 +16,7 @@ import kopf
 from hearth.operator.cache import Cache, Key
 from hearth.operator.cluster import Api, Cluster
 from hearth.operator.connection import Connection, find_connection
-from hearth.operator.errors import ApiError, OperatorError
+from hearth.operator.errors import ApiError, NotWatched, OperatorError
 from hearth.operator.health import Health
 from hearth.operator.intake import Intake
 from hearth.operator.kinds import SCALED_OBJECT
@@ -42,6 +42,9 @@ RETRY = 2.0
 
 KEDA_PERIOD = 5.0
 """Seconds between two looks at whether KEDA is installed, while it is not; ten times as long while it is."""
+
+SILENCE = 20.0
+"""Seconds that there is a ScaledObject and no event of any, since KEDA came, until they are taken not to be watched."""
 
 SPREAD = 60.0
 """Seconds over which the reconciles of a periodic look are spread."""
@@ -237,13 +240,32 @@ async def _look_again(parts: _Parts) -> None:
 
 
 async def _look_for_keda(parts: _Parts) -> None:
-    """The group's own page says it: a watch of all definitions would cost megabytes."""
+    """The group's own page says it: a watch of all definitions would cost megabytes.
+
+    kopf looks at the same page when a definition changes, and never again. Where the page comes later than the change,
+    nothing that happens to ScaledObjects would be seen: that is noticed here. Raises NotWatched.
+    """
+    now = asyncio.get_running_loop().time
+    silent_since: float | None = None
+    heard = parts.intake.heard
     while True:
-        await asyncio.sleep(KEDA_PERIOD * (10 if parts.metrics.keda else 1))
+        await asyncio.sleep(KEDA_PERIOD * (10 if parts.metrics.keda and SCALED_OBJECT in heard else 1))
+        before = parts.metrics.keda
         try:
             parts.reconciler.keda_is(served=await parts.api.serves(SCALED_OBJECT))
         except ApiError as exc:
             logger.warning("it is not known whether KEDA is there: %s", exc)
+            continue
+        if not before:
+            heard.discard(SCALED_OBJECT)
+        if not parts.metrics.keda or SCALED_OBJECT in heard or not parts.cache.has(SCALED_OBJECT):
+            silent_since = None
+        elif silent_since is None:
+            silent_since = now()
+        elif now() - silent_since >= SILENCE:
+            raise NotWatched(
+                "ScaledObjects are served and there are some, but no change of them arrives; starting anew"
+            )
 
 
 def _problem(parts: _Parts) -> str | None:
