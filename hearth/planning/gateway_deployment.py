@@ -112,8 +112,9 @@ def _container(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
             {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ],
         "ports": ports,
-        # Large requests may take 512 MiB, over all services. No CPU limit: it would add latency.
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}},
+        # Large requests may take 512 MiB, over all services. No CPU limit: it would add latency. Little is reserved: most
+        # namespaces' models sleep most of the time.
+        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}},
         "readinessProbe": {
             "httpGet": {"path": "/readyz", "port": HTTP_PORT},
             "periodSeconds": 2,

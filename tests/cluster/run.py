@@ -26,6 +26,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -218,9 +219,15 @@ class Place:
         return self.pytest("scenarios that disturb others", "--durations", "20", "-m", "disruptive")
 
     def take(self, scenarios: Scenarios) -> bool:
-        """One after the other, for as long as there are some; whether they passed."""
+        """Those that run alone one after the other, then one of each file side by side; whether they passed."""
+        passed = [self._one_by_one(scenarios, "")]
+        with ThreadPoolExecutor() as pool:
+            passed += pool.map(partial(self._one_by_one, scenarios), scenarios.files)
+        return all(passed)
+
+    def _one_by_one(self, scenarios: Scenarios, file: str) -> bool:
         passed = True
-        while (name := scenarios.next()) is not None:
+        while (name := scenarios.next(file)) is not None:
             passed &= self.pytest(name.rpartition("::")[2], where=ROOT / name)
         return passed
 
@@ -233,21 +240,29 @@ class Place:
 
 
 class Scenarios:
-    """Scenarios of which each runs once, on whichever cluster is free first."""
+    """Those that disturb others: each runs once, on whichever cluster is free first."""
 
-    def __init__(self, marker: str) -> None:
+    def __init__(self) -> None:
+        self._left = {"": deque(self._marked("alone"))}
+        for name in self._marked("disruptive and not alone"):
+            self._left.setdefault(name.partition("::")[0], deque()).append(name)
+        self.files = [file for file in self._left if file]
+
+    @staticmethod
+    def _marked(marker: str) -> list[str]:
         found = subprocess.run(
             [sys.executable, "-m", "pytest", str(HERE), "--collect-only", "-q", "-m", marker],
             cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False,
         )  # fmt: skip
-        self._left = deque(line for line in found.stdout.splitlines() if "::" in line)
-        if found.returncode or not self._left:
+        names = [line for line in found.stdout.splitlines() if "::" in line]
+        if found.returncode or not names:
             raise StepError(f"no scenarios are marked {marker}:\n{found.stdout}")
+        return names
 
-    def next(self) -> str | None:
-        """The id of the next one; None: all were taken."""
+    def next(self, file: str) -> str | None:
+        """The id of the next one of a file, with no name of those that run alone; None: all were taken."""
         try:
-            return self._left.popleft()
+            return self._left[file].popleft()
         except IndexError:
             return None
 
@@ -309,7 +324,7 @@ def in_one(place: Place) -> bool:
 
 def in_two(place: Place) -> bool:
     """Two clusters: what disturbs the others in one of its own."""
-    scenarios = Scenarios("disruptive")
+    scenarios = Scenarios()
     with Beside(place.clock, f"{place.name}-2", scenarios) as beside:
         try:
             place.up()

@@ -250,6 +250,12 @@ def steady(pods: list[Object]) -> list[Object]:
     ]  # fmt: skip
 
 
+async def ready_pod(kube: Kube, namespace: str, labels: str) -> Object:
+    """The one pod with these labels, once it is Ready."""
+    found = await kube.until_count("Pod", namespace, labels, lambda pods: bool(steady(pods)), f"{labels} is Ready")
+    return steady(found)[0]
+
+
 async def dump_logs(kube: Kube, namespace: str, labels: str, directory: Path) -> None:
     """The logs of pods, also of containers that were restarted."""
     directory.mkdir(parents=True, exist_ok=True)

@@ -21,11 +21,13 @@ PORT = 8080  # of the gateway's pods
 @pytest.mark.lasting(80)
 async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
     """The old pods answer all fifty before they go; the demand that they hold is not forgotten for a moment."""
-    model = await space.service(runtime=await space.runtime(device=await space.devices(0)))
+    model = await space.service(
+        runtime=await space.runtime(device=await space.devices(0)), scaling={"activationTimeout": "4m"}
+    )
     before = {pod["metadata"]["name"] for pod in await space.gateway_pods()}
     async with model.replicas() as replicas:
         asked = [
-            asyncio.create_task(ask(model.client(), model.name, f"held-{number}", stream=number % 2 == 0))
+            asyncio.create_task(ask(model.client(240), model.name, f"held-{number}", stream=number % 2 == 0))
             for number in range(HELD)
         ]
         await model.held(HELD)
@@ -63,7 +65,9 @@ async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
 
 async def test_gateway_killed_while_requests_are_held(space: Space, on_this_machine: str) -> None:
     """Clients of the killed replica see a cut connection; the other replica's requests and the demand survive."""
-    model = await space.service(runtime=await space.runtime(device=await space.devices(0)))
+    model = await space.service(
+        runtime=await space.runtime(device=await space.devices(0)), scaling={"activationTimeout": "4m"}
+    )
     killed, kept = await space.gateway_pods(2)
 
     def at(pod: dict[str, dict[str, str]], name: str) -> list[asyncio.Task[Answer]]:
@@ -191,3 +195,23 @@ async def test_namespace_deleted_while_a_model_serves(space: Space) -> None:
         await space.kube.until_gone("Namespace", space.name, seconds=220)
         space.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")
     assert not [each for kind in KINDS if KINDS[kind][2] for each in await space.kube.list(kind, space.name)]
+
+
+async def test_namespace_deleted_while_requests_are_held(space: Space) -> None:
+    """Who waits is told at once that the model was removed, and the gateway goes: no backend will ever come."""
+    model = await space.service(
+        runtime=await space.runtime(device=await space.devices(0)), scaling={"activationTimeout": "4m"}
+    )
+    asked = [
+        asyncio.create_task(ask(model.client(240), model.name, f"held-{number}", stream=number % 2 == 0))
+        for number in range(6)
+    ]
+    await model.held(len(asked))
+    await space.kube.delete("Namespace", space.name)
+    begin = time.monotonic()
+    answers = await asyncio.gather(*asked)
+    space.timeline.say(f"everybody was told after {time.monotonic() - begin:.1f} s")
+    assert all("was removed while the request waited" in str(answer.error) for answer in answers), answers
+    assert {answer.status for answer in answers} <= {404, 0}, "a stream has had its 200"
+    await space.kube.until_gone("Namespace", space.name, seconds=220)
+    space.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")

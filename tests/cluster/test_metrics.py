@@ -30,6 +30,7 @@ async def test_every_series_that_is_asked_for_is_told(space: Space) -> None:
     model = await space.service()
     answer = await model.client().chat.completions.create(model=model.name, messages=PROMPT)
     assert answer.choices
+    await model.awake()
     told = {
         "hearth_operator": await scraped(space, "hearth-system", OPERATOR, "http"),
         "hearth_gateway": await scraped(space, space.name, "serving.hearth.dev/gateway=hearth-gateway", "http"),

@@ -1,0 +1,65 @@
+"""KEDA's operator is restarted."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+import pytest
+
+from .clients import ask
+from .load import Load
+from .space import Space, ready_pod
+
+pytestmark = pytest.mark.disruptive
+
+NAMESPACE = "keda"
+OPERATOR = "app=keda-operator"
+
+
+async def _restart_keda(space: Space) -> None:
+    old = await ready_pod(space.kube, NAMESPACE, OPERATOR)
+    await space.kube.delete("Pod", old["metadata"]["name"], NAMESPACE, grace=0)
+    await space.kube.until_gone("Pod", old["metadata"]["name"], NAMESPACE)
+    space.timeline.say("KEDA's operator is gone")
+
+
+async def test_keda_restarted_while_a_model_sleeps(space: Space) -> None:
+    """A request that comes while nobody can scale is held, and served when KEDA is back."""
+    model = await space.service(scaling={"activationTimeout": "4m"})
+    await _restart_keda(space)
+    answer = await ask(model.client(), model.name, "meanwhile", stream=True)
+    space.timeline.say(f"answered after {answer.seconds:.1f} s")
+    assert answer.ok(5), answer
+    await model.asleep()
+    assert await space.ledger.settle() == {"meanwhile": 1}
+
+
+async def test_keda_restarted_while_a_model_is_awake(space: Space) -> None:
+    """The model stays awake under traffic, nobody is interrupted, and it falls asleep afterwards."""
+    model = await space.service()
+    async with model.replicas() as seen, Load(model, clients=3, query={"tokens": 50}) as load:
+        await load.answered(6)
+        await _restart_keda(space)
+        await ready_pod(space.kube, NAMESPACE, OPERATOR)
+        # it has looked at the model again
+        since = time.time()
+        await space.kube.until(
+            "ScaledObject",
+            model.name,
+            space.name,
+            lambda each: _time(each["status"].get("lastActiveTime")) >= int(since),
+            "KEDA sees the traffic again",
+            120,
+        )
+        await load.answered(6)
+        load.stop()
+        answers = await load.finished()
+        assert all(answer.ok(50) for answer in answers), [each for each in answers if not each.ok(50)]
+        await model.asleep(90)
+    assert seen.steps() == [0, 1, 0]
+    assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
+
+
+def _time(text: str | None) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0

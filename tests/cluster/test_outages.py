@@ -1,0 +1,69 @@
+"""What everything else needs is away: the API server, KEDA as a whole. Nothing else runs meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .clients import ask
+from .kube import condition
+from .load import Load
+from .manifests import service
+from .space import GATEWAY, Model, Space, steady
+
+pytestmark = [pytest.mark.disruptive, pytest.mark.alone]
+
+
+@pytest.mark.lasting(80)
+@pytest.mark.timeout(400)
+async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[..., Any]) -> None:
+    """Thirty seconds without an API: a warm model serves as if nothing was, and everything works afterwards."""
+    model = await space.service(scaling={"max": 2, "target": 3})
+    # KEDA gives up its lease without an API and is restarted by the kubelet, after a pause if it was so before
+    sleeper = await space.service("sleeper", space.name, scaling={"activationTimeout": "4m"})
+    async with Load(model, clients=2, query={"tokens": 50}) as load:
+        await load.answered(6)
+        await powers("stop-component", "kube-apiserver")
+        try:
+            gone = time.monotonic()
+            space.timeline.say("the API server is stopped")
+            while time.monotonic() - gone < 30:
+                await load.answered(4)
+            assert all(answer.ok(50) for answer in load.answers), [each for each in load.answers if not each.ok(50)]
+        finally:
+            await powers("start-component", "kube-apiserver")
+        space.timeline.say("the API server is started again")
+        await load.answered(4)
+        cold = await ask(sleeper.client(270), sleeper.name, "cold")
+        space.timeline.say(f"a sleeping model answered after {cold.seconds:.1f} s")
+        assert cold.ok(5), cold
+        load.stop()
+        answers = await load.finished()
+    assert all(answer.ok(50) for answer in answers), [each for each in answers if not each.ok(50)]
+    await asyncio.gather(model.asleep(120), sleeper.asleep(120))
+
+
+@pytest.mark.lasting(50)
+@pytest.mark.timeout(400)
+async def test_keda_absent_at_first_and_added_later(space: Space, powers: Callable[..., Any]) -> None:
+    """Without KEDA the status says so, and nothing else fails; with it everything works, without a restart."""
+    await powers("keda", "remove")
+    try:
+        name = await space.runtime()
+        await space.kube.apply(service("model", space.name, name))
+        model = Model(space, "model")
+        said = await model.until_condition("Scaled", "False", says="KEDA")
+        space.timeline.say(said["message"])
+        await space.kube.until_count("Pod", space.name, GATEWAY, lambda pods: bool(steady(pods)), "a gateway")
+        deployment = await space.kube.get("Deployment", "model", space.name)
+        assert deployment["spec"]["replicas"] == 0
+    finally:
+        await powers("keda", "install")
+    await model.until(lambda each: condition(each, "Scaled").get("status") != "False", "Scaled is not False", 120)
+    await model.ready(120)
+    assert (await ask(model.client(), model.name, "now")).ok(5)
+    await model.asleep(90)
