@@ -219,11 +219,10 @@ class Place:
         return self.pytest("scenarios that disturb others", "--durations", "20", "-m", "disruptive")
 
     def take(self, scenarios: Scenarios) -> bool:
-        """Those that run alone one after the other, then one of each file side by side; whether they passed."""
-        passed = [self._one_by_one(scenarios, "")]
+        """One of each file side by side, then those that run alone one after the other; whether they passed."""
         with ThreadPoolExecutor() as pool:
-            passed += pool.map(partial(self._one_by_one, scenarios), scenarios.files)
-        return all(passed)
+            passed = list(pool.map(partial(self._one_by_one, scenarios), scenarios.files))
+        return all([*passed, self._one_by_one(scenarios, "")])
 
     def _one_by_one(self, scenarios: Scenarios, file: str) -> bool:
         passed = True
