@@ -39,8 +39,8 @@ def runtime(
     health: Mapping[str, Any] | None = None,
     pod: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The stub as an engine of ``vendor``: five tokens, 50 a second (OpenAI's client is busy with every one)."""
-    settings = {"STUB_TOKEN_COUNT": "5", "STUB_TOKEN_DELAY": "20ms", **(env or {})}
+    """The stub as an engine of ``vendor``: five tokens, ten a second (OpenAI's client is busy with every one)."""
+    settings = {"STUB_TOKEN_COUNT": "5", "STUB_TOKEN_DELAY": "100ms", **(env or {})}
     return {
         "apiVersion": GROUP,
         "kind": "InferenceRuntime",

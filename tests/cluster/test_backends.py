@@ -33,7 +33,7 @@ async def test_backend_killed_in_the_middle_of_a_stream(space: Space, on_this_ma
     model = await space.service()
     started = asyncio.Event()
     asked = asyncio.create_task(
-        ask(model.client(), model.name, "cut", stream=True, query={"tokens": 4000}, started=started)
+        ask(model.client(), model.name, "cut", stream=True, query={"tokens": 800}, started=started)
     )
     await asyncio.wait_for(started.wait(), 60)
     (pod,) = await model.awake()

@@ -133,7 +133,7 @@ async def test_devices_limit_the_replicas(space: Space) -> None:
     resource = await space.devices(1)
     name = await space.runtime(device=resource)
     model = await space.service("first", name, scaling={"max": 3, "target": 1})
-    async with Load(model, clients=4, query={"tokens": 300}) as load:
+    async with Load(model, clients=4, query={"tokens": 60}) as load:
         await space.kube.until_count(
             "Pod",
             space.name,
@@ -154,7 +154,7 @@ async def test_devices_limit_the_replicas(space: Space) -> None:
         assert told.result(), "the waiting client is told what is missing"
         load.stop()
         answers = await load.finished()
-    assert all(answer.ok(300) for answer in answers), [each for each in answers if not each.ok(300)]
+    assert all(answer.ok(60) for answer in answers), [each for each in answers if not each.ok(60)]
 
 
 async def _first_comment_with(space: Space, model: Model, text: str) -> str:

@@ -149,7 +149,7 @@ async def test_models_come_and_go_while_others_stream(space: Space) -> None:
     started = [asyncio.Event() for _ in range(6)]
     streams = [
         asyncio.create_task(
-            ask(stays.client(), stays.name, f"stream-{number}", stream=True, query={"tokens": 1500}, started=event)
+            ask(stays.client(), stays.name, f"stream-{number}", stream=True, query={"tokens": 300}, started=event)
         )
         for number, event in enumerate(started)
     ]
@@ -167,7 +167,7 @@ async def test_models_come_and_go_while_others_stream(space: Space) -> None:
     assert (gone.status, gone.reason) == (404, "model_not_found")
     assert not any(task.done() for task in streams), "they were under way all the time"
     answers = await asyncio.gather(*streams)
-    assert all(answer.ok(1500) for answer in answers), [each for each in answers if not each.ok(1500)]
+    assert all(answer.ok(300) for answer in answers), [each for each in answers if not each.ok(300)]
     assert {pod["metadata"]["name"] for pod in await space.gateway_pods()} == pods, "no pod of the gateway was replaced"
 
 
@@ -186,7 +186,7 @@ async def test_deleting_the_last_model_removes_the_gateway(space: Space) -> None
 async def test_namespace_deleted_while_a_model_serves(space: Space) -> None:
     """A namespace with everything in it awake goes away whole: nothing has a finalizer that waits for Hearth."""
     model = await space.service(scaling={"drainTimeout": "3s"})
-    async with Load(model, clients=4, query={"tokens": 50}) as load:
+    async with Load(model, clients=4, query={"tokens": 10}) as load:
         await load.answered(8)
         await space.kube.delete("Namespace", space.name)
         load.stop()

@@ -38,7 +38,7 @@ async def test_keda_restarted_while_a_model_sleeps(space: Space) -> None:
 async def test_keda_restarted_while_a_model_is_awake(space: Space) -> None:
     """The model stays awake under traffic, nobody is interrupted, and it falls asleep afterwards."""
     model = await space.service()
-    async with model.replicas() as seen, Load(model, clients=3, query={"tokens": 50}) as load:
+    async with model.replicas() as seen, Load(model, clients=3, query={"tokens": 10}) as load:
         await load.answered(6)
         await _restart_keda(space)
         await ready_pod(space.kube, NAMESPACE, OPERATOR)
@@ -55,7 +55,7 @@ async def test_keda_restarted_while_a_model_is_awake(space: Space) -> None:
         await load.answered(6)
         load.stop()
         answers = await load.finished()
-        assert all(answer.ok(50) for answer in answers), [each for each in answers if not each.ok(50)]
+        assert all(answer.ok(10) for answer in answers), [each for each in answers if not each.ok(10)]
         await model.asleep(90)
     assert seen.steps() == [0, 1, 0]
     assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}

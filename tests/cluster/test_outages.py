@@ -25,7 +25,7 @@ async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[.
     model = await space.service(scaling={"max": 2, "target": 3})
     # KEDA gives up its lease without an API and is restarted by the kubelet, after a pause if it was so before
     sleeper = await space.service("sleeper", space.name, scaling={"activationTimeout": "4m"})
-    async with Load(model, clients=2, query={"tokens": 50}) as load:
+    async with Load(model, clients=2, query={"tokens": 10}) as load:
         await load.answered(6)
         await powers("stop-component", "kube-apiserver")
         try:
@@ -33,7 +33,7 @@ async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[.
             space.timeline.say("the API server is stopped")
             while time.monotonic() - gone < 30:
                 await load.answered(4)
-            assert all(answer.ok(50) for answer in load.answers), [each for each in load.answers if not each.ok(50)]
+            assert all(answer.ok(10) for answer in load.answers), [each for each in load.answers if not each.ok(10)]
         finally:
             await powers("start-component", "kube-apiserver")
             # Elsewhere they lose their Leases after ten seconds, end, and come back with new watches. Here nobody elects, and
@@ -48,7 +48,7 @@ async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[.
         assert cold.ok(5), cold
         load.stop()
         answers = await load.finished()
-    assert all(answer.ok(50) for answer in answers), [each for each in answers if not each.ok(50)]
+    assert all(answer.ok(10) for answer in answers), [each for each in answers if not each.ok(10)]
     await asyncio.gather(model.asleep(120), sleeper.asleep(120))
 
 
