@@ -6,10 +6,10 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway[cluster] stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status test-devcluster images cluster-images crds protos clean
+.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status test-devcluster images cluster-images cluster-hearth crds protos clean
 
 help: ## list the targets
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
 
 install: $(STAMP) ## create .venv with pinned dependencies and the distributions of this repository
 
@@ -56,9 +56,10 @@ format: $(STAMP) ## rewrite the sources the way ruff wants them
 bench: $(STAMP) ## what the gateway costs beside HAProxy and aiohttp, held streams, wake time (needs wrk and haproxy)
 	@$(BIN)/python benchmarks/all.py $(ARGS)
 
-bench-cluster: $(STAMP) ## cold starts in both scaler modes, and a thousand sleeping models (on the cluster with the chart)
-	@$(BIN)/python benchmarks/cluster_wake.py $(ARGS)
-	@$(BIN)/python benchmarks/cluster_scale.py $(ARGS)
+bench-cluster: $(STAMP) ## cold starts in both scaler modes, and a thousand sleeping models (brings a cluster up unless KUBECONFIG names one)
+	@test -n "$(KUBECONFIG)" || $(MAKE) --no-print-directory cluster-hearth
+	@E2E_CLUSTER=$(NAME) $(BIN)/python benchmarks/cluster_wake.py $(ARGS)
+	@E2E_CLUSTER=$(NAME) $(BIN)/python benchmarks/cluster_scale.py $(ARGS)
 
 VLLM_VENV  := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
@@ -95,6 +96,11 @@ images: ## build the images of operator, gateway and stub into build/images/ (BA
 
 cluster-images: ## build them, and that of the tests, and put them into the development cluster (NAME=hearth, ONLY=gateway)
 	@$(PYTHON) -m images --load $(or $(NAME),hearth) $(or $(ONLY),operator gateway stub hub)
+
+cluster-hearth: cluster-up cluster-images ## bring it up with Hearth in it, by the chart
+	@KUBECONFIG=$$($(PYTHON) -m devcluster path kubeconfig --name $(NAME)) \
+	  $$($(PYTHON) -m devcluster path helm --name $(NAME)) upgrade --install hearth charts/hearth \
+	  --namespace hearth-system --create-namespace --wait
 
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
 	@$(BIN)/hearth crds --output charts/hearth/crds

@@ -25,7 +25,7 @@ Object = dict[str, Any]
 Event = tuple[str, Object]  # ADDED, MODIFIED or DELETED, and the object; LISTED and nothing
 
 MANAGER = "hearth-e2e"
-PATIENCE = 120.0  # seconds until a wait is a failure
+PATIENCE = 240.0  # seconds until a wait is a failure
 
 # kind -> (path of its API, plural, namespaced)
 KINDS: Mapping[str, tuple[str, str, bool]] = {

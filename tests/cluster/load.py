@@ -40,7 +40,7 @@ class Load:
         await asyncio.gather(*self._tasks)
         return self.answers
 
-    async def answered(self, count: int, seconds: float = 60) -> None:
+    async def answered(self, count: int, seconds: float = 120) -> None:
         """Wait for ``count`` further answers."""
         goal = len(self.answers) + count
         async with asyncio.timeout(seconds), self._progress:

@@ -101,7 +101,7 @@ async def _pending(space: Space, model: Model, pod: dict[str, dict[str, str]], c
     """Wait until a replica of the gateway counts so much demand."""
     client = space.http(30)
     url = f"http://{pod['status']['podIP']}:{PORT}/{model.name}/hearth/queue"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while (await client.get(url)).json()["pending"] < count:
             await asyncio.sleep(0.05)
 
@@ -192,7 +192,7 @@ async def test_namespace_deleted_while_a_model_serves(space: Space) -> None:
         load.stop()
         begin = time.monotonic()
         # Kubernetes looks for what is left after 5 s, and if there is something, minutes later
-        await space.kube.until_gone("Namespace", space.name, seconds=220)
+        await space.kube.until_gone("Namespace", space.name, seconds=500)
         space.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")
     assert not [each for kind in KINDS if KINDS[kind][2] for each in await space.kube.list(kind, space.name)]
 
@@ -213,5 +213,5 @@ async def test_namespace_deleted_while_requests_are_held(space: Space) -> None:
     space.timeline.say(f"everybody was told after {time.monotonic() - begin:.1f} s")
     assert all("was removed while the request waited" in str(answer.error) for answer in answers), answers
     assert {answer.status for answer in answers} <= {404, 0}, "a stream has had its 200"
-    await space.kube.until_gone("Namespace", space.name, seconds=220)
+    await space.kube.until_gone("Namespace", space.name, seconds=500)
     space.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")

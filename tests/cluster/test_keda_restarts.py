@@ -50,13 +50,13 @@ async def test_keda_restarted_while_a_model_is_awake(space: Space) -> None:
             space.name,
             lambda each: _time(each["status"].get("lastActiveTime")) >= int(since),
             "KEDA sees the traffic again",
-            120,
+            240,
         )
         await load.answered(6)
         load.stop()
         answers = await load.finished()
         assert all(answer.ok(10) for answer in answers), [each for each in answers if not each.ok(10)]
-        await model.asleep(90)
+        await model.asleep()
     assert seen.steps() == [0, 1, 0]
     assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
 

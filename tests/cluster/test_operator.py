@@ -55,7 +55,7 @@ async def test_service_edited_under_load(space: Space) -> None:
                 and all("--max-model-len=4096" in pod["spec"]["containers"][0]["args"] for pod in pods)
             ),
             "two new pods and no old one",
-            120,
+            240,
         )
         await model.awake(2)
         await load.answered(6)

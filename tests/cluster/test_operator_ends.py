@@ -38,7 +38,6 @@ STEPS = (
 NO_PODS = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"pods": "0"}}}
 
 
-@pytest.mark.timeout(400)
 async def test_operator_killed_at_each_step_of_its_first_reconcile(space: Space, on_this_machine: str) -> None:
     """Killed as soon as an object of the list appears, for every object: what is there, the next one finishes.
 
@@ -69,9 +68,9 @@ async def test_operator_killed_at_each_step_of_its_first_reconcile(space: Space,
             await space.kube.until_gone("Pod", operator["metadata"]["name"], SYSTEM)
         for place in places:
             for kind, child in STEPS if place == space.name else STEPS[:-1]:
-                await space.kube.until(kind, child, place, lambda _: True, "the next operator makes it", 90)
+                await space.kube.until(kind, child, place, lambda _: True, "the next operator makes it")
         model = Model(space, "model")
-        await model.ready(90)
+        await model.ready()
         assert [recorder.values for recorder in recorders] == [[(0, 0)]] * len(STEPS)
     answer = await ask(model.client(), model.name, "first")
     assert answer.ok(5), answer
@@ -85,7 +84,7 @@ async def test_traffic_does_not_need_the_operator(space: Space) -> None:
         await model.asleep()
         await space.kube.apply(service("later", space.name, space.name))
     later = Model(space, "later")
-    await later.ready(90)
+    await later.ready()
     assert (await ask(later.client(), later.name, "later")).ok(5)
 
 

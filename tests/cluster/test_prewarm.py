@@ -115,7 +115,6 @@ async def prewarmed_and_never_again(space: Space, cache: dict[str, Any], pod: di
 
 @pytest.mark.lasting(110)
 @pytest.mark.pod_security("privileged")
-@pytest.mark.timeout(300)
 async def test_weights_on_the_nodes_disk_are_downloaded_once(space: Space) -> None:
     await prewarmed_and_never_again(space, {"strategy": "HostPath"}, ROOT)
 
@@ -147,7 +146,6 @@ async def volume(space: Space, powers: Callable[..., Any], cluster_name: str) ->
 
 
 @pytest.mark.lasting(60)
-@pytest.mark.timeout(300)
 async def test_weights_on_a_claim_are_downloaded_once(space: Space, volume: str) -> None:
     cache = {"strategy": "NodeLocalPVC", "size": "1Gi", "storageClassName": volume}
     await prewarmed_and_never_again(space, cache, {})

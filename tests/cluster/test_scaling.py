@@ -22,10 +22,10 @@ async def test_zero_to_one_to_many_to_zero(space: Space, scaler: str) -> None:
         assert first.ok(5), first
         assert first.headers.get("x-hearth-cold-start") == "true"
         async with Load(model, clients=12, query={"tokens": 20}) as load:
-            await replicas.until(lambda seen: seen == (3, 3), 120, "three replicas")
+            await replicas.until(lambda seen: seen == (3, 3), 240, "three replicas")
             load.stop()
             answers = await load.finished()
-        await replicas.until(lambda seen: seen[0] == 0, 120, "no replicas")
+        await replicas.until(lambda seen: seen[0] == 0, 240, "no replicas")
     assert replicas.values[0] == (0, 0), "it slept before the first request"
     assert all(answer.ok(20) for answer in answers), [each for each in answers if not each.ok(20)]
     await model.asleep()
