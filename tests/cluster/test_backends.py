@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 
 import httpx2
+import pytest
 
 from .clients import ask
 from .node import kill_pod
 from .space import Space
 
 
+@pytest.mark.lasting(40)
 async def test_backend_killed_before_the_first_byte(space: Space, on_this_machine: str) -> None:
     """The engine is killed while it thinks about its first token: the client sees a normal answer, of the next one."""
     model = await space.service(runtime=await space.runtime(env={"STUB_PREFILL_DELAY": "5s"}))

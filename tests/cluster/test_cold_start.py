@@ -17,6 +17,7 @@ from .space import Model, Space
 LONG = {"STUB_STARTUP_DELAY": "4s"}
 
 
+@pytest.mark.lasting(37)
 async def test_keepalive_holds_streams_and_others(space: Space) -> None:
     """A stream has its headers and a comment at once and heartbeats until the first token; others wait silently."""
     model = await space.service(runtime=await space.runtime(env=LONG))
@@ -57,6 +58,7 @@ async def test_reject_answers_503_and_wakes(space: Space) -> None:
     assert await space.ledger.settle() == {"served": 1}
 
 
+@pytest.mark.lasting(37)
 async def test_burst_over_the_bound_is_answered_exactly(space: Space) -> None:
     """Forty at once where ten may be held: ten are served, thirty are told to come back, none is lost.
 
@@ -113,6 +115,7 @@ async def _answered(model: Model) -> bool:
     return False
 
 
+@pytest.mark.lasting(32)
 async def test_image_that_does_not_exist(space: Space) -> None:
     """Status and the waiting client both say that the image cannot be pulled; the status says which and why."""
     image = "registry.invalid/hearth/nothing:1"
@@ -128,6 +131,7 @@ async def test_image_that_does_not_exist(space: Space) -> None:
     assert condition(found, "Ready")["status"] == "False"
 
 
+@pytest.mark.lasting(34)
 async def test_devices_limit_the_replicas(space: Space) -> None:
     """More replicas are wanted than there are devices: those that run serve everything, and the status says why."""
     resource = await space.devices(1)

@@ -63,6 +63,7 @@ async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
     assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
 
 
+@pytest.mark.lasting(37)
 async def test_gateway_killed_while_requests_are_held(space: Space, on_this_machine: str) -> None:
     """Clients of the killed replica see a cut connection; the other replica's requests and the demand survive."""
     model = await space.service(
@@ -183,6 +184,7 @@ async def test_deleting_the_last_model_removes_the_gateway(space: Space) -> None
     await space.kube.until_count("Pod", space.name, GATEWAY, lambda pods: not pods, "no pod of the gateway")
 
 
+@pytest.mark.lasting(55)
 async def test_namespace_deleted_while_a_model_serves(space: Space) -> None:
     """A namespace with everything in it awake goes away whole: nothing has a finalizer that waits for Hearth."""
     model = await space.service(scaling={"drainTimeout": "3s"})
@@ -197,6 +199,7 @@ async def test_namespace_deleted_while_a_model_serves(space: Space) -> None:
     assert not [each for kind in KINDS if KINDS[kind][2] for each in await space.kube.list(kind, space.name)]
 
 
+@pytest.mark.lasting(28)
 async def test_namespace_deleted_while_requests_are_held(space: Space) -> None:
     """Who waits is told at once that the model was removed, and the gateway goes: no backend will ever come."""
     model = await space.service(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from .clients import ask
 from .load import Load
 from .manifests import runtime, service
@@ -12,6 +14,7 @@ from .space import GATEWAY_NAME, SERVING, Space
 OWNED = ("Deployment", "Service", "ScaledObject", "HorizontalPodAutoscaler", "Pod", "Job", "PersistentVolumeClaim")
 
 
+@pytest.mark.lasting(25)
 async def test_service_deleted_under_load(space: Space) -> None:
     """Clients get an end that they can see, and nothing of the service is left; the other one is not touched."""
     name = await space.runtime()
@@ -36,6 +39,7 @@ async def test_service_deleted_under_load(space: Space) -> None:
     assert all(answer.finish is None for answer in answers if answer.error is not None), "never a false end"
 
 
+@pytest.mark.lasting(45)
 async def test_service_edited_under_load(space: Space) -> None:
     """New arguments roll the backends one after the other; no request is lost, none is served twice."""
     model = await space.service(scaling={"max": 2, "min": 2, "target": 4})
@@ -67,6 +71,7 @@ async def test_service_edited_under_load(space: Space) -> None:
     assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
 
 
+@pytest.mark.lasting(25)
 async def test_a_changed_runtime_rolls_its_services_only(space: Space) -> None:
     one, two = await space.runtime("one"), await space.runtime("two")
     first = await space.service("first", one)
@@ -90,6 +95,7 @@ async def test_a_changed_runtime_rolls_its_services_only(space: Space) -> None:
     assert found["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] == "5"
 
 
+@pytest.mark.lasting(23)
 async def test_objects_deleted_or_edited_by_hand_come_back(space: Space) -> None:
     """Every object of a service and of the gateway; the replicas stay KEDA's."""
     model = await space.service()

@@ -35,9 +35,9 @@ async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[.
             assert all(answer.ok(10) for answer in load.answers), [each for each in load.answers if not each.ok(10)]
         finally:
             await powers("start-component", "kube-apiserver")
-            # Elsewhere they lose their Leases after ten seconds, end, and come back with new watches. Here nobody elects, and
-            # their old watches would be tried again after up to a minute.
-            for name in ("kube-controller-manager", "kube-scheduler"):
+            # These try their old watches again after up to a minute, which says nothing of Hearth. (The first two would have
+            # lost their Leases elsewhere, and come back with new watches.)
+            for name in ("kube-controller-manager", "kube-scheduler", "kubelet"):
                 await powers("stop-component", name)
                 await powers("start-component", name)
         space.timeline.say("the API server is started again")

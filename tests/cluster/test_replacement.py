@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .kube import Object
 from .space import Space
 
@@ -28,6 +30,7 @@ async def test_a_prewarm_job_for_another_model_replaces_the_first(space: Space) 
     assert after["metadata"]["uid"] == claim["metadata"]["uid"], "weights outlive the Job that brought them"
 
 
+@pytest.mark.lasting(30)
 async def test_weights_are_kept_when_a_service_no_longer_uses_their_volume(space: Space) -> None:
     model = await space.service(cache={"strategy": "NodeLocalPVC", "size": "1Mi"}, ready=False)
     await model.until_condition("Ready", "True")

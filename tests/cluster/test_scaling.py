@@ -32,6 +32,7 @@ async def test_zero_to_one_to_many_to_zero(space: Space, scaler: str) -> None:
     assert await space.ledger.settle() == dict.fromkeys([first.tag, *(each.tag for each in answers)], 1)
 
 
+@pytest.mark.lasting(30)
 async def test_applying_a_sleeping_model_starts_no_pod(space: Space) -> None:
     """Not even for a moment: accelerators are taken from others."""
     seen: list[str] = []
