@@ -43,7 +43,7 @@ RETRY = 2.0
 KEDA_PERIOD = 5.0
 """Seconds between two looks at whether KEDA is installed, while it is not; ten times as long while it is."""
 
-SILENCE = 20.0
+SILENCE = 10.0
 """Seconds that there is a ScaledObject and no event of any, since KEDA came, until they are taken not to be watched."""
 
 SPREAD = 60.0
