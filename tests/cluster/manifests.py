@@ -25,6 +25,16 @@ def namespace(name: str, level: str = RESTRICTED) -> dict[str, Any]:
     }
 
 
+def no_pods(namespace: str) -> dict[str, Any]:
+    """For scenarios that are about objects only: pods would cost them time."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "no-pods", "namespace": namespace},
+        "spec": {"hard": {"pods": "0"}},
+    }
+
+
 def runtime(
     name: str,
     *,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from .kube import Kube, Object
+from .manifests import no_pods
 from .space import Space
 
 MODEL = "model"
@@ -84,6 +85,7 @@ CASES = [
 
 @pytest.mark.parametrize(("kind", "name"), CASES, ids=[f"{kind}-{name}" for kind, name in CASES])
 async def test_a_name_that_is_taken(kube: Kube, space: Space, kind: str, name: str) -> None:
+    await kube.apply(no_pods(space.name))
     foreign = await kube.create(
         {
             "apiVersion": VERSIONS.get(kind, "v1"),

@@ -12,7 +12,7 @@ import pytest
 
 from .clients import ask
 from .kube import Kube
-from .manifests import namespace, service
+from .manifests import namespace, no_pods, service
 from .node import pids_of_pod
 from .space import GATEWAY_NAME, Model, Space, ready_pod
 from .timeline import replicas
@@ -35,7 +35,6 @@ STEPS = (
     ("ScaledObject", "model"),
 )
 """What the first reconcile of a namespace's first service makes, in order; the ScaledObject once the gateway serves."""
-NO_PODS = {"apiVersion": "v1", "kind": "ResourceQuota", "spec": {"hard": {"pods": "0"}}}
 
 
 async def test_operator_killed_at_each_step_of_its_first_reconcile(space: Space, on_this_machine: str) -> None:
@@ -52,7 +51,7 @@ async def test_operator_killed_at_each_step_of_its_first_reconcile(space: Space,
             if place != space.name:
                 stack.push_async_callback(space.kube.delete, "Namespace", place)
                 await space.kube.apply(namespace(place))
-                await space.kube.apply(NO_PODS | {"metadata": {"name": "no-pods", "namespace": place}})
+                await space.kube.apply(no_pods(place))
             recorders.append(await stack.enter_async_context(replicas(space.kube, "model", place)))
             operator = await ready_pod(space.kube, SYSTEM, OPERATOR)
             pids = pids_of_pod(operator["metadata"]["uid"])
