@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import zip_longest
 from pathlib import Path
@@ -59,6 +60,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     report: pytest.TestReport = yield  # type: ignore[misc, assignment]
     item.stash.setdefault(RESULT, {})[report.when or ""] = report
     return report  # type: ignore[return-value]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def after() -> None:
+    """E2E_AFTER names a file that is waited for: workers take a while to start, and do so beside what comes before them."""
+    if name := os.environ.get("E2E_AFTER"):
+        while not Path(name).exists():
+            time.sleep(0.1)
+        if words := Path(name).read_text():
+            pytest.fail(words, pytrace=False)
 
 
 @pytest.fixture(scope="session")

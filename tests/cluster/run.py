@@ -183,7 +183,7 @@ class Place:
 
     # ------------------------------------------------------------ the scenarios
 
-    def pytest(self, text: str, *argv: str, where: Path = HERE) -> bool:
+    def pytest(self, text: str, *argv: str, where: Path = HERE, environment: dict[str, str] | None = None) -> bool:
         """One run of pytest; whether it passed. Its own exit code is not raised: later scenarios run as well."""
         if self.clock.stopped.is_set():
             return False
@@ -191,7 +191,7 @@ class Place:
             done = subprocess.run(
                 [sys.executable, "-m", "pytest", str(where), "-q", *argv, *sys.argv[1:]],
                 cwd=ROOT,
-                env=self.environment,
+                env=environment or self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=self.log,
                 stderr=None if self.log is None else subprocess.STDOUT,
@@ -209,10 +209,25 @@ class Place:
     def article(self) -> bool:
         return self.pytest("the article's model: 0 -> held -> answered -> N -> 0", "-s", "-m", "article")
 
-    def side_by_side(self, besides: str = "") -> bool:
+    def after_article(self) -> tuple[bool, bool]:
+        """The article's model, then the scenarios side by side, whose workers start meanwhile. Whether they passed."""
+        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
+            gate = Path(folder) / "article"
+            environment = {**self.environment, "E2E_AFTER": str(gate)}
+            scenarios = pool.submit(self.side_by_side, " and not article", environment)
+            passed = False
+            try:
+                passed = self.article()
+            finally:
+                work = gate.with_name("work")
+                work.write_text("" if passed else "the article's model failed; nothing else can be expected to work")
+                work.replace(gate)
+            return passed, scenarios.result()
+
+    def side_by_side(self, besides: str = "", environment: dict[str, str] | None = None) -> bool:
         return self.pytest(
             "scenarios side by side", "-n", WORKERS, "--dist", "load", "--maxschedchunk", "1", "--durations", "40",
-            "-m", f"cluster and not disruptive and not afterwards{besides}",
+            "-m", f"cluster and not disruptive and not afterwards{besides}", environment=environment,
         )  # fmt: skip
 
     def disruptions(self) -> bool:
@@ -328,10 +343,10 @@ def in_two(place: Place) -> bool:
         try:
             place.up()
             with place.release():
-                if not place.article():
+                article, passed = place.after_article()
+                if not article:
                     place.clock.stopped.set()
                     return False
-                passed = place.side_by_side(" and not article")
                 passed &= place.take(scenarios)
                 beside.join()
                 beside.show()
