@@ -40,6 +40,14 @@ LOG_LIMIT = 64 * 2**20
 
 REQUEST_LIMIT = 64 * 1024
 
+ENVIRONMENT = {
+    "PATH": f"{SBIN}:/usr/bin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "GOGC": "400",  # memory for CPU: the heaps are small, and collecting them was a fifth of the API server's work
+}
+"""The components'."""
+
 
 @dataclass(slots=True)
 class Component:
@@ -94,7 +102,7 @@ class Supervisor:
             component.pid = os.posix_spawn(
                 component.argv[0],
                 component.argv,
-                {"PATH": f"{SBIN}:/usr/bin:/bin", "HOME": "/root", "LANG": "C.UTF-8"},
+                ENVIRONMENT,
                 file_actions=[
                     (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
                     (os.POSIX_SPAWN_OPEN, 1, str(log), flags, 0o600),

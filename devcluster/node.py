@@ -137,7 +137,6 @@ def start(claim: Claim, paths: Paths) -> int:
                 "HOME": "/root",
                 "LANG": "C.UTF-8",
                 "PYTHONPATH": str(REPOSITORY),
-                "GOGC": "300",  # memory for CPU: the heaps are small, and there is much to collect
             },
             stdin=subprocess.DEVNULL,
             stdout=log,
