@@ -91,7 +91,7 @@ def test_what_was_kept_holds_no_cause() -> None:
          Reason.NO_DRIVER, "driver"),
         ("RuntimeError: Failed to infer device type, please set the environment variable", Reason.NO_DRIVER, "driver"),
         ("PermissionError: [Errno 13] Permission denied: '/cache/hf'", Reason.PERMISSION_DENIED, "user"),
-        ("OSError: [Errno 30] Read-only file system: '/root/.cache'", Reason.PERMISSION_DENIED, "spec.pod"),
+        ("OSError: [Errno 30] Read-only file system: '/home/engine/.cache'", Reason.PERMISSION_DENIED, "spec.pod"),
     ],
 )  # fmt: skip
 def test_a_cause_that_is_known_has_a_reason_and_a_remedy(line: str, reason: Reason, remedy: str) -> None:
