@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import report
-from cluster import Kube, Object, Operator, condition, manifests, namespaces, opened
+from cluster import Kube, Object, Operator, condition, keda_as_shipped, manifests, namespaces, opened
 from processes import BenchmarkError
 
 RUNTIME = "bench-scale"
@@ -88,6 +88,7 @@ async def scale(options: argparse.Namespace) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         kube = await stack.enter_async_context(opened())
         operator = await stack.enter_async_context(Operator.found(kube, options.operator))
+        await stack.enter_async_context(keda_as_shipped(kube))
         report.note(f"scale: {options.namespaces} namespaces")
         await stack.enter_async_context(namespaces(kube, names, manifests.runtime(RUNTIME)))
         empty = await operator.resident()
@@ -109,9 +110,11 @@ async def scale(options: argparse.Namespace) -> dict[str, Any]:
         created = time.perf_counter()
         for census, what in ((rendered, "ScaledObjects"), (told, "statuses")):
             await _complete(census, what, tasks)
+            report.note(f"scale: {what} after {census.at - begin:.1f} s")
         busy = await operator.cpu() - cpu
         for census, what in ((accepted, "taken by KEDA"), (ready, "services Ready")):
             await _complete(census, what, tasks)
+            report.note(f"scale: {what} after {census.at - begin:.1f} s")
         report.note(f"scale: idle for {options.idle} s")
         await asyncio.sleep(options.settle)
         cpu, since = await operator.cpu(), time.perf_counter()
