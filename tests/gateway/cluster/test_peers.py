@@ -130,6 +130,7 @@ async def test_a_container_that_is_back_does_not_take_its_forerunners_place(
         server = a.cluster.server._server
         assert server is not None
         await server.stop(None)
+        await until(lambda: not b.cluster.listener.connected, "the stream broke")
         async with replica(api, "a") as again:
             await listed(api, again)
             await until(lambda: b.cluster.listener.connected and b.cluster.listener.all_heard())
