@@ -6,18 +6,15 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from hearth.operator.cache import INIT_MANAGER, Cache, Child, ChildId, Key, controller_of, of_hearth
+from hearth.operator.cache import INIT_MANAGER, MANAGER, Cache, Child, ChildId, Key, controller_of, of_hearth
 from hearth.operator.cluster import Api
-from hearth.operator.errors import BeingDeleted, Conflict, Invalid, NameTaken, NotFound
+from hearth.operator.errors import BeingDeleted, Conflict, NameTaken, NotFound
 from hearth.operator.fingerprint import is_backend
 from hearth.operator.kinds import DEPLOYMENT, Kind, kind_of
 from hearth.operator.metrics import Metrics
 from hearth.planning import CREATED_ONCE, GATEWAY_LABEL, SERVICE_LABEL, TEMPLATE_ANNOTATION
 
 logger = logging.getLogger(__name__)
-
-MANAGER = "hearth-operator"
-"""The field manager of everything that is applied."""
 
 _NO_SUCH_VERSION = "1"
 """A resource version that no object has. An apply with it creates an object, or fails when there is one already."""
@@ -72,6 +69,7 @@ class Applier:
 
         A Deployment of backends is created by another manager with the replicas that it starts with: applied without
         them, it would start one, and applied with them by the usual manager, it would lose what the autoscaler sets.
+        The usual one comes with the first change: most Deployments see none for long, and one write each is enough.
         """
         metadata = {**item["metadata"], "resourceVersion": _NO_SUCH_VERSION}
         body, manager = {**item, "metadata": metadata}, MANAGER
@@ -86,38 +84,7 @@ class Applier:
             logger.info("taking over %s %s/%s", kind.kind, metadata["namespace"], metadata["name"])
             return self._cache.applied(kind, answer, b"")
         self._metrics.applied(kind.kind, "create")
-        if manager is INIT_MANAGER:
-            return await self._hand_over(answer, wanted)
         return self._cache.applied(kind, answer, wanted)
-
-    async def _hand_over(self, created: Object, wanted: bytes) -> Child:
-        """Make the usual manager the owner of all that the first one applied, but for the replicas.
-
-        This is what an apply by the one and another apply by the other would come to, in one small request. Where it
-        cannot be done (or the process dies before it), those two are.
-        """
-        child = self._cache.applied(DEPLOYMENT, created, b"")
-        metadata = created["metadata"]
-        first: Object = next(iter(metadata.get("managedFields") or ()), {})
-        if first.get("manager") != INIT_MANAGER:
-            return child
-        replicas = {**first, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
-        place = "/metadata/managedFields/0"
-        operations = (
-            {"op": "test", "path": "/metadata/uid", "value": child.uid},
-            {"op": "test", "path": f"{place}/manager", "value": INIT_MANAGER},
-            {"op": "replace", "path": f"{place}/manager", "value": MANAGER},
-            {"op": "remove", "path": f"{place}/fieldsV1/f:spec/f:replicas"},
-            {"op": "add", "path": "/metadata/managedFields/-", "value": replicas},
-        )
-        try:
-            answer = await self._api.patch(
-                DEPLOYMENT, metadata["namespace"], metadata["name"], operations, manager=MANAGER
-            )
-        except (Conflict, Invalid):
-            return child
-        self._metrics.applied(DEPLOYMENT.kind, "hand-over")
-        return self._cache.applied(DEPLOYMENT, answer, wanted)
 
     async def _update(self, kind: Kind, item: Object, wanted: bytes, child: Child) -> Child:
         if child.wanted != wanted or child.seen != child.live:
@@ -125,7 +92,7 @@ class Applier:
             answer = await self._api.apply(kind, body, manager=MANAGER, force=True)
             self._metrics.applied(kind.kind, "apply")
             child = self._cache.applied(kind, answer, wanted)
-        return child if child.claims_replicas_only else await self._release(item, child, wanted)
+        return await self._release(item, child, wanted) if child.to_release else child
 
     async def _is_there(self, kind: Kind, metadata: Object, child: Child) -> bool:
         """Whether the API server still has a child. One that is gone though no watch said so is forgotten.

@@ -18,8 +18,12 @@ from hearth.planning import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, SERV
 
 logger = logging.getLogger(__name__)
 
+MANAGER = "hearth-operator"
+"""The field manager of everything that is applied."""
+
 INIT_MANAGER = "hearth-init"
-"""The field manager that says how many replicas a new Deployment starts with, and nothing else."""
+"""The field manager that creates Deployments of backends, with the replicas that they start with. From the first apply of
+`MANAGER` on, nothing but those is its own."""
 
 Change = Literal["none", "content", "sight", "gone"]
 """What an event tells about a child: nothing new, somebody changed what was applied, its status changed, it is gone."""
@@ -47,7 +51,8 @@ class Child:
 
     `service` is the LLMService that its labels name, `gateway` the gateway (shared ones belong to no service), `owner`
     the uid of its controller. `live` is the digest of what is there; `wanted` that of what was applied last and `seen`
-    what `live` was right after that: while it still is, there is nothing to apply.
+    what `live` was right after that: while it still is, there is nothing to apply. `to_release` says that the first
+    manager of a Deployment claims more than it may, now that the usual one has applied it.
     """
 
     uid: str
@@ -58,12 +63,12 @@ class Child:
     deleting: bool
     live: bytes
     view: dict[str, Any] | None
-    claims_replicas_only: bool = True
+    to_release: bool = False
     wanted: bytes | None = None
     seen: bytes | None = None
 
     def is_as_wanted(self, wanted: bytes) -> bool:
-        return self.wanted == wanted and self.seen == self.live and not self.deleting and self.claims_replicas_only
+        return self.wanted == wanted and self.seen == self.live and not self.deleting and not self.to_release
 
 
 class Cache:
@@ -292,18 +297,18 @@ def _child(kind: Kind, item: Mapping[str, Any]) -> Child:
         deleting="deletionTimestamp" in metadata,
         live=live_digest(item),
         view=trimmed_view(kind, item),
-        claims_replicas_only=kind is not DEPLOYMENT or _claims_replicas_only(metadata.get("managedFields") or ()),
+        to_release=kind is DEPLOYMENT and _to_release(metadata.get("managedFields") or ()),
     )
 
 
-def _claims_replicas_only(managers: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether `hearth-init` owns nothing but the replicas; else it would keep alive what a new plan leaves out."""
-    for manager in managers:
-        if manager.get("manager") == INIT_MANAGER:
-            fields = manager.get("fieldsV1") or {}
-            if set(fields) != {"f:spec"} or set(fields["f:spec"]) != {"f:replicas"}:
-                return False
-    return True
+def _to_release(managers: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether `hearth-init` would keep alive what a plan of the usual manager leaves out: both have applied, and it owns more
+    than the replicas."""
+    applied = {each.get("manager"): each.get("fieldsV1") or {} for each in managers if each.get("operation") == "Apply"}
+    if MANAGER not in applied or INIT_MANAGER not in applied:
+        return False
+    fields = applied[INIT_MANAGER]
+    return set(fields) != {"f:spec"} or set(fields["f:spec"]) != {"f:replicas"}
 
 
 def _pod_labels(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -321,4 +326,16 @@ def _discard(index: defaultdict[Any, set[Any]], key: Any, value: Any) -> None:
             del index[key]
 
 
-__all__ = ["Cache", "Change", "Child", "ChildId", "Key", "controller_of", "digest", "of_hearth", "version_of"]
+__all__ = [
+    "INIT_MANAGER",
+    "MANAGER",
+    "Cache",
+    "Change",
+    "Child",
+    "ChildId",
+    "Key",
+    "controller_of",
+    "digest",
+    "of_hearth",
+    "version_of",
+]

@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hearth.api import API_VERSION, HearthError, LLMService
-from hearth.operator.apply import MANAGER, Applier
-from hearth.operator.cache import Cache, Child, Key
+from hearth.operator.apply import Applier
+from hearth.operator.cache import MANAGER, Cache, Child, Key
 from hearth.operator.cluster import Api
 from hearth.operator.errors import BeingDeleted, NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.events import status_events

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from hearth.operator.cache import Key
+from hearth.operator.errors import refusal
 from hearth.operator.kinds import (
     ACCOUNT,
     BUDGET,
@@ -638,8 +639,51 @@ async def test_an_operator_that_dies_anywhere_is_taken_up_by_the_next(step: int,
     assert api.names(DEPLOYMENT) == ["hearth-gateway", "m"]
     assert api.names(SCALED_OBJECT) == ["m"]
     assert api.names(JOB) == ["m-prewarm"]
-    owned = [m for m in api.wire(DEPLOYMENT, "ns", "m")["metadata"]["managedFields"] if m["manager"] == "hearth-init"]
-    assert [entry["fieldsV1"] for entry in owned] == [{"f:spec": {"f:replicas": {}}}]
+    second.service(cache={"strategy": "NodeLocalPVC", "prewarm": True}, resources={"memory": "1Gi"})
+    await second.settle()
+    assert set(seen) == {0}
+    assert claims_of_the_first_manager(api) == [{"f:spec": {"f:replicas": {}}}]
+
+
+def claims_of_the_first_manager(api: FakeApi) -> list[Any]:
+    managers = api.wire(DEPLOYMENT, "ns", "m")["metadata"]["managedFields"]
+    return [manager["fieldsV1"] for manager in managers if manager["manager"] == "hearth-init"]
+
+
+async def test_a_new_deployment_is_one_write(api: FakeApi, bench: Bench) -> None:
+    bench.service()
+    await bench.settle()
+    assert api.requests.count(("apply", "Deployment", "m")) == 1
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_what_the_next_plan_leaves_out_goes_away(api: FakeApi, bench: Bench, refused: bool) -> None:
+    """Also when the first manager, which created it, cannot let go of it at once."""
+    bench.service(resources={"memory": "1Gi"})
+    await bench.settle()
+    assert "memory" in serving(api)["resources"]["limits"]
+    api.scale("ns", "m", 2)
+    if refused:
+        refuse_releases(api, times=2)
+    bench.service()
+    await bench.settle(5.0)
+    assert "memory" not in serving(api)["resources"]["limits"]
+    assert api.wire(DEPLOYMENT, "ns", "m")["spec"]["replicas"] == 2
+    assert claims_of_the_first_manager(api) == [{"f:spec": {"f:replicas": {}}}]
+    assert bench.queue.failing == 0
+
+
+def refuse_releases(api: FakeApi, times: int) -> None:
+    """Let the next applies of the first manager fail."""
+    apply, left = api.apply, [times]
+
+    async def refusing(kind: Kind, body: Mapping[str, Any], **how: Any) -> dict[str, Any]:
+        if how["manager"] == "hearth-init" and left[0]:
+            left[0] -= 1
+            raise refusal(409, {"message": "the object has been modified"}, kind.plural)
+        return await apply(kind, body, **how)
+
+    api.apply = refusing  # type: ignore[method-assign]
 
 
 def _name(kind: Kind, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
