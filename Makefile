@@ -57,7 +57,7 @@ bench: $(STAMP) ## what the gateway costs beside HAProxy and aiohttp, held strea
 	@$(BIN)/python benchmarks/all.py $(ARGS)
 
 bench-cluster: $(STAMP) ## cold starts in both scaler modes, and a thousand sleeping models (brings a cluster up unless KUBECONFIG names one)
-	@test -n "$(KUBECONFIG)" || $(MAKE) --no-print-directory cluster-hearth
+	@test -n "$(KUBECONFIG)" || $(MAKE) --no-print-directory cluster-hearth ARGS=--shipped-limits
 	@E2E_CLUSTER=$(NAME) $(BIN)/python benchmarks/cluster_wake.py $(ARGS)
 	@E2E_CLUSTER=$(NAME) $(BIN)/python benchmarks/cluster_scale.py $(ARGS)
 

@@ -154,7 +154,7 @@ class Operator:
         """CPU seconds since its start."""
         return await self.metric("process_cpu_seconds_total")
 
-    async def largest(self, stop: asyncio.Event, every: float = 1.0) -> float:
+    async def largest(self, stop: asyncio.Event, every: float = 5.0) -> float:
         """The largest resident memory seen until `stop`."""
         largest = await self.resident()
         while not stop.is_set():

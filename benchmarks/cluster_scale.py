@@ -25,16 +25,28 @@ AT_ONCE = 16
 LIMIT_SECONDS = 900.0
 
 
-class Census:
-    """Counts the objects of one kind that meet a condition, by a watch; remembers when there were `wanted` of them."""
+class Goal:
+    """A condition that `wanted` objects are to meet; remembers when so many did."""
 
-    def __init__(
-        self, kube: Kube, kind: str, wanted: int, meets: Callable[[Object], bool], labels: str = LABEL
-    ) -> None:
-        self.kube, self.kind, self.wanted, self.meets, self.labels = kube, kind, wanted, meets, labels
+    def __init__(self, wanted: int, meets: Callable[[Object], bool]) -> None:
+        self.wanted, self.meets = wanted, meets
         self.found: set[tuple[str, str]] = set()
         self.complete = asyncio.Event()
         self.at = 0.0
+
+    def see(self, key: tuple[str, str], item: Object | None) -> None:
+        """An object as it is now; None: it is gone."""
+        (self.found.add if item is not None and self.meets(item) else self.found.discard)(key)
+        if len(self.found) >= self.wanted and not self.complete.is_set():
+            self.at = time.perf_counter()
+            self.complete.set()
+
+
+class Census:
+    """Follows the objects of one kind by one watch: what is measured should not be for the measuring."""
+
+    def __init__(self, kube: Kube, kind: str, *goals: Goal, labels: str = LABEL) -> None:
+        self.kube, self.kind, self.goals, self.labels = kube, kind, goals, labels
         self.seen = asyncio.Condition()
         self.last: dict[tuple[str, str], Object] = {}
 
@@ -44,16 +56,13 @@ class Census:
                 if change == "LISTED":
                     continue
                 key = item["metadata"]["namespace"], item["metadata"]["name"]
-                if change == "DELETED":
-                    self.found.discard(key)
-                    continue
-                (self.found.add if self.meets(item) else self.found.discard)(key)
-                if len(self.found) >= self.wanted and not self.complete.is_set():
-                    self.at = time.perf_counter()
-                    self.complete.set()
-                async with self.seen:
-                    self.last[key] = item
-                    self.seen.notify_all()
+                gone = change == "DELETED"
+                for goal in self.goals:
+                    goal.see(key, None if gone else item)
+                if not gone:
+                    async with self.seen:
+                        self.last[key] = item
+                        self.seen.notify_all()
 
     async def until(self, key: tuple[str, str], meets: Callable[[Object], bool], seconds: float = 60) -> float:
         """Wait until an object meets a condition; return when it did."""
@@ -93,12 +102,13 @@ async def scale(options: argparse.Namespace) -> dict[str, Any]:
         await stack.enter_async_context(namespaces(kube, names, manifests.runtime(RUNTIME)))
         empty = await operator.resident()
         count = options.services
-        rendered = Census(kube, "ScaledObject", count, lambda _: True)
-        accepted = Census(kube, "ScaledObject", count, is_accepted)
-        ready = Census(kube, "LLMService", count, is_ready, labels="bench=scale")
-        told = Census(kube, "LLMService", count, is_told, labels="bench=scale")
-        pods = Census(kube, "Pod", 1, lambda _: True, labels=f"{SERVICE_LABEL},{LABEL}")
-        tasks = [asyncio.create_task(each.count()) for each in (rendered, accepted, ready, told, pods)]
+        rendered, accepted = Goal(count, lambda _: True), Goal(count, is_accepted)
+        ready, told = Goal(count, is_ready), Goal(count, is_told)
+        pods = Goal(1, lambda _: True)
+        scaled = Census(kube, "ScaledObject", rendered, accepted)
+        served = Census(kube, "LLMService", ready, told, labels="bench=scale")
+        started = Census(kube, "Pod", pods, labels=f"{SERVICE_LABEL},{LABEL}")
+        tasks = [asyncio.create_task(each.count()) for each in (scaled, served, started)]
         stop = asyncio.Event()
         largest = asyncio.create_task(operator.largest(stop))
         stack.callback(lambda: [task.cancel() for task in (*tasks, largest)])
@@ -108,13 +118,13 @@ async def scale(options: argparse.Namespace) -> dict[str, Any]:
         cpu = await operator.cpu()
         await create(kube, services)
         created = time.perf_counter()
-        for census, what in ((rendered, "ScaledObjects"), (told, "statuses")):
-            await _complete(census, what, tasks)
-            report.note(f"scale: {what} after {census.at - begin:.1f} s")
+        for goal, what in ((rendered, "ScaledObjects"), (told, "statuses")):
+            await _complete(goal, what, tasks)
+            report.note(f"scale: {what} after {goal.at - begin:.1f} s")
         busy = await operator.cpu() - cpu
-        for census, what in ((accepted, "taken by KEDA"), (ready, "services Ready")):
-            await _complete(census, what, tasks)
-            report.note(f"scale: {what} after {census.at - begin:.1f} s")
+        for goal, what in ((accepted, "taken by KEDA"), (ready, "services Ready")):
+            await _complete(goal, what, tasks)
+            report.note(f"scale: {what} after {goal.at - begin:.1f} s")
         report.note(f"scale: idle for {options.idle} s")
         await asyncio.sleep(options.settle)
         cpu, since = await operator.cpu(), time.perf_counter()
@@ -122,7 +132,7 @@ async def scale(options: argparse.Namespace) -> dict[str, Any]:
         idle = (await operator.cpu() - cpu) / (time.perf_counter() - since)
         report.note(f"scale: {options.edits} edits")
         edits = [
-            await edit(kube, services[(number * 37) % count], 11 + number, rendered, ready)
+            await edit(kube, services[(number * 37) % count], 11 + number, scaled, served)
             for number in range(options.edits)
         ]
         stop.set()
@@ -156,15 +166,15 @@ async def scale(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-async def _complete(census: Census, what: str, tasks: list[asyncio.Task[None]]) -> None:
-    waiting = asyncio.create_task(census.complete.wait())
+async def _complete(goal: Goal, what: str, tasks: list[asyncio.Task[None]]) -> None:
+    waiting = asyncio.create_task(goal.complete.wait())
     done, _ = await asyncio.wait({waiting, *tasks}, timeout=LIMIT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     if waiting in done:
         return
     waiting.cancel()
     for task in done:
         task.result()  # a watch that failed says why
-    raise BenchmarkError(f"{what}: {len(census.found)} of {census.wanted} after {LIMIT_SECONDS:.0f} s")
+    raise BenchmarkError(f"{what}: {len(goal.found)} of {goal.wanted} after {LIMIT_SECONDS:.0f} s")
 
 
 async def create(kube: Kube, services: list[tuple[str, str]]) -> None:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from devcluster.errors import DevclusterError, UsageError
 from devcluster.paths import DEFAULT_NAME, Paths, cluster_paths
@@ -35,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     up = command("up", "bring a cluster up, or complete it")
     up.add_argument("--without-keda", action="store_true", help="leave KEDA out")
     up.add_argument("--hpa-sync", metavar="DURATION", help="how often the HPA looks at its metrics (default 15s)")
+    up.add_argument(
+        "--shipped-limits", action="store_true", help="leave kube-controller-manager at its own 20 requests a second"
+    )
     command("down", "remove a cluster and everything of it")
     command("status", "say what a cluster is and what it lacks; exit status 0 when it is up")
     command("load-image", "put the images of archives into the node").add_argument("files", nargs="+", type=Path)
@@ -93,8 +97,12 @@ def _run_node(paths: Paths, arguments: argparse.Namespace) -> int:
             from devcluster.config import Options
             from devcluster.up import bring_up
 
-            options = Options(hpa_sync=_duration(arguments.hpa_sync)) if arguments.hpa_sync else None
-            bring_up(paths, options, with_keda=not arguments.without_keda)
+            chosen: dict[str, Any] = {}
+            if arguments.hpa_sync:
+                chosen["hpa_sync"] = _duration(arguments.hpa_sync)
+            if arguments.shipped_limits:
+                chosen["shipped_limits"] = True
+            bring_up(paths, Options(**chosen) if chosen else None, with_keda=not arguments.without_keda)
         case "down":
             from devcluster.up import take_down
 

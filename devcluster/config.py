@@ -45,6 +45,7 @@ class Options:
     """What a person chooses at `up`."""
 
     hpa_sync: str = "15s"
+    shipped_limits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,8 +290,7 @@ def component_commands(claim: Claim, paths: Paths) -> dict[str, list[str]]:
             "--bind-address=127.0.0.1",
             f"--horizontal-pod-autoscaler-sync-period={claim.options.hpa_sync}",
             # Defaults 20 and 30: a thousand services' objects would queue for minutes in front of the garbage collector.
-            "--kube-api-qps=300",
-            "--kube-api-burst=600",
+            *(() if claim.options.shipped_limits else ("--kube-api-qps=300", "--kube-api-burst=600")),
             # The default StorageClass, see storage.py.
             "--enable-hostpath-provisioner=true",
             "--profiling=false",

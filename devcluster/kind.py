@@ -177,8 +177,8 @@ def run_kind(paths: Paths, arguments: argparse.Namespace) -> int:
     kind = _check()
     match arguments.command:
         case "up":
-            if arguments.hpa_sync:
-                raise UsageError("--hpa-sync: not with CLUSTER=kind")
+            if arguments.hpa_sync or arguments.shipped_limits:
+                raise UsageError("--hpa-sync, --shipped-limits: not with CLUSTER=kind")
             _up(kind, paths, with_keda=not arguments.without_keda)
         case "down":
             if _exists(kind, paths.name):
