@@ -8,7 +8,6 @@ from typing import Any
 from hearth.operator.kinds import CLAIM, DEPLOYMENT, JOB, SCALED_OBJECT, SERVICE, Kind
 
 _POD_META = ("name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp", "ownerReferences")
-_META = ("name", "namespace", "uid", "generation", "labels", "annotations", "creationTimestamp", "deletionTimestamp")
 _POD_STATUS = (
     "phase",
     "reason",
@@ -18,32 +17,42 @@ _POD_STATUS = (
     "initContainerStatuses",
     "containerStatuses",
 )
-_WITH_VIEW = frozenset({DEPLOYMENT, JOB, SCALED_OBJECT, CLAIM})
+_CONDITION = ("type", "status", "reason", "message")
 
 
 def trimmed_view(kind: Kind, item: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What the status functions look at, and the address of a Service; None for the other kinds."""
+    """What the status functions look at, and the address of a Service; None for the other kinds.
+
+    No more than that: whatever changes in it is a reason to look at the service again.
+    """
+    metadata, spec, status = item["metadata"], item.get("spec") or {}, item.get("status") or {}
     if kind is SERVICE:
-        return {"clusterIP": (item.get("spec") or {}).get("clusterIP")}
-    if kind not in _WITH_VIEW:
-        return None
-    view: dict[str, Any] = {
-        "metadata": _some(item["metadata"], _META),
-        "status": dict(item.get("status") or {}),
-    }
-    spec = item.get("spec") or {}
+        return {"clusterIP": spec.get("clusterIP")}
     if kind is DEPLOYMENT:
-        view["spec"] = _some(spec, ("replicas", "paused"))
-    elif kind is SCALED_OBJECT:
-        view["spec"] = _some(spec, ("minReplicaCount", "maxReplicaCount"))
-        view["status"].pop("health", None)
-        if "lastActiveTime" in view["status"]:
-            view["status"]["lastActiveTime"] = True  # KEDA writes it whenever it looks; that it ever did is enough
-    elif kind is CLAIM:
-        view["spec"] = _some(spec, ("storageClassName", "volumeName", "resources"))
-    elif kind is JOB:
-        view["spec"] = _some(spec, ("backoffLimit", "suspend"))
-    return view
+        return {
+            "metadata": _some(metadata, ("name", "namespace")),
+            "spec": _some(spec, ("replicas",)),
+            "status": {**_some(status, ("availableReplicas",)), **_conditions(status, "ReplicaFailure")},
+        }
+    if kind is SCALED_OBJECT:
+        return {
+            "metadata": _some(metadata, ("annotations",)),
+            "status": {
+                **_some(status, ("hpaName",)),
+                # KEDA writes it whenever it looks; that it ever did is enough.
+                **({"lastActiveTime": True} if "lastActiveTime" in status else {}),
+                **_conditions(status, "Ready"),
+            },
+        }
+    if kind is JOB:
+        return {"metadata": _some(metadata, ("name", "annotations")), "status": dict(status)}
+    if kind is CLAIM:
+        return {
+            "metadata": _some(metadata, ("name", "annotations")),
+            "spec": _some(spec, ("storageClassName", "volumeName")),
+            "status": dict(status),
+        }
+    return None
 
 
 def trimmed_pod(pod: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,6 +74,12 @@ def trimmed_node(node: Mapping[str, Any]) -> dict[str, Any]:
         "spec": _some(node.get("spec") or {}, ("taints", "unschedulable")),
         "status": _some(node.get("status") or {}, ("allocatable", "conditions")),
     }
+
+
+def _conditions(status: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """The condition of one type, without its times."""
+    found = [_some(each, _CONDITION) for each in status.get("conditions") or () if each.get("type") == kind]
+    return {"conditions": found} if found else {}
 
 
 def _some(mapping: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

@@ -1055,3 +1055,19 @@ async def test_an_object_older_than_the_rule_for_names_disturbs_nobody(api: Fake
     assert bench.condition("Ready", name)["reason"] == "InvalidSpec"
     assert bench.condition("Ready")["reason"] == "GatewayStarting"
     assert bench.errors == []
+
+
+async def test_what_says_nothing_new_is_no_reason_to_look(api: FakeApi, bench: Bench) -> None:
+    """Controllers write much into the status of a sleeping model's objects that no sentence is made of."""
+    bench.service()
+    await bench.settle()
+    bench.gateway_up()
+    await bench.settle()
+    api.requests.clear()
+    progressing = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+    api.set_status(DEPLOYMENT, "ns", "m", {"observedGeneration": 1, "conditions": [progressing]})
+    active = {"type": "Active", "status": "False", "reason": "ScalerNotActive"}
+    ready = api.wire(SCALED_OBJECT, "ns", "m").get("status", {}).get("conditions", [])
+    api.set_status(SCALED_OBJECT, "ns", "m", {"scaleTargetKind": "apps/v1.Deployment", "conditions": [*ready, active]})
+    await bench.settle()
+    assert api.requests == []
