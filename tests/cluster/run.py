@@ -7,9 +7,9 @@
     CLUSTER=kind           a kind cluster, where a Docker engine answers
     arguments              go to pytest: `make test-scale-e2e ARGS="-k rolled"`
 
-A full run has a second cluster, NAME-2, for the scenarios that stop parts which all others need; those that are left when the
-others are done run on both. With an existing cluster or arguments there is one only. A cluster that was up before stays up,
-and a release of Hearth in it goes back to what it was.
+A full run has a second cluster, NAME-2, for the scenarios that stop parts which all others need, and with two gateways in each
+namespace; what is left when the others are done runs on both. With an existing cluster or arguments there is one only. A cluster
+that was up before stays up, and a release of Hearth in it goes back to what it was.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from typing import IO, TypeVar
 
 from . import manifests
 from .kube import Kube
+from .listing import KINDS
 from .manifests import DEVICE
 from .node import other_cluster
 
@@ -46,7 +47,6 @@ RELEASE = "hearth"
 WORKERS = os.environ.get("E2E_WORKERS", "8")
 NOTHING_SELECTED = 5  # pytest's exit code
 DEVICES = 64
-VALUES = ("gateway.replicas=2",)  # what the suite adds to the chart's defaults: two gateways, so that one can be lost
 
 
 class StepError(Exception):
@@ -76,12 +76,18 @@ class Clock:
 
 
 class Place:
-    """A cluster, Hearth in it, and the scenarios that run there. `log` has the output; None: it is shown at once."""
+    """A cluster, Hearth in it, and the scenarios that run there.
 
-    def __init__(self, clock: Clock, name: str, context: str = "", log: IO[str] | None = None) -> None:
+    `gateways` is the number of replicas in each namespace. `log` has the output; None: it is shown at once.
+    """
+
+    def __init__(
+        self, clock: Clock, name: str, context: str = "", *, gateways: int = 1, log: IO[str] | None = None
+    ) -> None:
         self.clock = clock
         self.name = name
         self.context = context
+        self.gateways = gateways
         self.log = log
         self.was_up = False
         self.since = self.until = ""  # of the release, as the audit log writes times; until: it is still there
@@ -144,9 +150,8 @@ class Place:
         self.since = audit_time()
         with self.step("helm install" if before is None else "helm upgrade"):
             self.api(lambda kube: kube.apply(manifests.namespace(NAMESPACE)))
-            settings = [word for value in VALUES for word in ("--set", value)]
-            self.do(*helm, "upgrade", "--install", RELEASE, "charts/hearth", "-n", NAMESPACE, *settings,
-                    "--wait", "--timeout", "3m")  # fmt: skip
+            self.do(*helm, "upgrade", "--install", RELEASE, "charts/hearth", "-n", NAMESPACE,
+                    "--set", f"gateway.replicas={self.gateways}", "--wait", "--timeout", "3m")  # fmt: skip
         devices = self.api(devices_of_node)
         self.give_devices(DEVICES)
         try:
@@ -214,7 +219,7 @@ class Place:
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
             gate = Path(folder) / "article"
             environment = {**self.environment, "E2E_AFTER": str(gate)}
-            scenarios = pool.submit(self.side_by_side, " and not article", environment)
+            scenarios = pool.submit(self.side_by_side, " and not article and not pair", environment)
             passed = False
             try:
                 passed = self.article()
@@ -235,11 +240,15 @@ class Place:
     def disruptions(self) -> bool:
         return self.pytest("scenarios that disturb others", "--durations", "20", "-m", "disruptive")
 
+    def alone(self, scenarios: Scenarios) -> bool:
+        """Those that run alone, one after the other; whether they passed."""
+        return self._one_by_one(scenarios, "")
+
     def take(self, scenarios: Scenarios) -> bool:
-        """One of each file side by side, then those that run alone one after the other; whether they passed."""
+        """One of each file side by side; whether they passed."""
+        files = scenarios.files(pair=self.gateways > 1)
         with ThreadPoolExecutor() as pool:
-            passed = list(pool.map(partial(self._one_by_one, scenarios), scenarios.files))
-        return all([*passed, self._one_by_one(scenarios, "")])
+            return all(list(pool.map(partial(self._one_by_one, scenarios), files)))
 
     def _one_by_one(self, scenarios: Scenarios, file: str) -> bool:
         passed = True
@@ -256,24 +265,27 @@ class Place:
 
 
 class Scenarios:
-    """Those that disturb others: each runs once, on whichever cluster is free first."""
+    """Those that disturb others, or need two gateways: each runs once, on whichever cluster that can is free first."""
 
     def __init__(self) -> None:
-        self._left = {"": deque(self._marked("alone"))}
-        for name in self._marked("disruptive and not alone"):
-            self._left.setdefault(name.partition("::")[0], deque()).append(name)
-        self.files = [file for file in self._left if file]
-
-    @staticmethod
-    def _marked(marker: str) -> list[str]:
-        found = subprocess.run(
-            [sys.executable, "-m", "pytest", str(HERE), "--collect-only", "-q", "-m", marker],
+        listed = subprocess.run(
+            [sys.executable, "-m", "tests.cluster.listing"],
             cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, check=False,
         )  # fmt: skip
-        names = [line for line in found.stdout.splitlines() if "::" in line]
-        if found.returncode or not names:
-            raise StepError(f"no scenarios are marked {marker}:\n{found.stdout}")
-        return names
+        found = [line.partition(" ")[::2] for line in listed.stdout.splitlines() if "::" in line]
+        if listed.returncode or not {kind for kind, _ in found} >= set(KINDS):
+            raise StepError(f"scenarios of some kind were not found:\n{listed.stdout}")
+        self._left: dict[str, deque[str]] = {"": deque()}
+        self._pairs: set[str] = set()
+        for kind, name in found:
+            file = "" if kind == "alone" else name.partition("::")[0]
+            self._left.setdefault(file, deque()).append(name)
+            if kind == "pair":
+                self._pairs.add(file)
+
+    def files(self, *, pair: bool) -> list[str]:
+        """The files that a cluster can run, one with two gateways for `pair`."""
+        return [file for file in self._left if file and (pair or file not in self._pairs)]
 
     def next(self, file: str) -> str | None:
         """The id of the next one of a file, with no name of those that run alone; None: all were taken."""
@@ -284,21 +296,25 @@ class Scenarios:
 
 
 class Beside(threading.Thread):
-    """A second cluster, where parts are stopped that everything in it needs, beside the first one."""
+    """A second cluster, where parts are stopped that everything in it needs, beside the first one.
 
-    def __init__(self, clock: Clock, name: str, scenarios: Scenarios) -> None:
+    What runs alone comes first: it is mostly waiting, while the first cluster is busy with everything else.
+    """
+
+    def __init__(self, clock: Clock, name: str, scenarios: Future[Scenarios]) -> None:
         super().__init__(name=name)
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the thread
         self._scenarios = scenarios
-        self.place = Place(clock, name, log=self._output)
+        self.place = Place(clock, name, gateways=2, log=self._output)
         self.passed = False
 
     def run(self) -> None:
         try:
             self.place.up()
-            chart = self.place.chart()
             with self.place.release():
-                self.passed = self.place.take(self._scenarios) and chart
+                scenarios = self._scenarios.result()
+                passed = [self.place.alone(scenarios), self.place.take(scenarios)]
+            self.passed = all([*passed, self.place.chart()])
         except StepError as error:
             print(f"error: {self.name}: {error}", file=sys.stderr)
 
@@ -340,21 +356,23 @@ def in_one(place: Place) -> bool:
 
 def in_two(place: Place) -> bool:
     """Two clusters: what disturbs the others in one of its own."""
-    scenarios = Scenarios()
-    with Beside(place.clock, f"{place.name}-2", scenarios) as beside:
-        try:
-            place.up()
-            with place.release():
-                article, passed = place.after_article()
-                if not article:
-                    place.clock.stopped.set()
-                    return False
-                passed &= place.take(scenarios)
-                beside.join()
-                beside.show()
-                return place.rights(beside.place) and passed and beside.passed
-        finally:
-            place.down()
+    with ThreadPoolExecutor() as pool:
+        found = pool.submit(Scenarios)
+        with Beside(place.clock, f"{place.name}-2", found) as beside:
+            try:
+                place.up()
+                with place.release():
+                    article, passed = place.after_article()
+                    if not article:
+                        place.clock.stopped.set()
+                        return False
+                    scenarios = found.result()
+                    passed &= place.take(scenarios) & place.alone(scenarios)
+                    beside.join()
+                    beside.show()
+                    return place.rights(beside.place) and passed and beside.passed
+            finally:
+                place.down()
 
 
 def audit_time() -> str:
@@ -392,11 +410,12 @@ async def set_devices(kube: Kube, count: int) -> None:
 
 def main() -> int:
     clock = Clock()
-    place = Place(clock, os.environ.get("E2E_CLUSTER", "hearth"), os.environ.get("E2E_CONTEXT", ""))
     passed = False
     shutil.rmtree(ROOT / "build/cluster-logs", ignore_errors=True)  # of an earlier run
     try:
-        alone = other_cluster() or sys.argv[1:]
+        alone = bool(other_cluster() or sys.argv[1:])
+        name, context = os.environ.get("E2E_CLUSTER", "hearth"), os.environ.get("E2E_CONTEXT", "")
+        place = Place(clock, name, context, gateways=2 if alone else 1)
         passed = in_one(place) if alone else in_two(place)
     except StepError as error:
         print(f"error: {error}", file=sys.stderr)
