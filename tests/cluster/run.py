@@ -44,7 +44,7 @@ HERE = Path(__file__).parent
 CHART = HERE.parent / "chart"
 NAMESPACE = "hearth-system"
 RELEASE = "hearth"
-WORKERS = os.environ.get("E2E_WORKERS", "8")
+WORKERS = os.environ.get("E2E_WORKERS", "6")
 NOTHING_SELECTED = 5  # pytest's exit code
 DEVICES = 64
 
@@ -257,7 +257,7 @@ class Place:
         return passed
 
     def rights(self, *others: Place) -> bool:
-        """What the run used of its rights, in this cluster and in others."""
+        """What the run used of its rights, in this cluster and in others, whose releases are gone."""
         self.environment["E2E_AUDITED"] = " ".join(
             f"{place.name}={place.since}/{place.until}" for place in (self, *others)
         )
@@ -298,14 +298,17 @@ class Scenarios:
 class Beside(threading.Thread):
     """A second cluster, where parts are stopped that everything in it needs, beside the first one.
 
-    What runs alone comes first: it is mostly waiting, while the first cluster is busy with everything else.
+    What runs alone comes first: it is mostly waiting, while the first cluster is busy with everything else. Last, when the
+    scenarios of the first one are done, comes what the run used of its rights.
     """
 
-    def __init__(self, clock: Clock, name: str, scenarios: Future[Scenarios]) -> None:
-        super().__init__(name=name)
+    def __init__(self, first: Place, scenarios: Future[Scenarios]) -> None:
+        super().__init__(name=f"{first.name}-2")
         self._output = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lives as long as the thread
+        self._first = first
         self._scenarios = scenarios
-        self.place = Place(clock, name, gateways=2, log=self._output)
+        self.first_is_done = threading.Event()
+        self.place = Place(first.clock, self.name, gateways=2, log=self._output)
         self.passed = False
 
     def run(self) -> None:
@@ -314,7 +317,8 @@ class Beside(threading.Thread):
             with self.place.release():
                 scenarios = self._scenarios.result()
                 passed = [self.place.alone(scenarios), self.place.take(scenarios)]
-            self.passed = all([*passed, self.place.chart()])
+                self.first_is_done.wait()
+                self.passed = all([*passed, self.place.rights(self._first)])
         except StepError as error:
             print(f"error: {self.name}: {error}", file=sys.stderr)
 
@@ -326,6 +330,7 @@ class Beside(threading.Thread):
         """Wait for its end, show what it printed, and take it down."""
         if sys.exc_info()[0] is not None:
             self.place.clock.stopped.set()
+        self.first_is_done.set()
         self.join()
         self.show()
         self.place.down()
@@ -358,7 +363,7 @@ def in_two(place: Place) -> bool:
     """Two clusters: what disturbs the others in one of its own."""
     with ThreadPoolExecutor() as pool:
         found = pool.submit(Scenarios)
-        with Beside(place.clock, f"{place.name}-2", found) as beside:
+        with Beside(place, found) as beside:
             try:
                 place.up()
                 with place.release():
@@ -368,9 +373,10 @@ def in_two(place: Place) -> bool:
                         return False
                     scenarios = found.result()
                     passed &= place.take(scenarios) & place.alone(scenarios)
-                    beside.join()
-                    beside.show()
-                    return place.rights(beside.place) and passed and beside.passed
+                beside.first_is_done.set()
+                passed &= place.chart()
+                beside.join()
+                return passed and beside.passed
             finally:
                 place.down()
 
