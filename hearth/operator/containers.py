@@ -85,7 +85,7 @@ def gateway_program(deployment: Object) -> Program:
         name="the gateway",
         logs=_log_command(f"deployment/{metadata.get('name', '')}", metadata.get("namespace", "")),
         more_memory="raise gateway.resources of the Helm release",
-        pull_remedy="the image is gateway.image of the Helm release; list the secret in spec.imagePullSecrets",
+        pull_remedy="the image is gateway.image of the Helm release; list the secret in gateway.image.pullSecrets",
     )
 
 

@@ -23,7 +23,7 @@ from hearth.planning.names import (
 )
 from hearth.planning.namespace import NamespacePlan, plan_namespace
 from hearth.planning.objects import CREATED_ONCE, KINDS
-from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
+from hearth.planning.options import DEFAULT_OPTIONS, GatewayPod, PlanOptions, Scaler, parse_gateway_pod
 from hearth.planning.plan import Plan, make_plan, with_notice
 from hearth.planning.prewarm import TEMPLATE_ANNOTATION, with_nodes
 from hearth.planning.probes import Probes
@@ -46,6 +46,7 @@ __all__ = [
     "SERVICE_LABEL",
     "SHARED_GATEWAY",
     "TEMPLATE_ANNOTATION",
+    "GatewayPod",
     "HttpProbe",
     "Identity",
     "Launch",
@@ -75,6 +76,7 @@ __all__ = [
     "local_launch",
     "make_plan",
     "named_runtime",
+    "parse_gateway_pod",
     "plan_namespace",
     "prewarm_name",
     "startup_seconds",

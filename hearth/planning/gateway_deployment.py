@@ -87,6 +87,7 @@ def _pod(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
             }
         ],
         "containers": [_container(gateway, options)],
+        **options.gateway_pod.spec(),
     }
 
 
@@ -112,9 +113,7 @@ def _container(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
             {"name": "POD_NAMESPACE", "valueFrom": {"fieldRef": {"fieldPath": "metadata.namespace"}}},
         ],
         "ports": ports,
-        # Large requests may take 512 MiB, over all services. No CPU limit: it would add latency. Little is reserved: most
-        # namespaces' models sleep most of the time.
-        "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "2Gi"}},
+        **options.gateway_pod.container(),
         "readinessProbe": {
             "httpGet": {"path": "/readyz", "port": HTTP_PORT},
             "periodSeconds": 2,

@@ -10,7 +10,15 @@ import yaml
 
 from hearth.api import parse_manifests
 from hearth.operator.kinds import CHILDREN
-from hearth.planning import CREATED_ONCE, KINDS, PlanOptions, make_plan, plan_namespace
+from hearth.planning import (
+    CREATED_ONCE,
+    KINDS,
+    GatewayPod,
+    PlanOptions,
+    make_plan,
+    parse_gateway_pod,
+    plan_namespace,
+)
 from hearth.plugins import VendorHost
 
 from .support import objects
@@ -93,11 +101,39 @@ def test_the_arguments_are_those_of_the_program() -> None:
         "--scaler=metrics-api",
         "--gateway-image=ghcr.io/hearth-project/hearth-gateway:0.1.0",
         "--gateway-replicas=2",
+        '--gateway-pod={"imagePullPolicy":"IfNotPresent","imagePullSecrets":[],"nodeSelector":{},"priorityClassName":"",'
+        '"resources":{"limits":{"memory":"2Gi"},"requests":{"cpu":"50m","memory":"128Mi"}},"tolerations":[]}',
         "--listen=:8081",
         "--log-format=json",
         "--workers=4",
         "--leader-elect",
     ]
+
+
+def gateway_pod(name: str) -> GatewayPod:
+    """What the operator of a golden file makes of its values for gateways."""
+    made = objects((GOLDEN / f"{name}.yaml").read_text())
+    [container] = made["Deployment", "hearth-operator"]["spec"]["template"]["spec"]["containers"]
+    [argument] = [each for each in container["args"] if each.startswith("--gateway-pod=")]
+    return parse_gateway_pod(argument.partition("=")[2])
+
+
+def test_the_defaults_for_gateways_are_the_programs() -> None:
+    assert gateway_pod("default") == GatewayPod(image_pull_policy="IfNotPresent")
+
+
+def test_every_value_for_gateways_arrives_in_their_pods() -> None:
+    pod = gateway_pod("everything")
+    assert pod.spec() == {
+        "imagePullSecrets": [{"name": "registry"}],
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "gateways", "operator": "Exists"}],
+        "priorityClassName": "high",
+    }
+    assert pod.container() == {
+        "imagePullPolicy": "Always",
+        "resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"memory": "4Gi"}},
+    }
 
 
 def test_golden_files_are_yaml() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from .support import schema, values
 
-OPEN = {"operator.resources", "dashboard.labels"}
+OPEN = {"operator.resources", "gateway.resources", "dashboard.labels"}
 """Mappings whose keys are the user's; their defaults are examples."""
 
 

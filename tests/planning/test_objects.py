@@ -23,6 +23,7 @@ from hearth.planning import (
     gateway_service_name,
     identity,
     make_plan,
+    parse_gateway_pod,
     plan_namespace,
     with_nodes,
     with_notice,
@@ -513,6 +514,41 @@ def test_a_budget_for_several_replicas_only() -> None:
     assert several["PodDisruptionBudget"]["spec"]["maxUnavailable"] == 1
     assert several["Deployment"]["spec"]["replicas"] == 2
     assert several["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] == "own:1"
+
+
+def test_what_the_owner_of_the_cluster_says_of_gateways() -> None:
+    pod = parse_gateway_pod(
+        '{"resources": {"limits": {"memory": "4Gi"}}, "imagePullPolicy": "Never", "imagePullSecrets": ["mirror"],'
+        ' "nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "pool", "operator": "Exists"}], "priorityClassName": "high"}'
+    )
+    spec = gateway(plan_namespace("ai", [one()], PlanOptions(gateway_pod=pod)))["Deployment"]["spec"]["template"][
+        "spec"
+    ]
+    assert spec["containers"][0]["resources"] == {"limits": {"memory": "4Gi"}}
+    assert spec["containers"][0]["imagePullPolicy"] == "Never"
+    assert spec["imagePullSecrets"] == [{"name": "mirror"}]
+    assert spec["nodeSelector"] == {"pool": "cpu"}
+    assert spec["tolerations"] == [{"key": "pool", "operator": "Exists"}]
+    assert spec["priorityClassName"] == "high"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "'' is not one JSON object"),
+        ("[]", "it: "),
+        ("{", "'{' is not one JSON object"),
+        ('{"resource": {}}', "resource: no such field in GatewayPod; did you mean resources?"),
+        ('{"resources": {"limits": {"memory": "4GB"}}}', "resources.limits.memory: '4GB'"),
+        ('{"tolerations": [{"operator": "Is"}]}', "tolerations[0].operator: 'Is'"),
+        ('{"imagePullPolicy": "Sometimes"}', "imagePullPolicy: 'Sometimes'"),
+        ('{"imagePullSecrets": [{"name": "mirror"}]}', "imagePullSecrets[0]: "),
+    ],
+)
+def test_a_wrong_word_about_gateways_is_refused_with_its_place(text: str, words: str) -> None:
+    with pytest.raises(HearthError) as refused:
+        parse_gateway_pod(text)
+    assert words in str(refused.value)
 
 
 def test_the_default_image_has_the_gateways_version() -> None:

@@ -18,6 +18,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{ .Values.operator.image.repository }}:{{ .Values.operator.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
+{{/* The part of a gateway's pod that values say something about. */}}
+{{- define "hearth.gatewayPod" -}}
+{{- with .Values.gateway -}}
+{{ dict "resources" .resources "imagePullPolicy" .image.pullPolicy "imagePullSecrets" .image.pullSecrets "nodeSelector" .nodeSelector "tolerations" .tolerations "priorityClassName" .priorityClassName | toJson }}
+{{- end -}}
+{{- end }}
+
 {{- define "hearth.gatewayImage" -}}
 {{ .Values.gateway.image.repository }}:{{ .Values.gateway.image.tag | default .Chart.AppVersion }}
 {{- end -}}
