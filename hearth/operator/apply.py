@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from hearth.operator.cache import INIT_MANAGER, MANAGER, Cache, Child, ChildId, Key, controller_of, of_hearth
+from hearth.operator.cache import INIT_MANAGER, MANAGER, Cache, Child, ChildId, Key, claims_of, controller_of, of_hearth
 from hearth.operator.cluster import Api
-from hearth.operator.errors import BeingDeleted, Conflict, NameTaken, NotFound
+from hearth.operator.errors import BeingDeleted, Conflict, Invalid, NameTaken, NotFound
 from hearth.operator.fingerprint import is_backend
 from hearth.operator.kinds import DEPLOYMENT, Kind, kind_of
 from hearth.operator.metrics import Metrics
@@ -88,11 +88,46 @@ class Applier:
 
     async def _update(self, kind: Kind, item: Object, wanted: bytes, child: Child) -> Child:
         if child.wanted != wanted or child.seen != child.live:
+            if child.claims == "created":
+                await self._hand_over(kind, item["metadata"], child)
             body = {**item, "metadata": {**item["metadata"], "uid": child.uid}}
             answer = await self._api.apply(kind, body, manager=MANAGER, force=True)
             self._metrics.applied(kind.kind, "apply")
             child = self._cache.applied(kind, answer, wanted)
-        return await self._release(item, child, wanted) if child.to_release else child
+        return await self._release(item, child, wanted) if child.claims == "kept" else child
+
+    async def _hand_over(self, kind: Kind, metadata: Object, child: Child) -> None:
+        """Make the usual manager the owner of all that the first one applied, but for the replicas.
+
+        Then one apply also takes away what it leaves out: a Deployment whose template changes twice starts pods twice. Where
+        this cannot be done (or the process dies before it), the first manager is told afterwards.
+        """
+        live = await self._api.get(kind, metadata["namespace"], metadata["name"])
+        entries = live["metadata"].get("managedFields") or ()
+        if live["metadata"]["uid"] != child.uid or claims_of(entries) != "created":
+            return
+        index, first = next(each for each in enumerate(entries) if each[1].get("manager") == INIT_MANAGER)
+        fields = first["fieldsV1"]
+        rest = {key: value for key, value in fields.get("f:spec", {}).items() if key != "f:replicas"}
+        place = f"/metadata/managedFields/{index}"
+        operations: list[dict[str, Any]] = [
+            {"op": "test", "path": "/metadata/uid", "value": child.uid},
+            {"op": "test", "path": f"{place}/manager", "value": INIT_MANAGER},
+            {
+                "op": "replace",
+                "path": place,
+                "value": {**first, "manager": MANAGER, "fieldsV1": {**fields, "f:spec": rest}},
+            },
+        ]
+        if "f:replicas" in fields.get("f:spec", {}):  # which are the autoscaler's once it has changed them
+            replicas = {**first, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+            operations.append({"op": "add", "path": "/metadata/managedFields/-", "value": replicas})
+        try:
+            answer = await self._api.patch(kind, metadata["namespace"], metadata["name"], operations, manager=MANAGER)
+        except (Conflict, Invalid):
+            return
+        self._metrics.applied(kind.kind, "hand-over")
+        self._cache.see_child(kind, answer)
 
     async def _is_there(self, kind: Kind, metadata: Object, child: Child) -> bool:
         """Whether the API server still has a child. One that is gone though no watch said so is forgotten.

@@ -22,8 +22,12 @@ MANAGER = "hearth-operator"
 """The field manager of everything that is applied."""
 
 INIT_MANAGER = "hearth-init"
-"""The field manager that creates Deployments of backends, with the replicas that they start with. From the first apply of
-`MANAGER` on, nothing but those is its own."""
+"""The field manager that creates Deployments of backends, with the replicas that they start with. When `MANAGER` applies one
+for the first time, nothing but those is left to it."""
+
+Claims = Literal["settled", "created", "kept"]
+"""What the first manager of a Deployment claims: the replicas at most; everything, which it created, and the usual manager nothing
+yet; or more than the replicas beside the usual manager, so that it would keep alive what a new plan leaves out."""
 
 Change = Literal["none", "content", "sight", "gone"]
 """What an event tells about a child: nothing new, somebody changed what was applied, its status changed, it is gone."""
@@ -51,8 +55,7 @@ class Child:
 
     `service` is the LLMService that its labels name, `gateway` the gateway (shared ones belong to no service), `owner`
     the uid of its controller. `live` is the digest of what is there; `wanted` that of what was applied last and `seen`
-    what `live` was right after that: while it still is, there is nothing to apply. `to_release` says that the first
-    manager of a Deployment claims more than it may, now that the usual one has applied it.
+    what `live` was right after that: while it still is, there is nothing to apply.
     """
 
     uid: str
@@ -63,12 +66,12 @@ class Child:
     deleting: bool
     live: bytes
     view: dict[str, Any] | None
-    to_release: bool = False
+    claims: Claims = "settled"
     wanted: bytes | None = None
     seen: bytes | None = None
 
     def is_as_wanted(self, wanted: bytes) -> bool:
-        return self.wanted == wanted and self.seen == self.live and not self.deleting and not self.to_release
+        return self.wanted == wanted and self.seen == self.live and not self.deleting and self.claims != "kept"
 
 
 class Cache:
@@ -297,18 +300,17 @@ def _child(kind: Kind, item: Mapping[str, Any]) -> Child:
         deleting="deletionTimestamp" in metadata,
         live=live_digest(item),
         view=trimmed_view(kind, item),
-        to_release=kind is DEPLOYMENT and _to_release(metadata.get("managedFields") or ()),
+        claims=claims_of(metadata.get("managedFields") or ()) if kind is DEPLOYMENT else "settled",
     )
 
 
-def _to_release(managers: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether `hearth-init` would keep alive what a plan of the usual manager leaves out: both have applied, and it owns more
-    than the replicas."""
+def claims_of(managers: Iterable[Mapping[str, Any]]) -> Claims:
+    """What `hearth-init` claims, by the managed fields of a Deployment."""
     applied = {each.get("manager"): each.get("fieldsV1") or {} for each in managers if each.get("operation") == "Apply"}
-    if MANAGER not in applied or INIT_MANAGER not in applied:
-        return False
-    fields = applied[INIT_MANAGER]
-    return set(fields) != {"f:spec"} or set(fields["f:spec"]) != {"f:replicas"}
+    fields = applied.get(INIT_MANAGER)
+    if fields is None or (set(fields) == {"f:spec"} and set(fields["f:spec"]) == {"f:replicas"}):
+        return "settled"
+    return "kept" if MANAGER in applied else "created"
 
 
 def _pod_labels(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -333,7 +335,9 @@ __all__ = [
     "Change",
     "Child",
     "ChildId",
+    "Claims",
     "Key",
+    "claims_of",
     "controller_of",
     "digest",
     "of_hearth",

@@ -179,9 +179,13 @@ class FakeApi:
     ) -> dict[str, Any]:
         with self._request("patch", kind, name):
             stored = self._found(kind, namespace, name)
+            item = stored.wire()
             for operation in operations:
-                assert operation["op"] == "replace"
-                stored.base[operation["path"].removeprefix("/")] = operation["value"]
+                _operate(item, operation, kind, name)
+            stored.managers = {
+                (entry["manager"], entry["operation"]): set(_paths(entry["fieldsV1"]))
+                for entry in item["metadata"]["managedFields"]
+            }
             self._changed(kind, stored, "MODIFIED")
             return stored.wire()
 
@@ -333,6 +337,30 @@ def _field_set(paths: set[Path]) -> dict[str, Any]:
         for step in path:
             place = place.setdefault(f"f:{step}", {})
     return root
+
+
+def _paths(fields: Mapping[str, Any], path: Path = ()) -> Iterator[Path]:
+    for key, below in fields.items():
+        step = (*path, key.removeprefix("f:"))
+        yield from _paths(below, step) if below else [step]
+
+
+def _operate(item: Any, operation: Mapping[str, Any], kind: Kind, name: str) -> None:
+    """One operation of a JSON Patch."""
+    *way, last = operation["path"].strip("/").split("/")
+    place = item
+    for step in way:
+        place = place[int(step) if isinstance(place, list) else step]
+    what, value = operation["op"], copy.deepcopy(operation.get("value"))
+    if what == "test":
+        if place.get(last) != value:
+            raise _refused(422, f"testing value {operation['path']} failed", kind, name)
+    elif what == "remove":
+        del place[last]
+    elif last == "-":
+        place.append(value)
+    else:
+        place[int(last) if isinstance(place, list) else last] = value
 
 
 def _selected(item: Mapping[str, Any], selector: str) -> bool:

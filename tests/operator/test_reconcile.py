@@ -656,9 +656,31 @@ async def test_a_new_deployment_is_one_write(api: FakeApi, bench: Bench) -> None
     assert api.requests.count(("apply", "Deployment", "m")) == 1
 
 
+@pytest.mark.parametrize("awake", [False, True])
+async def test_the_first_change_of_a_deployment_is_one_change(api: FakeApi, bench: Bench, awake: bool) -> None:
+    """Of one that another manager created: pods would be started for what lies between two."""
+    bench.service(resources={"memory": "1Gi"})
+    await bench.settle()
+    if awake:
+        api.scale("ns", "m", 2)
+    specs = [api.wire(DEPLOYMENT, "ns", "m")["spec"]]
+    api.watchers.append(
+        lambda kind, _, item: (
+            specs.append(item["spec"]) if kind is DEPLOYMENT and item["metadata"]["name"] == "m" else None
+        )
+    )
+    bench.service(resources={"cpu": "1"})
+    await bench.settle()
+    assert "memory" not in serving(api)["resources"]["limits"]
+    assert all(spec in (specs[0], specs[-1]) for spec in specs)
+    assert {spec["replicas"] for spec in specs} == {2 if awake else 0}
+    assert claims_of_the_first_manager(api) == ([] if awake else [{"f:spec": {"f:replicas": {}}}])
+
+
 @pytest.mark.parametrize("refused", [False, True])
 async def test_what_the_next_plan_leaves_out_goes_away(api: FakeApi, bench: Bench, refused: bool) -> None:
-    """Also when the first manager, which created it, cannot let go of it at once."""
+    """Also when the first manager, which created it, does not hand it over and cannot let go of it at once."""
+    api.refuse["patch", "Deployment"] = (422, {"message": "a test failed"})
     bench.service(resources={"memory": "1Gi"})
     await bench.settle()
     assert "memory" in serving(api)["resources"]["limits"]
