@@ -71,6 +71,9 @@ def _pod(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
         "serviceAccountName": gateway.name,
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,  # a thousand Services would be thousands of variables
+        # The kernel keeps from a namespace's first process what it has no handler for. A gateway that is told to go while Python
+        # starts would never hear of it, and stay for its whole grace period.
+        "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,

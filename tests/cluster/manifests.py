@@ -16,12 +16,17 @@ USER = 65532
 RESTRICTED = "restricted"
 
 
+SCENARIO_LABEL = {"hearth.dev/e2e": "scenario"}
+SCENARIO = "hearth.dev/e2e=scenario"
+"""Selects what belongs to scenarios."""
+
+
 def namespace(name: str, level: str = RESTRICTED) -> dict[str, Any]:
     labels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn")}
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
-        "metadata": {"name": name, "labels": {**labels, "hearth.dev/e2e": "scenario"}},
+        "metadata": {"name": name, "labels": {**labels, **SCENARIO_LABEL}},
     }
 
 
@@ -54,7 +59,7 @@ def runtime(
     return {
         "apiVersion": GROUP,
         "kind": "InferenceRuntime",
-        "metadata": {"name": name, "labels": {"hearth.dev/e2e": "scenario"}},
+        "metadata": {"name": name, "labels": SCENARIO_LABEL},
         "spec": {
             "vendor": vendor,
             "adapter": adapter,

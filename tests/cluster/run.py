@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from . import manifests
-from .kube import Kube
+from .kube import Kube, NeverError
 from .listing import KINDS
 from .manifests import DEVICE
 from .node import other_cluster
@@ -374,6 +374,8 @@ def in_two(place: Place) -> bool:
                     scenarios = found.result()
                     passed &= place.take(scenarios) & place.alone(scenarios)
                 beside.first_is_done.set()
+                with place.step("the scenarios' namespaces go"):
+                    place.api(no_scenarios)
                 passed &= place.chart()
                 beside.join()
                 return passed and beside.passed
@@ -384,6 +386,17 @@ def in_two(place: Place) -> bool:
 def audit_time() -> str:
     """Now, as the audit log writes it."""
     return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}"
+
+
+async def no_scenarios(kube: Kube) -> None:
+    """Wait until the namespaces of scenarios are gone, which were deleted at their ends."""
+    for namespace in await kube.list("Namespace", labels=manifests.SCENARIO):
+        if "deletionTimestamp" not in namespace["metadata"]:
+            continue  # the release's own
+        try:
+            await kube.until_gone("Namespace", namespace["metadata"]["name"])
+        except NeverError as error:
+            raise StepError(str(error)) from None
 
 
 async def crds(kube: Kube) -> set[str]:

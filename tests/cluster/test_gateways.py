@@ -8,7 +8,7 @@ import time
 import pytest
 
 from .clients import ask
-from .kube import KINDS
+from .kube import KINDS, Object
 from .load import Load
 from .manifests import service
 from .space import GATEWAY, GATEWAY_NAME, Model, Space, steady
@@ -124,6 +124,19 @@ async def test_models_come_and_go_while_others_stream(space: Space) -> None:
     answers = await asyncio.gather(*streams)
     assert all(answer.ok(300) for answer in answers), [each for each in answers if not each.ok(300)]
     assert {pod["metadata"]["name"] for pod in await space.gateway_pods()} == pods, "no pod of the gateway was replaced"
+
+
+async def test_gateway_deleted_while_it_starts(space: Space) -> None:
+    """It goes at once, not after the time that it has for what it holds; the next one serves."""
+    model = await space.service(ready=False)
+
+    def begun(pods: list[Object]) -> bool:
+        return any("running" in each["state"] for pod in pods for each in pod["status"].get("containerStatuses", ()))
+
+    (pod, *_) = await space.kube.until_count("Pod", space.name, GATEWAY, begun, "a gateway that was started")
+    await space.kube.delete("Pod", pod["metadata"]["name"], space.name)
+    await space.kube.until_gone("Pod", pod["metadata"]["name"], space.name)
+    await model.ready()
 
 
 @pytest.mark.pair  # else there is no budget to remove
