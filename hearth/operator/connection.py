@@ -42,8 +42,8 @@ class Connection:
     def headers(self) -> Mapping[str, str]:
         """The Authorization header, or none where a certificate says who we are."""
         if self.token_file is not None and time.monotonic() - self._read > TOKEN_LIFE:
-            self._read = time.monotonic()
             self.info = replace(self.info, token=self.token_file.read_text(encoding="utf-8").strip())
+            self._read = time.monotonic()  # last: kopf logs in from another thread, at the same time in the beginning
         return self.info.as_http_headers()
 
     def login(self) -> kopf.ConnectionInfo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,24 @@ def test_a_pod_uses_its_service_account(account: Path, host: str, server: str) -
 def test_a_token_is_read_also_when_the_node_has_just_booted(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection.time, "monotonic", lambda: 5.0)
     assert find_connection({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, account).headers()
+
+
+def test_nobody_asks_without_a_token_while_another_thread_reads_it(
+    account: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kopf logs in from a thread while the operator asks its first question."""
+    found = find_connection({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, account)
+    read, meanwhile = Path.read_text, []
+
+    def slowly(path: Path, *args: Any, **options: Any) -> str:
+        if not meanwhile:
+            meanwhile.append({})
+            meanwhile[0] = found.headers()  # as the other thread would
+        return read(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", slowly)
+    assert found.headers() == {"Authorization": "Bearer first"}
+    assert meanwhile == [{"Authorization": "Bearer first"}]
 
 
 def test_a_token_is_read_again(account: Path, monkeypatch: pytest.MonkeyPatch) -> None:
