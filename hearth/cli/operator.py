@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hearth.cli.render import ScalerChoice
+from hearth.cli.render import GatewayPodText, ScalerChoice, read_gateway_pod
 
 
 class LogFormatChoice(StrEnum):
@@ -24,14 +24,7 @@ def operator(
         str | None, typer.Option("--gateway-image", help="Image of the gateways.", show_default="that of this version")
     ] = None,
     gateway_replicas: Annotated[int, typer.Option("--gateway-replicas", min=1, help="Replicas of every gateway.")] = 1,
-    gateway_pod: Annotated[
-        str,
-        typer.Option(
-            "--gateway-pod",
-            metavar="JSON",
-            help="resources, nodeSelector, tolerations, priorityClassName, imagePullPolicy and imagePullSecrets of the gateways.",
-        ),
-    ] = "{}",
+    gateway_pod: GatewayPodText = "{}",
     leader_elect: Annotated[
         bool, typer.Option("--leader-elect", help="Work only while holding a Lease; for more than one replica.")
     ] = False,
@@ -54,7 +47,7 @@ def operator(
     import uvloop
 
     from hearth.api import HearthError
-    from hearth.planning import DEFAULT_OPTIONS, PlanOptions, parse_gateway_pod
+    from hearth.planning import DEFAULT_OPTIONS, PlanOptions
     from hearth.plugins import VendorHost
 
     try:
@@ -66,17 +59,13 @@ def operator(
         raise HearthError(f"the operator needs {exc.name}", "pip install 'hearth[operator]'") from exc
 
     host, port = parse_listen(listen)
-    try:
-        pod = parse_gateway_pod(gateway_pod)
-    except HearthError as exc:
-        raise typer.BadParameter(str(exc), param_hint="--gateway-pod") from exc
     set_up_logs(log_format.value)
     options = Options(
         plan=PlanOptions(
             scaler=scaler.value,
             gateway_image=gateway_image or DEFAULT_OPTIONS.gateway_image,
             gateway_replicas=gateway_replicas,
-            gateway_pod=pod,
+            gateway_pod=read_gateway_pod(gateway_pod),
         ),
         host=host,
         port=port,

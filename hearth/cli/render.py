@@ -4,16 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hearth.cli.inputs import Files, plan_files
 
+if TYPE_CHECKING:
+    from hearth.planning import GatewayPod
+
 
 class ScalerChoice(StrEnum):
     push = "push"
     metrics_api = "metrics-api"
+
+
+GatewayPodText = Annotated[
+    str,
+    typer.Option(
+        "--gateway-pod",
+        metavar="JSON",
+        help="resources, nodeSelector, tolerations, priorityClassName, imagePullPolicy and imagePullSecrets of the gateways.",
+    ),
+]
+
+
+def read_gateway_pod(text: str) -> GatewayPod:
+    """What --gateway-pod says. Raises typer.BadParameter, with the place of what is wrong."""
+    from hearth.api import HearthError
+    from hearth.planning import parse_gateway_pod
+
+    try:
+        return parse_gateway_pod(text)
+    except HearthError as exc:
+        raise typer.BadParameter(str(exc), param_hint="--gateway-pod") from exc
 
 
 def render(
@@ -30,6 +54,7 @@ def render(
         str | None, typer.Option("--gateway-image", help="Image of the gateway.", show_default="that of this version")
     ] = None,
     gateway_replicas: Annotated[int, typer.Option("--gateway-replicas", min=1, help="Replicas of every gateway.")] = 1,
+    gateway_pod: GatewayPodText = "{}",
 ) -> None:
     """Print the Kubernetes objects of every service, and of the gateway of every namespace, as YAML.
 
@@ -41,6 +66,7 @@ def render(
         scaler=scaler.value,
         gateway_image=gateway_image or DEFAULT_OPTIONS.gateway_image,
         gateway_replicas=gateway_replicas,
+        gateway_pod=read_gateway_pod(gateway_pod),
     )
     planned = plan_files(files, "cluster", options=options, namespace=namespace)
     for name, warning in planned.warnings():

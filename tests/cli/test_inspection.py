@@ -130,11 +130,19 @@ def test_render_from_standard_input() -> None:
     assert done.err.startswith("warning: default/tiny: --port 9 among the arguments differs")
 
 
+@pytest.mark.parametrize("command", [("render", "-f", "m.yaml"), ("operator",)])
+def test_a_wrong_word_about_gateways_is_a_wrong_argument(command: tuple[str, ...]) -> None:
+    done = hearth(*command, "--gateway-pod", '{"resources": {"limits": {"memory": "4GB"}}}')
+    assert done.code == 2
+    assert "--gateway-pod: resources.limits.memory: '4GB' is not a quantity" in " ".join(done.err.split())
+
+
 def test_render_for_another_cluster(tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(
         f"{service('a')}---\n{service('b').replace('{name: b}', '{name: b, namespace: other}')}"
     )
     options = ("--scaler", "metrics-api", "--gateway-image", "own:1", "--gateway-replicas", "2", "-n", "ai")
+    options += ("--gateway-pod", '{"priorityClassName": "high"}')
     done = hearth("render", "-f", tmp_path / "m.yaml", *options)
     objects = list(yaml.safe_load_all(done.out))
     assert list(dict.fromkeys(item["metadata"]["namespace"] for item in objects)) == ["ai", "other"]
@@ -145,6 +153,8 @@ def test_render_for_another_cluster(tmp_path: Path) -> None:
         item["spec"]["template"]["spec"]["containers"][0]["image"] for item in gateways if item["kind"] == "Deployment"
     ]
     assert images == ["own:1", "own:1"]
+    pods = [item["spec"]["template"]["spec"] for item in gateways if item["kind"] == "Deployment"]
+    assert [pod["priorityClassName"] for pod in pods] == ["high", "high"]
     assert {item["spec"]["triggers"][0]["type"] for item in objects if item["kind"] == "ScaledObject"} == {
         "metrics-api"
     }

@@ -678,7 +678,9 @@ async def test_the_first_change_of_a_deployment_is_one_change(api: FakeApi, benc
 
 
 @pytest.mark.parametrize("refused", [False, True])
-async def test_what_the_next_plan_leaves_out_goes_away(api: FakeApi, bench: Bench, refused: bool) -> None:
+async def test_what_the_next_plan_leaves_out_goes_away(
+    api: FakeApi, bench: Bench, monkeypatch: pytest.MonkeyPatch, refused: bool
+) -> None:
     """Also when the first manager, which created it, does not hand it over and cannot let go of it at once."""
     api.refuse["patch", "Deployment"] = (422, {"message": "a test failed"})
     bench.service(resources={"memory": "1Gi"})
@@ -686,7 +688,7 @@ async def test_what_the_next_plan_leaves_out_goes_away(api: FakeApi, bench: Benc
     assert "memory" in serving(api)["resources"]["limits"]
     api.scale("ns", "m", 2)
     if refused:
-        refuse_releases(api, times=2)
+        refuse_releases(api, monkeypatch, times=2)
     bench.service()
     await bench.settle(5.0)
     assert "memory" not in serving(api)["resources"]["limits"]
@@ -695,7 +697,7 @@ async def test_what_the_next_plan_leaves_out_goes_away(api: FakeApi, bench: Benc
     assert bench.queue.failing == 0
 
 
-def refuse_releases(api: FakeApi, times: int) -> None:
+def refuse_releases(api: FakeApi, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
     """Let the next applies of the first manager fail."""
     apply, left = api.apply, [times]
 
@@ -705,7 +707,7 @@ def refuse_releases(api: FakeApi, times: int) -> None:
             raise refusal(409, {"message": "the object has been modified"}, kind.plural)
         return await apply(kind, body, **how)
 
-    api.apply = refusing  # type: ignore[method-assign]
+    monkeypatch.setattr(api, "apply", refusing)
 
 
 def _name(kind: Kind, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
