@@ -14,6 +14,8 @@ Two rules are Hearth's own: a floor set by hand (`hearth scale`), and contention
 device, the downscale window does not hold back replicas that the demand no longer needs. The cooldown always holds.
 """
 
+from __future__ import annotations
+
 import math
 from dataclasses import dataclass, replace
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.local.scaler import (
+from hearth.local.autoscaler import (
     Decision,
     Sample,
     ScalerConfig,
