@@ -14,7 +14,7 @@ from hearth.operator.diagnosis.observation import Object
 from hearth.operator.diagnosis.reasons import Reason
 from hearth.operator.diagnosis.redaction import redact
 from hearth.operator.diagnosis.termination_message import TerminationMessage, read_termination_message
-from hearth.planning import Plan, startup_seconds
+from hearth.planning import Plan
 
 _SERVING = "serving"
 _PULL_REASONS = frozenset(
@@ -65,7 +65,7 @@ def engine(plan: Plan) -> Program:
         else "set spec.resources.memory, so that it gets a node with enough",
         memory=limit,
         pull_remedy="list it in spec.imagePullSecrets",
-        startup=startup_seconds(plan),
+        startup=plan.probes.startup_seconds,
         longer_start=f"raise spec.health.startup.failureThreshold of runtime {runtime} if it only needs longer",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hearth.planning.gateway import Gateway
+from hearth.planning.gateway.gateway import Gateway
 
 
 def gateway_access(gateway: Gateway) -> tuple[Mapping[str, Any], ...]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hearth.api import GROUP
-from hearth.planning.gateway import HTTP_PORT, HTTP_PORT_NUMBER, SCALER_PORT, SCALER_PORT_NUMBER, Gateway
+from hearth.planning.gateway.gateway import HTTP_PORT, HTTP_PORT_NUMBER, SCALER_PORT, SCALER_PORT_NUMBER, Gateway
 from hearth.planning.options import PlanOptions
 
 CONTAINER = "gateway"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hearth.planning.gateway import Gateway
+from hearth.planning.gateway.gateway import Gateway
 
 DOCUMENT = "services.json"
 """The key of the services document in the ConfigMap."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hearth.planning.gateway import Gateway
-from hearth.planning.gateway_access import gateway_access
-from hearth.planning.gateway_config import gateway_config
-from hearth.planning.gateway_deployment import gateway_deployment
+from hearth.planning.gateway.access import gateway_access
+from hearth.planning.gateway.config import gateway_config
+from hearth.planning.gateway.deployment import gateway_deployment
+from hearth.planning.gateway.gateway import Gateway
 from hearth.planning.options import PlanOptions
 
 

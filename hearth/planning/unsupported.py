@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hearth.api import LLMService
 from hearth.planning.errors import PlanningError
-from hearth.planning.model import Target
 from hearth.planning.names import SHARED_GATEWAY, dedicated_gateway_name
+from hearth.planning.target import Target
 
 
 def check_supported(service: LLMService, target: Target) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hearth.api import InferenceRuntime, LLMService
-from hearth.planning.gateway import HTTP_PORT, SCALER_PORT, SCALER_PORT_NUMBER, Gateway
+from hearth.planning.gateway.gateway import HTTP_PORT, SCALER_PORT, SCALER_PORT_NUMBER, Gateway
 from hearth.planning.labels import object_metadata, selector_labels
 from hearth.planning.names import backend_name
 
