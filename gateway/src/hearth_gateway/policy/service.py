@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Protocol
 
-from . import sse
-from .config import ServiceConfig
-from .endpoint import Backend, Endpoint
-from .failure import Failure, retry_after
+from hearth_gateway.config import ServiceConfig
+from hearth_gateway.http import sse
+from hearth_gateway.policy.backend import Backend, Endpoint
+from hearth_gateway.policy.failure import Failure, retry_after
 
 LEASE_GRACE = 15.0  # seconds that demand outlives readiness, or the last client that left while held
 RAMP_FIRST = 16  # requests released at once when a backend becomes usable

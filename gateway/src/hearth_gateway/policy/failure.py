@@ -5,6 +5,8 @@ The shape is vLLM's: ``{"error": {"message", "type", "param", "code"}}`` with ``
 ignore or refuse values above 60 s).
 """
 
+from __future__ import annotations
+
 import json
 from dataclasses import dataclass
 from http import HTTPStatus

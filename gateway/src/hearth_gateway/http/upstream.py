@@ -11,12 +11,12 @@ import contextlib
 import re
 from typing import TYPE_CHECKING, cast
 
-from .chunked import BadChunk, ChunkDecoder
-from .keepalive import limit_silence
+from hearth_gateway.http.chunked import BadChunk, ChunkDecoder
+from hearth_gateway.http.keepalive import limit_silence
 
 if TYPE_CHECKING:
-    from .client import Client
-    from .endpoint import Backend
+    from hearth_gateway.http.client import Client
+    from hearth_gateway.policy.backend import Backend
 
 MAX_HEAD = 64 * 1024
 MAX_EVENT = 1024 * 1024  # an event larger than this is passed on in pieces

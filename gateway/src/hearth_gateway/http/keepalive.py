@@ -1,5 +1,7 @@
 """Other ends that are gone without a word, such as lost nodes: the kernel finds them within 30 s."""
 
+from __future__ import annotations
+
 import socket
 
 LOST_AFTER = 30  # seconds

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from hearth_gateway.failure import Failure
-from hearth_gateway.service import FIRST_ESTIMATE, IDLE_NOTICE, LEASE_GRACE, RAMP_FIRST, RAMP_INTERVAL, WAIT_BUCKETS
+from hearth_gateway.policy.failure import Failure
+from hearth_gateway.policy.service import (
+    FIRST_ESTIMATE,
+    IDLE_NOTICE,
+    LEASE_GRACE,
+    RAMP_FIRST,
+    RAMP_INTERVAL,
+    WAIT_BUCKETS,
+)
 
 from .support import START, Bench, make_config, make_endpoint
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth_gateway.chunked import MAX_LINE, BadChunk, ChunkDecoder
+from hearth_gateway.http.chunked import MAX_LINE, BadChunk, ChunkDecoder
 
 extensions = st.sampled_from((b"", b" ", b"\t", b";a=b", b' ;name="quoted; text"', b";" + b"x" * 90))
 trailers = st.lists(st.sampled_from((b"X-Sum: 1", b"a:", b"x" * 90)), max_size=3)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from .reports import Reports, Share
+from hearth_gateway.policy.reports import Reports, Share
 
 
 class Demand:

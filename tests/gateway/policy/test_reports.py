@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hearth_gateway import peers
-from hearth_gateway.demand import Demand
-from hearth_gateway.reports import EXPIRY, MAX_INSTANCES, NOTHING, Reports, Share
+from hearth_gateway.policy.demand import Demand
+from hearth_gateway.policy.reports import EXPIRY, MAX_INSTANCES, NOTHING, Reports, Share
 from hearth_gateway.rpc import peers_pb2 as pb
 
 NAMES = st.sampled_from("mno")

@@ -1,5 +1,7 @@
 """Decoding of HTTP/1.1 chunked bodies that come from backends."""
 
+from __future__ import annotations
+
 import re
 
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\Z")

@@ -1,5 +1,7 @@
 """What the gateway reads of a request body: the model's name and whether the answer shall be a stream."""
 
+from __future__ import annotations
+
 import re
 from typing import Any
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth_gateway.routes import ROUTES, Kind, Route, find_route
+from hearth_gateway.http.routes import ROUTES, Kind, Route, find_route
 
 WAKES = """
 /v1/chat/completions /v1/chat/completions/batch /v1/completions /v1/responses /v1/messages /v1/messages/count_tokens

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hearth_gateway.body import BadBody, read_form, read_json, rename_form_model, rename_model
+from hearth_gateway.http.body import BadBody, read_form, read_json, rename_form_model, rename_model
 
 texts = st.text(max_size=20)
 values = st.recursive(

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth_gateway.chunked import ChunkDecoder
-from hearth_gateway.failure import Failure
-from hearth_gateway.sse import (
+from hearth_gateway.http.chunked import ChunkDecoder
+from hearth_gateway.http.sse import (
     LAST_CHUNK,
     MAX_COMMENT,
     Flavor,
@@ -21,6 +20,7 @@ from hearth_gateway.sse import (
     error_event_from,
     late_error,
 )
+from hearth_gateway.policy.failure import Failure
 
 texts = st.text(st.characters(exclude_categories=()), max_size=80)
 flavors: list[Flavor] = ["openai", "responses", "anthropic"]

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from hearth_gateway import Endpoint, Gateway, parse_services
-from hearth_gateway.endpoint import Backend
-from hearth_gateway.probe import Prober
-from hearth_gateway.service import Service
+from hearth_gateway.policy.backend import Backend
+from hearth_gateway.policy.probe import Prober
+from hearth_gateway.policy.service import Service
 
-from .support import FakeClock, FakeRequest, make_config, make_endpoint
+from .policy.support import FakeClock, FakeRequest, make_config, make_endpoint
 
 
 def table(*entries: dict[str, object]) -> Gateway:

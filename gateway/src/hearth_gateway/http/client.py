@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
-from . import sse
-from .body import BadBody, read_form, read_json, rename_form_model, rename_model
-from .failure import Failure
-from .routes import Kind, Route
+from hearth_gateway.http import sse
+from hearth_gateway.http.body import BadBody, read_form, read_json, rename_form_model, rename_model
+from hearth_gateway.http.routes import Kind, Route
+from hearth_gateway.policy.failure import Failure
 
 if TYPE_CHECKING:
-    from .endpoint import Backend
-    from .gateway import Gateway
-    from .service import Service
-    from .upstream import Upstream
+    from hearth_gateway.gateway import Gateway
+    from hearth_gateway.http.upstream import Upstream
+    from hearth_gateway.policy.backend import Backend
+    from hearth_gateway.policy.service import Service
 
 STALE = 0.1  # seconds in which a backend's close of an idle connection arrives, after a request was sent on it
 

@@ -4,10 +4,12 @@ The list is that of vLLM 0.33 (its entrypoints' api_router modules). Only infere
 model list that reached a backend would keep an accelerator busy or wake it for nothing.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from enum import IntEnum
 
-from .sse import Flavor
+from hearth_gateway.http.sse import Flavor
 
 
 class Kind(IntEnum):

@@ -4,11 +4,13 @@ Comment lines end in ONE newline: a blank line after a comment makes some client
 (openai-go before 3.43, openai-python after an ``id:`` line). ``retry:``, ``id:`` and named pings are never sent.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from typing import Literal
 
-from .failure import Failure, error_document
+from hearth_gateway.policy.failure import Failure, error_document
 
 Flavor = Literal["openai", "responses", "anthropic"]
 LAST_CHUNK = b"0\r\n\r\n"

@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 )
 
 from hearth_gateway import Endpoint, ServiceConfig
-from hearth_gateway.endpoint import Backend
-from hearth_gateway.failure import Failure
-from hearth_gateway.service import IDLE_NOTICE, LEASE_GRACE
+from hearth_gateway.policy.backend import Backend
+from hearth_gateway.policy.failure import Failure
+from hearth_gateway.policy.service import IDLE_NOTICE, LEASE_GRACE
 
 from .support import Bench, FakeRequest, make_config
 

@@ -10,11 +10,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from .config import Probe
+from hearth_gateway.config import Probe
 
 if TYPE_CHECKING:
-    from .endpoint import Backend
-    from .service import Service
+    from hearth_gateway.policy.backend import Backend
+    from hearth_gateway.policy.service import Service
 
 SUSPECT_INTERVAL = 1.0  # seconds between probes of a backend that failed while others serve
 

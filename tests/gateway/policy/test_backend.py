@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from hearth_gateway.endpoint import Backend
+from hearth_gateway.policy.backend import Backend
 
 from .support import make_endpoint
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import asyncio
 
-    from .upstream import Upstream
+    from hearth_gateway.http.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth_gateway.failure import Failure, retry_after
+from hearth_gateway.policy.failure import Failure, retry_after
 
 texts = st.text(st.characters(exclude_categories=()), max_size=50)  # with surrogates: engines quote what users sent
 statuses = st.sampled_from((400, 404, 405, 408, 413, 429, 431, 501, 502, 503, 504))

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from hearth_gateway import Endpoint, ServiceConfig, parse_service
-from hearth_gateway.endpoint import Backend
-from hearth_gateway.failure import Failure
-from hearth_gateway.service import Service
+from hearth_gateway.policy.backend import Backend
+from hearth_gateway.policy.failure import Failure
+from hearth_gateway.policy.service import Service
 
 START = 1000.0
 

@@ -6,11 +6,11 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from .failure import Failure
+from hearth_gateway.policy.failure import Failure
 
 if TYPE_CHECKING:
-    from .gateway import Gateway
-    from .service import Service
+    from hearth_gateway.gateway import Gateway
+    from hearth_gateway.policy.service import Service
 
 Answer = tuple[bytes, bytes, bytes]  # status line without version, content type, body
 UNREAD = "no services were read yet"
@@ -38,7 +38,7 @@ def answer(gateway: Gateway, path: bytes, service: Service | None, target: bytes
             return starting(gateway.waits_for)
         return _json(_queue(gateway, service))
     if path == b"/metrics":
-        from . import metrics
+        from hearth_gateway import metrics
 
         return b"200 OK", metrics.CONTENT_TYPE, metrics.render(gateway)
     if path == b"/readyz" and not gateway.ready:
