@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from hearth.operator import metrics as operator
 from hearth_gateway import Gateway, ServiceConfig, clustermetrics
 from hearth_gateway.metrics import render
-from hearth_gateway.service import Service
+from hearth_gateway.policy.service import Service
 from vllm_stub.metrics import Metrics
 
 TARGET_LABELS = frozenset({"namespace", "pod", "container", "instance", "job", "endpoint"})

@@ -21,7 +21,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from hearth.operator.kinds import CHILDREN
+from hearth.operator.kubernetes.kinds import CHILDREN
 
 from .support import CHART, ROOT, alerts, helm, queries, selectors
 

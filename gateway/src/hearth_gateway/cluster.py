@@ -14,19 +14,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from hearth_gateway.policy.backend import Endpoint
+from hearth_gateway.policy.demand import Demand
+from hearth_gateway.policy.reports import Reports, Share
+from hearth_gateway.policy.service import LEASE_GRACE
+
 from .clustermetrics import collect
 from .config import ConfigError
 from .configmap import ConfigMap, Reader
-from .demand import Demand
-from .endpoint import Endpoint
 from .endpointslices import EndpointSlice, Slices, endpoints, fallback, peers
 from .gateway import Gateway
 from .grpcserver import GrpcServer
 from .kubernetes import Access, Client, Reflector
 from .peers import Listener, Teller
-from .reports import Reports, Share
 from .scaler import Scaler
-from .service import LEASE_GRACE
 
 log = logging.getLogger("hearth.gateway")
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from .endpoint import Endpoint
+from hearth_gateway.policy.backend import Endpoint
+
 from .kubernetes import Metadata
 
 SERVICE_LABEL = "kubernetes.io/service-name"

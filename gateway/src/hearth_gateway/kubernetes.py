@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from .keepalive import keep_alive
+from hearth_gateway.http.keepalive import keep_alive
 
 log = logging.getLogger("hearth.gateway")
 

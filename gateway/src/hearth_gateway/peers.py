@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from .reports import EXPIRY, NOTHING, Reports, Share
+from hearth_gateway.policy.reports import EXPIRY, NOTHING, Reports, Share
+
 from .rpc import peers_pb2 as pb
 
 log = logging.getLogger("hearth.gateway")

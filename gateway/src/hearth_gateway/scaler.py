@@ -17,7 +17,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from .demand import Demand
+from hearth_gateway.policy.demand import Demand
+
 from .rpc import externalscaler_pb2 as pb
 
 METRIC = "hearth-demand"

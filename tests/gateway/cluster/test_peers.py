@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hearth_gateway import cluster, peers, reports
+from hearth_gateway import cluster, peers
+from hearth_gateway.policy import reports
 
 from ..support import answer, get, post, until
 from .api import FakeApi, pod

@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
-from hearth_gateway import cluster, service
+from hearth_gateway import cluster
+from hearth_gateway.policy import service
 
 from ..support import answer, get, post, until
 from .api import FakeApi, pod
