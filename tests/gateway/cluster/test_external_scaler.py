@@ -7,7 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
-from hearth_gateway import cluster, service
+from hearth_gateway import service
+from hearth_gateway.cluster import replica as cluster
 
 from ..support import answer, get, post, until
 from .api import FakeApi, pod
