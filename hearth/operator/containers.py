@@ -13,7 +13,7 @@ from hearth.operator.lastwords import LastWords, fit_to_show, last_words
 from hearth.operator.observation import Object
 from hearth.operator.reasons import Reason
 from hearth.operator.trouble import Diagnosis, Stage
-from hearth.planning import Plan, startup_seconds
+from hearth.planning import Plan
 
 _SERVING = "serving"
 _PULL_REASONS = frozenset(
@@ -64,7 +64,7 @@ def engine(plan: Plan) -> Program:
         else "set spec.resources.memory, so that it gets a node with enough",
         memory=limit,
         pull_remedy="list it in spec.imagePullSecrets",
-        startup=startup_seconds(plan),
+        startup=plan.probes.startup_seconds,
         longer_start=f"raise spec.health.startup.failureThreshold of runtime {runtime} if it only needs longer",
     )
 

@@ -17,7 +17,7 @@ from hearth_gateway.cluster.configmap import Problems
 from hearth_gateway.cluster.metrics import collect
 from hearth_gateway.cluster.reflector import WatchState
 from hearth_gateway.metrics import render
-from hearth_gateway.service import Service
+from hearth_gateway.policy.service import Service
 from vllm_stub.metrics import Metrics
 
 TARGET_LABELS = frozenset({"namespace", "pod", "container", "instance", "job", "endpoint"})

@@ -7,8 +7,8 @@ from typing import Any
 import grpc
 import pytest
 
-from hearth_gateway import service
 from hearth_gateway.cluster import replica as cluster
+from hearth_gateway.policy import service
 
 from ..support import answer, get, post, until
 from .api import FakeApi, pod

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from hearth_gateway import reports
 from hearth_gateway.cluster import peers
 from hearth_gateway.cluster import replica as cluster
+from hearth_gateway.policy import reports
 
 from ..support import answer, get, post, until
 from .api import FakeApi, pod

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 
 from hearth_gateway.cluster.access import Access
-from hearth_gateway.keepalive import keep_alive
+from hearth_gateway.http.keepalive import keep_alive
 
 log = logging.getLogger("hearth.gateway")
 

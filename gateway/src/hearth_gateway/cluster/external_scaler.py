@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from hearth_gateway.cluster.rpc import externalscaler_pb2 as pb
-from hearth_gateway.demand import Demand
+from hearth_gateway.policy.demand import Demand
 
 METRIC = "hearth-demand"
 MAX_NAME = 253

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from hearth_gateway.cluster.rpc import peers_pb2 as pb
-from hearth_gateway.reports import EXPIRY, NOTHING, Reports, Share
+from hearth_gateway.policy.reports import EXPIRY, NOTHING, Reports, Share
 
 log = logging.getLogger("hearth.gateway")
 

@@ -24,11 +24,11 @@ from hearth_gateway.cluster.metrics import collect
 from hearth_gateway.cluster.peers import PeerClient, PeerServer
 from hearth_gateway.cluster.reflector import Reflector
 from hearth_gateway.config import ConfigError
-from hearth_gateway.demand import Demand
-from hearth_gateway.endpoint import Endpoint
 from hearth_gateway.gateway import Gateway
-from hearth_gateway.reports import Reports, Share
-from hearth_gateway.service import LEASE_GRACE
+from hearth_gateway.policy.backend import Endpoint
+from hearth_gateway.policy.demand import Demand
+from hearth_gateway.policy.reports import Reports, Share
+from hearth_gateway.policy.service import LEASE_GRACE
 
 log = logging.getLogger("hearth.gateway")
 
