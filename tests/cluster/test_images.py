@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from images.archive import pack
-from images.builder import Buildah
-from images.cache import cache, locked, run, tool
-from images.recipe import RECIPES, ROOT
+from tools.images.archive import pack
+from tools.images.builder import Buildah
+from tools.images.cache import cache, locked, run, tool
+from tools.images.recipe import RECIPES, ROOT
 
 from .space import Space
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from images.recipe import RECIPES
+from tools.images.recipe import RECIPES
 
 from .clients import PROMPT
 from .space import Model, Space
