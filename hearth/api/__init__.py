@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hearth.api.base import API_VERSION, GROUP
     from hearth.api.core import EnvVar, HostMount, LocalObjectReference, NodeRequirement, Probe, Toleration
     from hearth.api.durations import Duration, format_duration, parse_duration
+    from hearth.api.gateway_pod import GatewayPod, parse_gateway_pod
     from hearth.api.manifests import Manifests, Origin, load_manifests, parse_manifests
     from hearth.api.quantities import Quantity, parse_quantity
     from hearth.api.runtime import InferenceRuntime
@@ -24,6 +25,7 @@ __all__ = [
     "GROUP",
     "Duration",
     "EnvVar",
+    "GatewayPod",
     "HearthError",
     "HostMount",
     "InferenceRuntime",
@@ -40,6 +42,7 @@ __all__ = [
     "format_duration",
     "load_manifests",
     "parse_duration",
+    "parse_gateway_pod",
     "parse_manifests",
     "parse_quantity",
 ]
@@ -48,6 +51,7 @@ _HOMES = {
     "base": ("API_VERSION", "GROUP"),
     "core": ("EnvVar", "HostMount", "LocalObjectReference", "NodeRequirement", "Probe", "Toleration"),
     "durations": ("Duration", "format_duration", "parse_duration"),
+    "gateway_pod": ("GatewayPod", "parse_gateway_pod"),
     "manifests": ("Manifests", "Origin", "load_manifests", "parse_manifests"),
     "quantities": ("Quantity", "parse_quantity"),
     "runtime": ("InferenceRuntime",),

@@ -11,7 +11,7 @@ import typer
 from hearth.cli.inputs import Files, plan_files
 
 if TYPE_CHECKING:
-    from hearth.planning import GatewayPod
+    from hearth.api import GatewayPod
 
 
 class ScalerChoice(StrEnum):
@@ -31,8 +31,7 @@ GatewayPodText = Annotated[
 
 def read_gateway_pod(text: str) -> GatewayPod:
     """What --gateway-pod says. Raises typer.BadParameter, with the place of what is wrong."""
-    from hearth.api import HearthError
-    from hearth.planning import parse_gateway_pod
+    from hearth.api import HearthError, parse_gateway_pod
 
     try:
         return parse_gateway_pod(text)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from hearth.planning.document import as_document
 from hearth.planning.errors import PlanningError
-from hearth.planning.explanation import as_document, cold_request, startup_seconds
-from hearth.planning.gateway_config import DOCUMENT, NOTICES, gateway_entries
-from hearth.planning.gateway_deployment import ACCOUNT_ANNOTATION, with_account
+from hearth.planning.explanation import cold_request
+from hearth.planning.gateway.config import DOCUMENT, NOTICES, gateway_entries
+from hearth.planning.gateway.deployment import ACCOUNT_ANNOTATION, with_account
 from hearth.planning.inventory import LocalInventory, local_devices, local_inventory_sources
 from hearth.planning.labels import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, RUNTIME_LABEL, SERVICE_LABEL
 from hearth.planning.launch import HttpProbe, Launch, local_launch
-from hearth.planning.model import Target
+from hearth.planning.make import make_plan, with_notice
 from hearth.planning.names import (
     SHARED_GATEWAY,
     Identity,
@@ -23,13 +24,14 @@ from hearth.planning.names import (
 )
 from hearth.planning.namespace import NamespacePlan, plan_namespace
 from hearth.planning.objects import CREATED_ONCE, KINDS
-from hearth.planning.options import DEFAULT_OPTIONS, GatewayPod, PlanOptions, Scaler, parse_gateway_pod
-from hearth.planning.plan import Plan, make_plan, with_notice
+from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
+from hearth.planning.plan import Plan
 from hearth.planning.prewarm import TEMPLATE_ANNOTATION, with_nodes
 from hearth.planning.probes import Probes
 from hearth.planning.scaledobject import with_scaler_ip
 from hearth.planning.scaling import Scaling
 from hearth.planning.selection import available_runtimes, named_runtime
+from hearth.planning.target import Target
 from hearth.plugins import ResolvedModel, VendorInfo
 
 __all__ = [
@@ -46,7 +48,6 @@ __all__ = [
     "SERVICE_LABEL",
     "SHARED_GATEWAY",
     "TEMPLATE_ANNOTATION",
-    "GatewayPod",
     "HttpProbe",
     "Identity",
     "Launch",
@@ -76,10 +77,8 @@ __all__ = [
     "local_launch",
     "make_plan",
     "named_runtime",
-    "parse_gateway_pod",
     "plan_namespace",
     "prewarm_name",
-    "startup_seconds",
     "with_account",
     "with_nodes",
     "with_notice",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hearth.planning.errors import PlanningError
-from hearth.planning.model import Target
+from hearth.planning.target import Target
 from hearth.plugins import AcceleratorRequest, RenderContext, VendorHost, VendorInfo
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from hearth.api import InferenceRuntime, LLMService
 from hearth.planning.labels import object_metadata
-from hearth.planning.model import Target
 from hearth.planning.names import claim_name
+from hearth.planning.target import Target
 from hearth.plugins import ResolvedModel
 
 CACHE_PATH = "/cache"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable
-from typing import Literal
 from urllib.parse import unquote
 
 from hearth.api import LLMService
 from hearth.planning.errors import PlanningError
+from hearth.planning.target import Target
 from hearth.plugins import ResolvedModel
-
-Target = Literal["cluster", "local"]
 
 MODELS_PATH = "/models"
 """Where a pvc:// model is mounted, read-only."""

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from hearth.api import LLMService
+from hearth.planning.core_services import gateway_service
 from hearth.planning.errors import PlanningError
-from hearth.planning.gateway import own_aliases, shared_gateway
-from hearth.planning.gateway_config import LARGEST_DOCUMENT, written
-from hearth.planning.gateway_objects import gateway_objects
+from hearth.planning.gateway.config import LARGEST_DOCUMENT, written
+from hearth.planning.gateway.entry import own_aliases
+from hearth.planning.gateway.gateway import shared_gateway
+from hearth.planning.gateway.objects import gateway_objects
 from hearth.planning.names import Identity, identity
 from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions
 from hearth.planning.plan import Plan
-from hearth.planning.services import gateway_service
 
 _NONE: Mapping[str, str] = {}
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hearth.planning.cache import cache_claim
+from hearth.planning.core_services import backend_service, client_service
 from hearth.planning.deployment import backend_deployment
-from hearth.planning.gateway import gateway_of
-from hearth.planning.gateway_objects import gateway_objects
+from hearth.planning.gateway.gateway import gateway_of
+from hearth.planning.gateway.objects import gateway_objects
 from hearth.planning.prewarm import prewarm_job
 from hearth.planning.scaledobject import scaled_object
-from hearth.planning.services import backend_service, client_service
 
 if TYPE_CHECKING:
     from hearth.planning.plan import Plan

@@ -2,39 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from hearth.api import EnvVar, HearthError, InferenceRuntime, LLMService
-from hearth.planning.accelerator import plan_devices
-from hearth.planning.adaptation import merge_adaptation
-from hearth.planning.cache import plan_cache
-from hearth.planning.errors import PlanningError
-from hearth.planning.explanation import explain, warn
-from hearth.planning.gateway import gateway_entry
-from hearth.planning.lifecycle import plan_ending
-from hearth.planning.model import Target, resolve_model
-from hearth.planning.objects import service_objects
-from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
-from hearth.planning.pod import PodInputs, build_pod, render_args
-from hearth.planning.probes import Probes, merge_probes
-from hearth.planning.scaling import Scaling, plan_scaling
-from hearth.planning.selection import select_runtime
-from hearth.planning.support import check_supported
-from hearth.planning.templates import template_values
-from hearth.plugins import (
-    MetricsEndpoint,
-    PluginRejects,
-    PodAdaptation,
-    RenderContext,
-    ResolvedModel,
-    VendorHost,
-    VendorInfo,
-)
-
-_NONE: Mapping[str, HearthError] = {}
+from hearth.api import EnvVar, InferenceRuntime, LLMService
+from hearth.planning.options import PlanOptions, Scaler
+from hearth.planning.probes import Probes
+from hearth.planning.scaling import Scaling
+from hearth.planning.target import Target
+from hearth.plugins import MetricsEndpoint, RenderContext, ResolvedModel, VendorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,113 +59,3 @@ class Plan:
         """The serving container, on the wire form."""
         container: Mapping[str, Any] = self.pod["spec"]["containers"][0]
         return container
-
-
-def make_plan(
-    service: LLMService,
-    *,
-    runtimes: Sequence[InferenceRuntime],
-    host: VendorHost,
-    target: Target,
-    options: PlanOptions = DEFAULT_OPTIONS,
-    invalid: Mapping[str, HearthError] = _NONE,
-) -> Plan:
-    """Plan a service. Pure: the same arguments give the same plan, and nothing outside of them is read.
-
-    `runtimes` are all that may be chosen, see `available_runtimes`; `invalid` are those that cannot be read, by name,
-    see `select_runtime`. Raises PlanningError for what the user can put
-    right and PluginError for what a plugin gets wrong; both are HearthErrors.
-    """
-    check_supported(service, target)
-    selection = select_runtime(service, runtimes, host, target, invalid)
-    runtime = selection.runtime
-    model = resolve_model(service, target)
-    ctx = RenderContext(service, runtime, model)
-    vendor = host.info(runtime)
-    with _rejections(runtime):
-        devices = plan_devices(ctx, host, vendor, target)
-        vendor_env = host.env(ctx)
-        vendor_probes = host.probes(ctx)
-        metrics = _runtime_metrics(runtime) or _vendor_metrics(runtime, host.metrics(ctx))
-        vendor_adaptation = host.pod(ctx) if target == "cluster" else None
-    adaptation, adaptation_notes = (
-        merge_adaptation(runtime, vendor_adaptation) if target == "cluster" else (PodAdaptation(), ())
-    )
-    templates = template_values(service, model, devices.count)
-    args = render_args(ctx, templates, devices.count)
-    probes = merge_probes(runtime, vendor_probes)
-    ending = plan_ending(service, runtime, args)
-    cache = plan_cache(service, runtime, model, target)
-    inputs = PodInputs(
-        ctx=ctx,
-        templates=templates,
-        args=args,
-        accelerator=devices.request,
-        devices=devices.count,
-        vendor_env=vendor_env,
-        adaptation=adaptation,
-        probes=probes,
-        ending=ending,
-        cache=cache,
-    )
-    pod, notes = build_pod(inputs, host)
-    plan = Plan(
-        service=service,
-        runtime=runtime,
-        vendor=vendor,
-        model=model,
-        target=target,
-        options=options,
-        pod=pod,
-        probes=probes,
-        metrics=metrics,
-        objects=(),
-        gateway=gateway_entry(service, probes.readiness),
-        scaling=plan_scaling(service, runtime),
-        devices=devices.count,
-        no_device_env=adaptation.no_device_env,
-        reasons=(),
-        warnings=(),
-    )
-    return replace(
-        plan,
-        objects=service_objects(plan) if target == "cluster" else (),
-        reasons=(*selection.reasons, *explain(plan)),
-        warnings=(*selection.warnings, *warn(plan, ending), *devices.request.notes, *adaptation_notes, *notes),
-    )
-
-
-def with_notice(plan: Plan, notice: str | None) -> Plan:
-    """Return the plan with what the service's own gateway tells clients who wait; the same plan where it shares one,
-    whose notices are those of `plan_namespace`."""
-    if plan.target != "cluster" or plan.service.spec.endpoint.gateway == "shared" or plan.notice == notice:
-        return plan
-    noticed = replace(plan, notice=notice)
-    return replace(noticed, objects=service_objects(noticed))
-
-
-def _runtime_metrics(runtime: InferenceRuntime) -> MetricsEndpoint | None:
-    metrics = runtime.spec.metrics
-    if metrics is None:
-        return None
-    wire = metrics.to_wire()
-    names = {meaning: name for meaning, name in wire.items() if meaning not in ("path", "port")}
-    return MetricsEndpoint(path=metrics.path, port=str(metrics.port), names=names)
-
-
-def _vendor_metrics(runtime: InferenceRuntime, metrics: MetricsEndpoint | None) -> MetricsEndpoint | None:
-    if metrics is None or metrics.port:
-        return metrics
-    return replace(metrics, port=runtime.spec.container.port.name)
-
-
-@contextmanager
-def _rejections(runtime: InferenceRuntime) -> Iterator[None]:
-    try:
-        yield
-    except PluginRejects as exc:
-        raise PlanningError(
-            exc.reason,
-            f"vendor {runtime.spec.vendor!r}: {exc.message}",
-            f"change the service or choose another runtime than {runtime.metadata.name!r}",
-        ) from exc

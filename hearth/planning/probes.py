@@ -20,6 +20,12 @@ class Probes:
     readiness: Probe
     liveness: Probe | None
 
+    @property
+    def startup_seconds(self) -> float:
+        """The time that the startup probe lets the engine start in."""
+        failures = self.startup.failure_threshold or 3
+        return float((self.startup.initial_delay_seconds or 0) + (self.startup.period_seconds or 10) * failures)
+
 
 def merge_probes(runtime: InferenceRuntime, vendor: ProbeSet | None) -> Probes:
     """Choose each probe as a whole; one without a handler asks GET /health.

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hearth.api import InferenceRuntime, LLMService
-from hearth.planning.gateway import SCALER_PORT_NUMBER
+from hearth.planning.gateway.gateway import SCALER_PORT_NUMBER
 from hearth.planning.labels import object_metadata
 from hearth.planning.names import gateway_service_name, hpa_name
 from hearth.planning.options import Scaler

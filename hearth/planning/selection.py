@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from hearth.api import HearthError, InferenceRuntime, LLMService
 from hearth.planning.errors import PlanningError
-from hearth.planning.model import Target
+from hearth.planning.target import Target
 from hearth.plugins import VendorHost, VendorUnavailable
 
 _NONE: Mapping[str, HearthError] = {}

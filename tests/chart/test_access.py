@@ -8,15 +8,13 @@ from typing import Any
 
 import yaml
 
-from hearth.api import parse_manifests
-from hearth.operator.kinds import CHILDREN
+from hearth.api import GatewayPod, parse_gateway_pod, parse_manifests
+from hearth.operator.kubernetes.kinds import CHILDREN
 from hearth.planning import (
     CREATED_ONCE,
     KINDS,
-    GatewayPod,
     PlanOptions,
     make_plan,
-    parse_gateway_pod,
     plan_namespace,
 )
 from hearth.plugins import VendorHost

@@ -57,7 +57,7 @@ async def devcluster(*argv: str, name: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "devcluster",
+        "tools.devcluster",
         *argv,
         "--name",
         name,

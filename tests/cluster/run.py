@@ -133,7 +133,7 @@ class Place:
                 self.do(*self.devcluster("down"))
 
     def devcluster(self, *argv: str) -> tuple[str, ...]:
-        return (sys.executable, "-m", "devcluster", *argv, "--name", self.name)
+        return (sys.executable, "-m", "tools.devcluster", *argv, "--name", self.name)
 
     # ------------------------------------------------------------ the release
 

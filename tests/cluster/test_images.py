@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from images.archive import pack
-from images.builder import Buildah
-from images.cache import cache, locked, run, tool
-from images.recipe import RECIPES, ROOT
 from tests.cluster.namespace import Namespace
+from tools.images.archive import pack
+from tools.images.builder import Buildah
+from tools.images.cache import cache, locked, run, tool
+from tools.images.recipe import RECIPES, ROOT
 
 OPERATOR, GATEWAY, STUB = (RECIPES[name].reference for name in ("operator", "gateway", "stub"))
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "go", "rustc")

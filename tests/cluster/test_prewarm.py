@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from images.recipe import RECIPES
 from tests.cluster.clients import PROMPT
 from tests.cluster.namespace import Model, Namespace
+from tools.images.recipe import RECIPES
 
 HUB = RECIPES["hub"].reference
 WEIGHTS = "model.safetensors"

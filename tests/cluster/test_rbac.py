@@ -141,7 +141,7 @@ async def test_the_operator_uses_every_right_that_it_has(kube: Kube, use: Use) -
 
 def test_gateways_use_every_right_that_they_have(use: Use) -> None:
     unused = gateway_rights() - set(gateways(use.used))
-    assert not unused, f"no gateway ever used these; take them out of planning/gateway_access.py:\n{listed(unused)}"
+    assert not unused, f"no gateway ever used these; take them out of planning/gateway/access.py:\n{listed(unused)}"
 
 
 def test_nothing_was_refused(use: Use) -> None:

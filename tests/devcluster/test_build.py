@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.build import KIND_COMPONENT, binary_folder, build_all
-from devcluster.errors import BuildError, MachineError
+from tools.devcluster.build import KIND_COMPONENT, binary_folder, build_all
+from tools.devcluster.errors import BuildError, MachineError
 
 GO = """#!/bin/sh
 if [ "$1" = version ]; then echo "go version go{version} linux/amd64"; exit 0; fi
@@ -27,7 +27,7 @@ def go(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("devcluster.build.DISK", 0)
+    monkeypatch.setattr("tools.devcluster.build.DISK", 0)
 
     def write(build: str, version: str = "1.26.0") -> None:
         program = folder / "go"
@@ -65,7 +65,7 @@ def test_a_full_disk_is_named(go):
 
 def test_too_little_room_is_said_before_building(go, monkeypatch):
     go("exit 1")
-    monkeypatch.setattr("devcluster.build.DISK", 1 << 62)
+    monkeypatch.setattr("tools.devcluster.build.DISK", 1 << 62)
     with pytest.raises(MachineError, match="GiB free"):
         build_all([KIND_COMPONENT])
 
@@ -84,7 +84,7 @@ def test_an_interrupted_build_leaves_no_compiler_and_nothing_half_in_the_cache(g
     os.mkfifo(ended)
     # The compiler holds `ended` open: its end closes it, whatever ends it.
     go(f"exec 3>{ended}; echo half > $out/kind; echo > {started}; exec sleep 1000")
-    code = "import devcluster.build as b; b.DISK = 0; b.build_all([b.KIND_COMPONENT])"
+    code = "import tools.devcluster.build as b; b.DISK = 0; b.build_all([b.KIND_COMPONENT])"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     with ended.open("rb") as end:
         started.read_text()

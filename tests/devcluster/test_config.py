@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devcluster import dns, keda, versions
-from devcluster.addresses import used_networks
-from devcluster.build import COMPONENTS, KIND_COMPONENT, cache_key
-from devcluster.config import AFTER_API, Claim, Options, audit_policy, component_commands, kubeconfig, render
-from devcluster.config import COMPONENTS as NODE_COMPONENTS
-from devcluster.errors import UsageError
-from devcluster.kind import (
+from tools.devcluster import dns, keda, versions
+from tools.devcluster.addresses import used_networks
+from tools.devcluster.build import COMPONENTS, KIND_COMPONENT, cache_key
+from tools.devcluster.config import AFTER_API, Claim, Options, audit_policy, component_commands, kubeconfig, render
+from tools.devcluster.config import COMPONENTS as NODE_COMPONENTS
+from tools.devcluster.errors import UsageError
+from tools.devcluster.kind import (
     create_command,
     foreign_routes,
     keda_command,
@@ -22,10 +22,10 @@ from devcluster.kind import (
     patch_command,
     route_commands,
 )
-from devcluster.node import NODE_BINARIES
-from devcluster.nodestatus import parse_accelerators, status_patch
-from devcluster.paths import Paths, cluster_paths
-from devcluster.pki import extensions, requests
+from tools.devcluster.node import NODE_BINARIES
+from tools.devcluster.nodestatus import parse_accelerators, status_patch
+from tools.devcluster.paths import Paths, cluster_paths
+from tools.devcluster.pki import extensions, requests
 
 CLAIM = Claim("one", 3, {name: f"/cache/{name}" for name in NODE_BINARIES}, Options("5s"))
 PATHS = Paths("one", Path("/state/one"))

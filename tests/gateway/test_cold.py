@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-import hearth_gateway.service as service_module
+import hearth_gateway.policy.service as service_module
 from hearth_gateway import Endpoint
-from hearth_gateway.client import Client
+from hearth_gateway.http.client import Client
 
 from .support import (
     DONE,

@@ -10,7 +10,7 @@ import pytest
 
 import hearth_gateway.gateway as gateway_module
 from hearth_gateway import GatewayLimits
-from hearth_gateway.client import IDLE, RESUMING
+from hearth_gateway.http.client import IDLE, RESUMING
 
 from .support import CHAT, Backend, Call, Edge, answer, body, get, pieces, post, running, until
 

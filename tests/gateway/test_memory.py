@@ -11,8 +11,8 @@ import pytest
 
 import hearth_gateway.gateway as gateway_module
 from hearth_gateway import GatewayLimits
-from hearth_gateway.client import BODY
-from hearth_gateway.service import SMALL_BODY
+from hearth_gateway.http.client import BODY
+from hearth_gateway.policy.service import SMALL_BODY
 
 from .support import (
     DONE,

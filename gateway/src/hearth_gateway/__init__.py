@@ -1,9 +1,11 @@
 """Hearth's data plane: an OpenAI-compatible gateway that holds requests while a model wakes."""
 
-from .config import ConfigError, ServiceConfig, load_services, parse_service, parse_services
-from .endpoint import Endpoint
-from .gateway import Gateway, GatewayLimits
-from .service import ServiceStats
+from __future__ import annotations
+
+from hearth_gateway.config import ConfigError, ServiceConfig, load_services, parse_service, parse_services
+from hearth_gateway.gateway import Gateway, GatewayLimits
+from hearth_gateway.policy.backend import Endpoint
+from hearth_gateway.policy.service import ServiceStats
 
 __all__ = [
     "ConfigError",

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from . import answers, client
-from .client import Client
-from .config import Limits, ServiceConfig
-from .endpoint import Backend, Endpoint
-from .failure import Failure
-from .keepalive import keep_alive
-from .probe import Prober
-from .routes import ROUTES, Route, find_route
-from .service import Service, ServiceStats
-from .upstream import CONNECT_TIMEOUT, POOL_IDLE, Upstream
+from hearth_gateway.config import Limits, ServiceConfig
+from hearth_gateway.http import client, local_routes
+from hearth_gateway.http.client import Client
+from hearth_gateway.http.keepalive import keep_alive
+from hearth_gateway.http.routes import ROUTES, Route, find_route
+from hearth_gateway.http.upstream import CONNECT_TIMEOUT, POOL_IDLE, Upstream
+from hearth_gateway.policy.backend import Backend, Endpoint
+from hearth_gateway.policy.failure import Failure
+from hearth_gateway.policy.probe import Prober
+from hearth_gateway.policy.service import Service, ServiceStats
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
@@ -231,7 +231,7 @@ class Gateway:
     @property
     def starting(self) -> Failure | None:
         """The answer to who asks for a model before it is known which there are; None: that is known."""
-        return None if self._applied else answers.starting(self.waits_for or answers.UNREAD)
+        return None if self._applied else local_routes.starting(self.waits_for or local_routes.UNREAD)
 
     def pending(self, name: str) -> int:
         """What a scaler acts on: the demand of one service, that of the other replicas included."""
@@ -325,9 +325,9 @@ class Gateway:
             self.host_memo[host] = service
         return service
 
-    def answer(self, path: bytes, service: Service | None, target: bytes) -> answers.Answer | Failure:
+    def answer(self, path: bytes, service: Service | None, target: bytes) -> local_routes.Answer | Failure:
         """The answer to a route that is served here."""
-        return answers.answer(self, path, service, target)
+        return local_routes.answer(self, path, service, target)
 
     def connect(self, connection: Client, backend: Backend) -> None:
         """Open a connection for a request; the outcome is told to ``connection`` if it still waits for it."""

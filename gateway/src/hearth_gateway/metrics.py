@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from .service import WAIT_BUCKETS, Counters, Service
+from hearth_gateway.policy.service import WAIT_BUCKETS, Counters, Service
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-    from .gateway import Gateway
+    from hearth_gateway.gateway import Gateway
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _ACTIVATION_EVENTS = ("given_up", "ready", "started")

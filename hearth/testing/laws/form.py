@@ -8,8 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from hearth.api import parse_quantity
-from hearth.planning import Plan
-from hearth.planning.explanation import as_document
+from hearth.planning import Plan, as_document
 from hearth.testing.case import Case
 from hearth.testing.faults import VALID, faults, malformed
 from hearth.testing.law import LawBroken

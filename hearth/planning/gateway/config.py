@@ -1,0 +1,73 @@
+"""The ConfigMap of a gateway, which it watches through the API: its services, and what it tells their waiting clients."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from hearth.planning.gateway.gateway import Gateway
+
+DOCUMENT = "services.json"
+"""The key of the services document in the ConfigMap."""
+
+NOTICES = "notices.json"
+"""The key of the notices: a mapping of a service's name to a sentence. It is absent when there are none."""
+
+LARGEST_DOCUMENT = 1_000_000
+"""Bytes; Kubernetes refuses ConfigMaps above 1 MiB."""
+
+LONGEST_NOTICE = 300
+"""Characters of one sentence; what is longer ends in an ellipsis."""
+
+
+def gateway_config(
+    gateway: Gateway, entries: Sequence[Mapping[str, Any]], notices: Mapping[str, str]
+) -> Mapping[str, Any]:
+    """Return the ConfigMap with the entries of the services: one per line, so that a change shows as one.
+
+    Notices of services that are not among the entries are left out, and so are those that no longer fit: a ConfigMap
+    that is refused would cost every service of the namespace its updates.
+    """
+    lines = ",\n".join(f"  {written(entry)}" for entry in entries)
+    document = f'{{"services": [\n{lines}\n]}}\n'
+    data = {DOCUMENT: document}
+    kept = ",\n".join(_notice_lines((entry["name"] for entry in entries), notices, LARGEST_DOCUMENT - len(document)))
+    if kept:
+        data[NOTICES] = f"{{\n{kept}\n}}\n"
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": gateway.metadata(),
+        "data": data,
+    }
+
+
+def _notice_lines(names: Iterable[str], notices: Mapping[str, str], room: int) -> Iterator[str]:
+    for name in names:
+        if name not in notices:
+            continue
+        sentence = " ".join(notices[name].split())  # one line: it ends up in headers and events
+        if len(sentence) > LONGEST_NOTICE:
+            sentence = f"{sentence[: LONGEST_NOTICE - 1]}\N{HORIZONTAL ELLIPSIS}"
+        line = f"  {json.dumps(name)}: {json.dumps(sentence)}"
+        room -= len(line) + len(",\n")
+        if room < 0:
+            return
+        if sentence:
+            yield line
+
+
+def written(entry: Mapping[str, Any]) -> str:
+    """Return an entry as it stands in the document."""
+    return json.dumps(entry, ensure_ascii=True, allow_nan=False)
+
+
+def gateway_entries(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """Return the entries of a gateway's ConfigMap; none when it is not one that this version reads."""
+    try:
+        document = json.loads((config.get("data") or {}).get(DOCUMENT, "{}"))
+        found = document.get("services") or ()
+        return tuple(entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("name"), str))
+    except (ValueError, AttributeError, TypeError):
+        return ()

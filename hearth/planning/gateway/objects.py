@@ -1,0 +1,24 @@
+"""Everything that is created for one gateway, in the order of applying."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hearth.planning.gateway.access import gateway_access
+from hearth.planning.gateway.config import gateway_config
+from hearth.planning.gateway.deployment import gateway_deployment
+from hearth.planning.gateway.gateway import Gateway
+from hearth.planning.options import PlanOptions
+
+
+def gateway_objects(
+    gateway: Gateway, entries: Sequence[Mapping[str, Any]], options: PlanOptions, notices: Mapping[str, str]
+) -> tuple[Mapping[str, Any], ...]:
+    """Return the objects of a gateway that serves `entries`. Only the ConfigMap, and the account's pull secrets, tell
+    which services there are."""
+    return (
+        *gateway_access(gateway),
+        gateway_config(gateway, entries, notices),
+        *gateway_deployment(gateway, options),
+    )

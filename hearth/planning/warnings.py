@@ -1,0 +1,179 @@
+"""Warnings about a plan: what is allowed and looks wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+
+from hearth.api import format_duration
+from hearth.planning.arguments import flag_values
+from hearth.planning.gateway.entry import own_aliases
+from hearth.planning.lifecycle import SHUTDOWN_FLAG, Ending, has_flag
+
+if TYPE_CHECKING:
+    from hearth.planning.plan import Plan
+
+_SLOW_START = 60.0
+"""Seconds of start from which rejecting cold requests leaves clients without an answer.
+
+OpenAI clients retry twice and obey Retry-After of at most a minute.
+"""
+
+
+def warn(plan: Plan, ending: Ending) -> tuple[str, ...]:
+    """Return what looks wrong but is allowed, each with the fields that it is about."""
+    return (
+        *_cold_start_warnings(plan),
+        *_scaling_warnings(plan),
+        *_endpoint_warnings(plan),
+        *_drain_warnings(plan, ending),
+        *_argument_warnings(plan),
+        *_cache_warnings(plan),
+        *_local_warnings(plan),
+    )
+
+
+def _said(model: BaseModel, field: str) -> bool:
+    """Whether the user says something with a field. An API server fills in every default, which then says nothing."""
+    return field in model.model_fields_set and getattr(model, field) != type(model).model_fields[field].default
+
+
+def _cold_start_warnings(plan: Plan) -> Iterator[str]:
+    cold = plan.service.spec.endpoint.cold_start
+    timeout = plan.scaling.activation_timeout
+    start = plan.probes.startup_seconds
+    if plan.scaling.min > 0:
+        return
+    if cold.mode == "keepalive" and cold.heartbeat_interval.seconds >= timeout:
+        yield (
+            f"spec.endpoint.coldStart.heartbeatInterval {cold.heartbeat_interval} is not below "
+            f"spec.scaling.activationTimeout {format_duration(timeout)}: no heartbeat is ever sent"
+        )
+    if cold.mode == "reject" and _said(cold, "heartbeat_interval"):
+        yield "spec.endpoint.coldStart.heartbeatInterval has no effect: mode reject holds no request"
+    if cold.mode == "reject" and start >= _SLOW_START:
+        yield (
+            f"spec.endpoint.coldStart.mode reject: the runtime may take {format_duration(start)} to start, and clients "
+            "give up after two retries of at most a minute; keepalive holds streams until the answer"
+        )
+    if timeout < 1:
+        yield f"spec.scaling.activationTimeout {format_duration(timeout)}: no engine starts that fast"
+
+
+def _scaling_warnings(plan: Plan) -> Iterator[str]:
+    scaling = plan.service.spec.scaling
+    if plan.target == "local" and plan.service.spec.scaling.scaler is not None:
+        yield f"spec.scaling.scaler {plan.service.spec.scaling.scaler} has no effect: there is no KEDA on one machine"
+    least, most = plan.scaling.min, plan.scaling.max
+    if _said(scaling, "target") and most <= max(least, 1):
+        count = "is 1 replica" if most == 1 else f"are {most} replicas"
+        yield f"spec.scaling.target has no effect: there {count} at any demand above none"
+    if _said(scaling, "scale_down_stabilization") and least == most:
+        yield f"spec.scaling.scaleDownStabilization has no effect: min and max are both {most}"
+
+
+def _endpoint_warnings(plan: Plan) -> Iterator[str]:
+    endpoint = plan.service.spec.endpoint
+    used = own_aliases(plan.service)
+    for alias in dict.fromkeys(endpoint.aliases):
+        if alias == plan.service.metadata.name:
+            yield f"spec.endpoint.aliases: {alias!r} has no effect: it is the service's own name"
+        elif alias not in used:
+            yield f"spec.endpoint.aliases: {alias!r} has no effect: use visible characters, without blanks around them"
+    if not endpoint.open_ai_compatible:
+        yield "spec.endpoint.openAICompatible has no effect: the gateway's API is the engine's"
+    if plan.target == "local" and endpoint.gateway == "dedicated":
+        yield "spec.endpoint.gateway dedicated has no effect: on one machine one gateway serves all"
+
+
+def _drain_warnings(plan: Plan, ending: Ending) -> Iterator[str]:
+    yield from _grace_warning(plan, ending)
+    drain = plan.service.spec.scaling.drain_timeout
+    name = plan.runtime.metadata.name
+    if not plan.runtime.spec.lifecycle.pre_stop_drain:
+        if _said(plan.service.spec.scaling, "drain_timeout"):
+            yield (
+                f"spec.scaling.drainTimeout {drain} has no effect: runtime {name} does not set "
+                "spec.lifecycle.preStopDrain"
+            )
+        return
+    if plan.target == "cluster" and drain.seconds > 0 and not ending.drains_itself:
+        yield (
+            f"runtime {name} drains by waiting the whole spec.scaling.drainTimeout of {drain}; with "
+            f"{SHUTDOWN_FLAG}={{{{ .Service.DrainTimeoutSeconds }}}} in its args (vLLM 0.18 and later) a replica ends "
+            "with its last request"
+        )
+
+
+def _grace_warning(plan: Plan, ending: Ending) -> Iterator[str]:
+    words = flag_values(plan.serving.get("args", []), SHUTDOWN_FLAG)
+    if words and words[-1].isdecimal() and int(words[-1]) > ending.grace_period:
+        yield (
+            f"{SHUTDOWN_FLAG}={words[-1]} is longer than the {ending.grace_period} s after which the engine is killed; "
+            f"lower it, or raise spec.lifecycle.terminationGracePeriodSeconds of runtime {plan.runtime.metadata.name}"
+        )
+
+
+def _argument_warnings(plan: Plan) -> Iterator[str]:
+    args = plan.serving.get("args", [])
+    override = plan.service.spec.runtime.args_override
+    name = plan.service.metadata.name
+    served = flag_values(args, "--served-model-name")
+    if has_flag(override, "--served-model-name") and name not in served:
+        yield (
+            f"spec.runtime.argsOverride changes --served-model-name to {' '.join(served) or 'nothing'}: the gateway "
+            f"asks for {name!r} and the engine will answer 404; use spec.endpoint.aliases for further names"
+        )
+    elif not served:
+        yield (
+            f"no --served-model-name among the arguments of runtime {plan.runtime.metadata.name}: the engine calls the "
+            f"model {plan.model.path!r} and will answer 404 to {name!r}; add "
+            "--served-model-name={{ .Service.Name }}"
+        )
+    port = flag_values(args, "--port")
+    number = str(plan.runtime.spec.container.port.container_port)
+    if port and plan.target == "local":
+        yield f"--port {port[-1]} among the arguments is replaced by the port that Hearth assigns on this machine"
+    elif port and port[-1] != number:
+        yield (
+            f"--port {port[-1]} among the arguments differs from the runtime's container.port {number}, which probes "
+            "and the gateway use: the service will never be ready"
+        )
+
+
+def _cache_warnings(plan: Plan) -> Iterator[str]:
+    cache = plan.service.spec.cache
+    if cache.prewarm and not plan.model.downloads:
+        yield f"spec.cache.prewarm has no effect: {plan.model.uri} is not downloaded"
+    elif cache.prewarm and cache.strategy == "None":
+        yield "spec.cache.prewarm has no effect: spec.cache.strategy None keeps nothing"
+    elif cache.prewarm and plan.target == "local":
+        yield "spec.cache.prewarm has no effect: on one machine the engine downloads the weights at its first start"
+    elif cache.prewarm and cache.strategy == "HostPath":
+        yield (
+            "spec.cache.prewarm fills the cache of one node, and spec.cache.strategy HostPath has one on every node: "
+            "a replica on another node downloads the weights itself"
+        )
+    if plan.target == "cluster" and plan.model.downloads and cache.strategy == "NodeLocalPVC" and plan.scaling.max > 1:
+        yield (
+            f"spec.scaling.max is {plan.scaling.max}, and all replicas share the volume claim of spec.cache.strategy "
+            "NodeLocalPVC: they can only run on the node that has it"
+        )
+    if cache.strategy != "NodeLocalPVC" and (cache.size or cache.storage_class_name):
+        yield f"spec.cache.size and storageClassName have no effect with spec.cache.strategy {cache.strategy}"
+
+
+def _local_warnings(plan: Plan) -> Iterator[str]:
+    if plan.target != "local":
+        return
+    for variable in plan.serving.get("env", ()):
+        if "valueFrom" in variable:
+            yield (
+                f"the variable {variable['name']} comes from Kubernetes (valueFrom) and is left out on this machine; "
+                "export it before starting Hearth if the engine needs it"
+            )
+    for kind, probe in (("startup", plan.probes.startup), ("readiness", plan.probes.readiness)):
+        if probe.http_get is None:
+            yield f"the {kind} probe does not ask over HTTP; on this machine GET /health is asked instead"
