@@ -31,11 +31,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from . import manifests
-from .kube import Kube, NeverError
-from .listing import KINDS
-from .manifests import DEVICE
-from .node import other_cluster
+from tests.cluster import manifests
+from tests.cluster.kube import Kube, NeverError
+from tests.cluster.listing import KINDS
+from tests.cluster.manifests import DEVICE
+from tests.cluster.node import other_cluster
 
 Result = TypeVar("Result")
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from .kube import Kube
-from .node import other_cluster, state_directory
+from tests.cluster.kube import Kube
+from tests.cluster.node import other_cluster, state_directory
 
 pytestmark = pytest.mark.afterwards
 
