@@ -95,7 +95,6 @@ class Buildah:
             self.run("push", "--quiet", "--disable-compression", reference, f"dir:{directory}")
             return pack(Path(directory), reference, archive, cache() / "compressed")
 
-
     def push(self, reference: str, target: str, *, plain_http: bool) -> None:
         """Push from buildah's storage."""
         verify = ["--tls-verify=false"] if plain_http else []
