@@ -52,7 +52,7 @@ def operator(
 
     try:
         from hearth.operator.logs import set_up_logs
-        from hearth.operator.run import Options, run
+        from hearth.operator.main import Options, run
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in ("kopf", "aiohttp"):
             raise

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from hearth.local.supervisor import Supervisor, View
+    from hearth.local.supervisor import Supervisor
+    from hearth.local.views import ServiceView
 
 PHASE_STYLES = {"Ready": "green", "Degraded": "red", "ScaledToZero": "dim"}
 REFRESH = 0.25
@@ -73,7 +74,7 @@ class LiveScreen:
 
         self._host = host
         self.title = ""
-        self._views: tuple[View, ...] = ()
+        self._views: tuple[ServiceView, ...] = ()
         self._console = Console(highlight=False)
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True)
         self._printer = Printer(self._print)

@@ -1,5 +1,7 @@
 """`hearth up` without its looks: everything that runs, in the order in which it has to start and to end."""
 
+from __future__ import annotations
+
 import asyncio
 import errno
 import os
@@ -82,7 +84,7 @@ async def _run(
     screen: Screen,
     gateway: Gateway,
     configuration: Configuration,
-    signals: "_Signals",
+    signals: _Signals,
 ) -> None:
     supervisor = Supervisor(gateway, options.state, environment, screen.tell)
     control = ControlServer(supervisor, options.state.socket_path())
@@ -205,7 +207,7 @@ async def _steady(files: Sequence[Path], last: object) -> object:
 
 
 async def _drain(
-    supervisor: Supervisor, gateway: Gateway, signals: "_Signals", configuration: Configuration, screen: Screen
+    supervisor: Supervisor, gateway: Gateway, signals: _Signals, configuration: Configuration, screen: Screen
 ) -> None:
     """Refuse what is held, let what is in flight end, stop the backends; the second signal cuts all of it short."""
     gateway.refuse_held()
@@ -243,7 +245,7 @@ class _Signals:
         self.first = asyncio.Event()
         self.second = asyncio.Event()
 
-    def handled(self) -> "_Handled":
+    def handled(self) -> _Handled:
         return _Handled(self._arrived)
 
     def _arrived(self) -> None:

@@ -1,5 +1,7 @@
 """From manifest files to what the supervisor runs, and noticing when the files change."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,6 +5,8 @@ One connection, one request, one answer; each is one line of JSON. A request is 
 The other end is remote.py.
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping

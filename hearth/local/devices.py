@@ -10,6 +10,8 @@ The rules:
   loses it keeps what `spare` says: one for everybody before a second for anybody.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Reading what a vendor wants to know about this machine. The only part of device handling that touches it."""
 
+from __future__ import annotations
+
 import asyncio
 import subprocess
 from collections.abc import Mapping, Sequence

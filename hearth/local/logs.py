@@ -1,5 +1,7 @@
 """Log files of bounded size: what a replica prints goes to one file, which is set aside once when it is full."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -5,6 +5,8 @@ identity, or a member of the session that such a pid leads. Nothing else is touc
 process since has another identity and no token.
 """
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Iterable, Sequence

@@ -3,6 +3,8 @@
 The words are those of an LLMService's status: Pending, Loading, Ready, ScaledToZero, Degraded.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +13,7 @@ Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaSight:
+class ReplicaState:
     """What is visible of one replica. `retry_in` is seconds until its next start while it waits for that, `running_for`
     seconds since its process was started.
     """
@@ -27,7 +29,7 @@ class ReplicaSight:
 
 
 def phase_of(
-    wanted: int, replicas: Sequence[ReplicaSight], *, waiting: str | None = None, impossible: str | None = None
+    wanted: int, replicas: Sequence[ReplicaState], *, waiting: str | None = None, impossible: str | None = None
 ) -> tuple[Phase, str]:
     """The phase and its reason (empty when there is nothing to say)."""
     staying = [replica for replica in replicas if not replica.leaving]
@@ -46,12 +48,12 @@ def phase_of(
     return "Loading", restarting or trouble or _starting(staying)
 
 
-def _starting(staying: Sequence[ReplicaSight]) -> str:
+def _starting(staying: Sequence[ReplicaState]) -> str:
     """An engine may load for minutes; one that hangs looks the same, so say where to look."""
     longest = max(replica.running_for for replica in staying)
     return f"starting for {longest:.0f} s, its probe is not answered yet; `hearth logs` shows what the engine says"
 
 
-def _trouble(replica: ReplicaSight) -> str:
+def _trouble(replica: ReplicaState) -> str:
     when = f"; next start in {max(0.0, replica.retry_in):.0f} s" if replica.retry_in is not None else ""
     return f"replica {replica.name}: {replica.cause or 'keeps ending'}{when}"

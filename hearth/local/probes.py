@@ -6,6 +6,8 @@ asked every `EAGER` seconds, because a check of the loopback costs nothing and a
 that the startup probe allows (failureThreshold x periodSeconds) stays as written.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress

@@ -5,6 +5,8 @@ engine forked. When the leader ends, the rest of its group is killed before the 
 the kernel cannot give the group's number to anybody else.
 """
 
+from __future__ import annotations
+
 import asyncio
 import os
 import random

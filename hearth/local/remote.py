@@ -1,5 +1,7 @@
 """Asking a running `hearth up` something: the client of control.py, light enough for a quick command."""
 
+from __future__ import annotations
+
 import json
 import socket
 from collections.abc import Mapping

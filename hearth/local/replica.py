@@ -4,6 +4,8 @@ A replica keeps its devices and its log over restarts; its port and its process 
 something that others look at is different, and `tell` with what a person may want to read.
 """
 
+from __future__ import annotations
+
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping

@@ -1,5 +1,7 @@
 """When a backend that ended by itself is started again. Pure; seconds."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 FIRST_DELAY = 1.0

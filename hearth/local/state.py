@@ -5,6 +5,8 @@ right after. The token is also in the process's environment. So whatever moment 
 one can tell its processes from all others (see orphans.py).
 """
 
+from __future__ import annotations
+
 import fcntl
 import json
 import os

@@ -1,81 +1,29 @@
 """The supervisor: brings the processes of this machine to what the scaler and the allocator decide.
 
-One tick looks at everything, decides with pure functions (scaler.py, devices.py, phase.py) and acts on replicas and on
+One tick looks at everything, decides with pure functions (autoscaler.py, devices.py) and acts on replicas and on
 the gateway. A tick runs at once when the gateway reports a demand edge or a replica changes, and every `PERIOD` for
 what only time changes.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from hearth.api.errors import HearthError
+from hearth.local.autoscaler import Sample, ScalerState, cooldown_left, decide, held_floor, override
 from hearth.local.devices import Allocation, Claim, Holding, Pool, allocate
-from hearth.local.phase import Phase, ReplicaSight, phase_of
 from hearth.local.replica import Replica, Surroundings
-from hearth.local.scaler import Sample, ScalerState, cooldown_left, decide, held_floor, override
+from hearth.local.service import Service, expendable
 from hearth.local.state import StateDir
+from hearth.local.views import ServiceView, notice_of, service_view, unplanned_view
 from hearth.local.workload import Workload
 from hearth.planning.launch import HOST
 from hearth_gateway import Endpoint, Gateway, ServiceConfig, ServiceStats
 
 PERIOD = 0.5
 """Seconds between ticks when nothing happens."""
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """One service as `hearth get` shows it. `age` is seconds since this supervisor knows it."""
-
-    name: str
-    namespace: str
-    phase: Phase
-    reason: str
-    runtime: str
-    ready: int
-    wanted: int
-    held: int
-    in_flight: int
-    age: float
-    replicas: tuple["ReplicaView", ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class ReplicaView:
-    """One replica as `hearth get -o json` shows it."""
-
-    name: str
-    state: str
-    pid: int | None
-    port: int | None
-    devices: tuple[str, ...]
-    restarts: int
-    reason: str
-
-
-@dataclass(slots=True)
-class _Service:
-    workload: Workload
-    since: float
-    scaler: ScalerState = field(default_factory=ScalerState)
-    wanted: int = 0
-    replicas: dict[str, Replica] = field(default_factory=dict)
-    waiting_since: float | None = None
-    waiting: str | None = None
-    impossible: str | None = None
-    removed: bool = False
-    endpoints: tuple[Endpoint, ...] = ()
-    notice: str | None = None
-
-    def staying(self) -> list[Replica]:
-        return [replica for replica in self.replicas.values() if not replica.leaving]
-
-    def fresh(self) -> list[Replica]:
-        return [replica for replica in self.staying() if replica.workload.fingerprint == self.workload.fingerprint]
-
-    def stale(self) -> list[Replica]:
-        return [replica for replica in self.staying() if replica.workload.fingerprint != self.workload.fingerprint]
 
 
 class Supervisor:
@@ -92,7 +40,7 @@ class Supervisor:
         self._surroundings = Surroundings(state, environment, set())
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self._services: dict[str, _Service] = {}
+        self._services: dict[str, Service] = {}
         self._unplanned: dict[str, tuple[str, float]] = {}
         self._pools: tuple[Pool, ...] = ()
         self._contended: frozenset[str] = frozenset()
@@ -140,7 +88,7 @@ class Supervisor:
         for workload in workloads:
             known = self._services.get(workload.name)
             if known is None:
-                self._services[workload.name] = _Service(workload, since=now)
+                self._services[workload.name] = Service(workload, since=now)
                 continue
             if known.removed:
                 known.removed, known.since, known.scaler = False, now, ScalerState()
@@ -202,7 +150,7 @@ class Supervisor:
         self._find(name)
         self._gateway.wake(name)
 
-    async def settled(self, name: str) -> View:
+    async def settled(self, name: str) -> ServiceView:
         """Return when a service is ready, cannot become so, or does not try any more."""
         while True:
             view = next((view for view in self.views() if view.name == name), None)
@@ -213,14 +161,14 @@ class Supervisor:
             async with self._changed:
                 await self._changed.wait()
 
-    def views(self) -> tuple[View, ...]:
+    def views(self) -> tuple[ServiceView, ...]:
         """Every service, by name."""
         now = self._loop.time()
-        views = [self._view(name, service, now) for name, service in self._services.items()]
-        views += [
-            View(name, "default", "Degraded", why, "", 0, 0, 0, 0, now - since)
-            for name, (why, since) in self._unplanned.items()
+        views = [
+            service_view(service, None if service.removed else self._stats(service), now)
+            for service in self._services.values()
         ]
+        views += [unplanned_view(name, why, now - since) for name, (why, since) in self._unplanned.items()]
         return tuple(sorted(views, key=lambda view: view.name))
 
     # --- one tick -----------------------------------------------------------------------------------------------------
@@ -228,7 +176,7 @@ class Supervisor:
     def tick(self) -> None:
         """Look, decide, act. Never waits."""
         now = self._loop.time()
-        self._bury()
+        self._reap()
         if not self._stopping:
             for name, service in self._services.items():
                 if not service.removed:
@@ -238,7 +186,7 @@ class Supervisor:
         for name, service in self._services.items():
             self._publish(name, service)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         for name, service in list(self._services.items()):
             for key, replica in list(service.replicas.items()):
                 if replica.gone:
@@ -251,7 +199,7 @@ class Supervisor:
             if service.removed and not service.replicas:
                 del self._services[name]
 
-    def _decide(self, name: str, service: _Service, now: float) -> None:
+    def _decide(self, name: str, service: Service, now: float) -> None:
         stats = self._stats(service)
         sample = Sample(
             _demand(stats, service.workload.gateway), stats.last_request, service.workload.vendor in self._contended
@@ -269,13 +217,13 @@ class Supervisor:
         else:
             self._tell(name, f"scaling {before} -> {decision.replicas}: {decision.reason}")
 
-    def _shrink(self, service: _Service) -> None:
+    def _shrink(self, service: Service) -> None:
         fresh, stale = service.fresh(), service.stale()
-        for replica in _expendable(service, fresh, self._load(service))[: max(0, len(fresh) - service.wanted)]:
+        for replica in expendable(fresh, self._load(service))[: max(0, len(fresh) - service.wanted)]:
             self._leave(service, replica)
         serving = sum(replica.ready for replica in fresh)
         keep = max(0, service.wanted - serving)
-        for replica in _expendable(service, stale, self._load(service))[: max(0, len(stale) - keep)]:
+        for replica in expendable(stale, self._load(service))[: max(0, len(stale) - keep)]:
             self._leave(service, replica)
 
     def _grow(self, now: float) -> None:
@@ -319,14 +267,14 @@ class Supervisor:
             stale = service.stale()
             if service.waiting is not None and stale and len(service.staying()) == len(service.replicas):
                 # A changed service on full devices: an old replica makes room for the new one.
-                self._leave(service, _expendable(service, stale, self._load(service))[0])
+                self._leave(service, expendable(stale, self._load(service))[0])
 
     def _holdings(self, now: float) -> list[Holding]:
         holdings = []
         for name, service in self._services.items():
             scaling = service.workload.scaling
             keep = max(1, scaling.min, held_floor(service.scaler, scaling, now))
-            staying = _expendable(service, service.staying(), self._load(service))
+            staying = expendable(service.staying(), self._load(service))
             spare = set(map(id, staying[: max(0, len(staying) - keep)]))
             holdings += [
                 Holding(
@@ -350,7 +298,7 @@ class Supervisor:
                 times[name] = left
         return times
 
-    def _publish(self, name: str, service: _Service) -> None:
+    def _publish(self, name: str, service: Service) -> None:
         if service.removed:
             return
         endpoints = tuple(
@@ -361,14 +309,14 @@ class Supervisor:
         if endpoints != service.endpoints:
             service.endpoints = endpoints
             self._gateway.set_endpoints(name, endpoints)
-        notice = _notice(service, self._loop.time())
+        notice = notice_of(service)
         if notice != service.notice:
             service.notice = notice
             self._gateway.set_notice(name, notice)
 
     # --- replicas -----------------------------------------------------------------------------------------------------
 
-    def _start(self, service: _Service, devices: tuple[str, ...]) -> None:
+    def _start(self, service: Service, devices: tuple[str, ...]) -> None:
         name = service.workload.name
         ordinal = next(
             str(number) for number in range(len(service.replicas) + 1) if str(number) not in service.replicas
@@ -388,7 +336,7 @@ class Supervisor:
             self._publish(name, service)
         self._wakeup.set()
 
-    def _leave(self, service: _Service, replica: Replica) -> None:
+    def _leave(self, service: Service, replica: Replica) -> None:
         idle: asyncio.Future[None] | None = None
         if replica.endpoint_id is not None and not service.removed:
             waiting = self._gateway.endpoint_idle(service.workload.name, replica.endpoint_id)
@@ -401,59 +349,30 @@ class Supervisor:
     def _left(self, task: asyncio.Task[None]) -> None:
         self._leaving.discard(task)
         if not task.cancelled():
-            task.exception()  # seen; `_bury` raises it
+            task.exception()  # seen; `_reap` raises it
 
     # --- looking ------------------------------------------------------------------------------------------------------
 
-    def _find(self, name: str) -> _Service:
+    def _find(self, name: str) -> Service:
         service = self._services.get(name)
         if service is None or service.removed:
             known = ", ".join(sorted(self._services)) or "none"
             raise HearthError(f"there is no service {name!r}", f"known services: {known}")
         return service
 
-    def _stats(self, service: _Service) -> ServiceStats:
+    def _stats(self, service: Service) -> ServiceStats:
         return self._gateway.stats(service.workload.name)
 
     def _demand(self, name: str) -> int:
         return _demand(self._gateway.stats(name), self._services[name].workload.gateway)
 
-    def _load(self, service: _Service) -> Callable[[Replica], int]:
+    def _load(self, service: Service) -> Callable[[Replica], int]:
         def load(replica: Replica) -> int:
             if service.removed or replica.endpoint_id is None:
                 return 0
             return self._gateway.endpoint_in_flight(service.workload.name, replica.endpoint_id)
 
         return load
-
-    def _view(self, name: str, service: _Service, now: float) -> View:
-        sights = _sights(service, now)
-        phase, reason = phase_of(service.wanted, sights, waiting=service.waiting, impossible=service.impossible)
-        stats = None if service.removed else self._stats(service)
-        return View(
-            name=name,
-            namespace=service.workload.gateway.namespace,
-            phase=phase,
-            reason=reason,
-            runtime=service.workload.runtime,
-            ready=sum(sight.ready and not sight.leaving for sight in sights),
-            wanted=service.wanted,
-            held=stats.held if stats else 0,
-            in_flight=stats.in_flight if stats else 0,
-            age=now - service.since,
-            replicas=tuple(
-                ReplicaView(
-                    name=replica.name,
-                    state=_state(sight),
-                    pid=replica.process.pid if replica.process else None,
-                    port=replica.port,
-                    devices=replica.devices,
-                    restarts=replica.restarts,
-                    reason=replica.cause or "",
-                )
-                for replica, sight in zip(service.replicas.values(), sights, strict=True)
-            ),
-        )
 
 
 def _demand(stats: ServiceStats, config: ServiceConfig) -> int:
@@ -466,47 +385,6 @@ def _demand(stats: ServiceStats, config: ServiceConfig) -> int:
     if config.cold_start.mode == "reject":
         return stats.demand
     return stats.held + stats.in_flight or int(stats.activating)
-
-
-def _expendable(service: _Service, replicas: Sequence[Replica], load: Callable[[Replica], int]) -> list[Replica]:
-    """The order in which replicas are given up: not ready before ready, idle before busy, newest first."""
-    return sorted(replicas, key=lambda replica: (replica.ready, load(replica), -int(replica.name)))
-
-
-def _notice(service: _Service, now: float) -> str | None:
-    """What clients that wait are told. Never the engine's own words: those belong to the owner of the machine."""
-    if service.impossible or service.waiting:
-        return service.impossible or service.waiting
-    staying = service.staying()
-    if staying and all(replica.failures.is_loop and not replica.ready for replica in staying):
-        return "the backend keeps ending; `hearth get -o wide` and `hearth logs` say why"
-    return None
-
-
-def _sights(service: _Service, now: float) -> list[ReplicaSight]:
-    return [
-        ReplicaSight(
-            name=replica.name,
-            ready=replica.ready,
-            leaving=replica.leaving,
-            running=replica.process is not None,
-            crash_loop=replica.failures.is_loop,
-            cause=replica.cause,
-            retry_in=replica.retry_at - now if replica.retry_at is not None else None,
-            running_for=now - replica.started_at if replica.process is not None else 0.0,
-        )
-        for replica in service.replicas.values()
-    ]
-
-
-def _state(sight: ReplicaSight) -> str:
-    if sight.leaving:
-        return "Terminating"
-    if sight.ready:
-        return "Ready"
-    if sight.running:
-        return "Loading"
-    return "CrashLoop" if sight.crash_loop else "Restarting"
 
 
 def _replicas(number: int) -> str:

@@ -1,12 +1,14 @@
 """What the supervisor needs to know of a service: how many, which devices, and how to start a replica."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from hashlib import sha256
 
-from hearth.local.scaler import ScalerConfig
+from hearth.local.autoscaler import ScalerConfig
 from hearth.planning import Launch, Plan, local_launch
 from hearth.plugins import VendorHost
 from hearth_gateway import ServiceConfig, parse_services

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from hearth.api import InferenceRuntime
-from hearth.operator.errors import OperatorError
 from hearth.operator.fingerprint import digest, live_digest
-from hearth.operator.kinds import DEPLOYMENT, Kind
-from hearth.operator.services import ServiceEntry, read_runtime, read_service
+from hearth.operator.kubernetes.errors import OperatorError
+from hearth.operator.kubernetes.kinds import DEPLOYMENT, Kind
+from hearth.operator.planner import ServiceEntry, read_runtime, read_service
 from hearth.operator.trim import trimmed_pod, trimmed_view
 from hearth.planning import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, SERVICE_LABEL
 
@@ -29,7 +29,7 @@ Claims = Literal["settled", "created", "kept"]
 """What the first manager of a Deployment claims: the replicas at most; everything, which it created, and the usual manager nothing
 yet; or more than the replicas beside the usual manager, so that it would keep alive what a new plan leaves out."""
 
-Change = Literal["none", "content", "sight", "gone"]
+Change = Literal["none", "content", "status", "gone"]
 """What an event tells about a child: nothing new, somebody changed what was applied, its status changed, it is gone."""
 
 
@@ -183,8 +183,8 @@ class Cache:
         self._index(child_id, child)
         if child.live != known.live or child.deleting != known.deleting:
             # Unless it is what was applied, seen before the answer to the apply.
-            return "content" if child.live != child.seen or child.deleting else "sight"
-        return "sight" if child.view != known.view else "none"
+            return "content" if child.live != child.seen or child.deleting else "status"
+        return "status" if child.view != known.view else "none"
 
     def applied(self, kind: Kind, item: Mapping[str, Any], wanted: bytes) -> Child:
         """Remember what the API server answered to an apply of an object with the digest `wanted`."""

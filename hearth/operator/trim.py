@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hearth.operator.kinds import CLAIM, DEPLOYMENT, JOB, SCALED_OBJECT, SERVICE, Kind
+from hearth.operator.kubernetes.kinds import CLAIM, DEPLOYMENT, JOB, SCALED_OBJECT, SERVICE, Kind
 
 _POD_META = ("name", "namespace", "uid", "labels", "creationTimestamp", "deletionTimestamp", "ownerReferences")
 _POD_STATUS = (

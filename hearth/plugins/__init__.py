@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hearth.plugins.hookspecs import ENTRY_POINT_GROUP, hookimpl
-from hearth.plugins.host import PackagedRuntime, VendorHost
+from hearth.plugins.host import VendorHost
 from hearth.plugins.loader import Candidate, VendorStatus
+from hearth.plugins.packaged import PackagedRuntime
 from hearth.plugins.vendor import (
     PLUGIN_API,
     Device,
@@ -24,7 +25,8 @@ from hearth.plugins.vendor import (
 
 if TYPE_CHECKING:
     from hearth.api import HostMount
-    from hearth.plugins.additions import (
+    from hearth.plugins.errors import PluginError, VendorUnavailable
+    from hearth.plugins.types import (
         AcceleratorRequest,
         MetricsEndpoint,
         PodAdaptation,
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
         RenderContext,
         ResolvedModel,
     )
-    from hearth.plugins.errors import PluginError, VendorUnavailable
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -62,13 +63,13 @@ __all__ = [
 ]
 
 _LATER = {
-    "AcceleratorRequest": "additions",
-    "HostMount": "additions",
-    "MetricsEndpoint": "additions",
-    "PodAdaptation": "additions",
-    "ProbeSet": "additions",
-    "RenderContext": "additions",
-    "ResolvedModel": "additions",
+    "AcceleratorRequest": "types",
+    "HostMount": "types",
+    "MetricsEndpoint": "types",
+    "PodAdaptation": "types",
+    "ProbeSet": "types",
+    "RenderContext": "types",
+    "ResolvedModel": "types",
     "PluginError": "errors",
     "VendorUnavailable": "errors",
 }

@@ -13,20 +13,23 @@ from hearth.plugins.hookspecs import hookimpl
 from hearth.plugins.vendor import LocalLaunch, PluginRejects, VendorInfo
 
 if TYPE_CHECKING:
-    from hearth.plugins.additions import AcceleratorRequest, RenderContext
+    from hearth.plugins.types import AcceleratorRequest, RenderContext
+
+NAME = "generic"
+"""The key of the adapter; no plugin may take it."""
 
 _DEVICES = re.compile(r"\{\{\s*\.Devices\s*\}\}")
 
 
 @hookimpl
 def hearth_vendor() -> VendorInfo:
-    return VendorInfo(name="generic", title="any hardware that data can describe", capabilities=("fraction",))
+    return VendorInfo(name=NAME, title="any hardware that data can describe", capabilities=("fraction",))
 
 
 @hookimpl
 def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
     """Ask for parts of accelerators as `spec.accelerator.sharing` says; whole ones are the host's default."""
-    from hearth.plugins.additions import AcceleratorRequest
+    from hearth.plugins.types import AcceleratorRequest
 
     wanted, accelerator = ctx.service.spec.resources, ctx.runtime.spec.accelerator
     fraction, sharing = wanted.fraction, accelerator.sharing

@@ -17,7 +17,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from hearth.api import EnvVar
-    from hearth.plugins.additions import (
+    from hearth.plugins.types import (
         AcceleratorRequest,
         MetricsEndpoint,
         PodAdaptation,

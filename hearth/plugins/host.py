@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import pluggy
 
 from hearth.plugins import generic, hookspecs
-from hearth.plugins.bounded import CALLER, HookTimeout
 from hearth.plugins.loader import (
     IMPORT_TIMEOUT,
     Candidate,
@@ -21,6 +20,15 @@ from hearth.plugins.loader import (
     load_vendors,
     not_installed,
 )
+from hearth.plugins.packaged import (
+    RUNTIMES_HOOK,
+    NotPackaged,
+    PackagedRuntime,
+    read_packaged,
+    runtime_manifests,
+    shared_names,
+)
+from hearth.plugins.timeouts import CALLER, HookTimeout
 from hearth.plugins.vendor import (
     Device,
     InventoryOutput,
@@ -33,7 +41,7 @@ from hearth.plugins.vendor import (
 
 if TYPE_CHECKING:
     from hearth.api import EnvVar, InferenceRuntime
-    from hearth.plugins.additions import (
+    from hearth.plugins.types import (
         AcceleratorRequest,
         MetricsEndpoint,
         PodAdaptation,
@@ -41,24 +49,10 @@ if TYPE_CHECKING:
         RenderContext,
     )
 
-GENERIC = "generic"
-
 HOOK_TIMEOUT = 10.0
 """Seconds that one call of a hook may take. It is pure and needs microseconds; the bound is for one that hangs."""
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class PackagedRuntime:
-    """An InferenceRuntime that a plugin ships, where it comes from (`hearth-fake 0.1.0, vllm-fake.yaml`), and its YAML.
-
-    `text` is the file as it was shipped, with its comments.
-    """
-
-    manifest: InferenceRuntime
-    origin: str
-    text: str
 
 
 class VendorHost:
@@ -86,7 +80,7 @@ class VendorHost:
         self._hook_timeout = hook_timeout
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._manager.register(generic, name=GENERIC)
+        self._manager.register(generic, name=generic.NAME)
         for name, vendor in sorted(self._loaded.items()):
             self._manager.register(vendor.plugin, name=name)
         if trace is not None:
@@ -146,12 +140,12 @@ class VendorHost:
 
     def adapter(self, runtime: InferenceRuntime) -> str:
         """Return the key of the plugin that adapts a runtime: its vendor, or the built-in `generic`."""
-        return GENERIC if runtime.spec.adapter == GENERIC else runtime.spec.vendor
+        return generic.NAME if runtime.spec.adapter == generic.NAME else runtime.spec.vendor
 
     def info(self, runtime: InferenceRuntime) -> VendorInfo:
         """Return who adapts a runtime; for the generic adapter, the runtime's vendor under that adapter's title."""
         adapter = self.adapter(runtime)
-        if adapter == GENERIC:
+        if adapter == generic.NAME:
             return replace(generic.hearth_vendor(), name=runtime.spec.vendor)
         return self._vendor(adapter).info
 
@@ -193,77 +187,52 @@ class VendorHost:
     def _read_runtimes(self) -> dict[str, tuple[PackagedRuntime, ...]]:
         from hearth.api import HearthError
 
-        packaged: dict[str, tuple[PackagedRuntime, ...]] = {}
-        owners: dict[str, list[str]] = {}
+        found: dict[str, tuple[PackagedRuntime, ...]] = {}
         for name in sorted(self._loaded):
             try:
-                packaged[name] = tuple(self._parse(name, manifest) for manifest in self._manifests(name))
+                found[name] = tuple(self._packaged_runtime(name, manifest) for manifest in self._manifests(name))
             except HearthError as exc:
                 self._broken[name] = str(exc)
-                continue
-            for runtime in packaged[name]:
-                owners.setdefault(runtime.manifest.metadata.name, []).append(name)
-        for runtime_name, vendors in sorted(owners.items()):
-            if len(vendors) > 1:
-                for name in set(vendors):
-                    self._broken[name] = f"the runtime {runtime_name!r} is shipped by {' and '.join(vendors)}"
-        return {name: runtimes for name, runtimes in packaged.items() if name not in self._broken}
+        self._broken.update(shared_names(found))
+        return {name: runtimes for name, runtimes in found.items() if name not in self._broken}
 
     def _manifests(self, vendor: str) -> tuple[RuntimeManifest, ...]:
-        hook = "hearth_runtimes"
         try:
-            result = self._call(vendor, hook)
+            return runtime_manifests(self._call(vendor, RUNTIMES_HOOK))
         except PluginRejects as exc:
-            raise self._failure(vendor, hook, f"{exc.reason}: {exc.message}") from exc
-        if result is not None and not isinstance(result, Iterable):
-            raise self._failure(vendor, hook, f"it returned {result!r}, not RuntimeManifests")
-        manifests = tuple(result or ())
-        for manifest in manifests:
-            if not isinstance(manifest, RuntimeManifest):
-                raise self._failure(vendor, hook, f"it returned {manifest!r} among its runtimes, not a RuntimeManifest")
-        return manifests
+            raise self._failure(vendor, RUNTIMES_HOOK, f"{exc.reason}: {exc.message}") from exc
+        except NotPackaged as exc:
+            raise self._failure(vendor, RUNTIMES_HOOK, str(exc)) from exc
 
-    def _parse(self, vendor: str, manifest: RuntimeManifest) -> PackagedRuntime:
-        from hearth.api import HearthError, parse_manifests
-
-        hook = "hearth_runtimes"
-        origin = f"{self._loaded[vendor].distribution} {self._loaded[vendor].version}, {manifest.file.name}"
+    def _packaged_runtime(self, vendor: str, manifest: RuntimeManifest) -> PackagedRuntime:
+        loaded = self._loaded[vendor]
         try:
-            text = manifest.file.read_text(encoding="utf-8")
-            manifests = parse_manifests(text, file=origin)
-        except (OSError, UnicodeDecodeError, HearthError) as exc:
-            raise self._failure(vendor, hook, str(exc)) from exc
-        if manifests.services or len(manifests.runtimes) != 1:
-            raise self._failure(vendor, hook, f"{origin} does not hold exactly one InferenceRuntime")
-        runtime = manifests.runtimes[0]
-        if runtime.metadata.name != manifest.name:
-            raise self._failure(vendor, hook, f"{origin} holds {runtime.metadata.name!r}, not {manifest.name!r}")
-        if runtime.spec.vendor != vendor:
-            raise self._failure(vendor, hook, f"{origin} has spec.vendor {runtime.spec.vendor!r}, not {vendor!r}")
-        return PackagedRuntime(runtime, origin, text)
+            return read_packaged(manifest, vendor=vendor, source=f"{loaded.distribution} {loaded.version}")
+        except NotPackaged as exc:
+            raise self._failure(vendor, RUNTIMES_HOOK, str(exc)) from exc
 
     def accelerator(self, ctx: RenderContext) -> AcceleratorRequest | None:
-        from hearth.plugins.additions import AcceleratorRequest
+        from hearth.plugins.types import AcceleratorRequest
 
         return self._checked("hearth_accelerator", AcceleratorRequest, ctx)
 
     def env(self, ctx: RenderContext) -> tuple[EnvVar, ...]:
-        from hearth.plugins.additions import Env
+        from hearth.plugins.types import Env
 
         return self._checked("hearth_env", Env, ctx) or ()
 
     def probes(self, ctx: RenderContext) -> ProbeSet | None:
-        from hearth.plugins.additions import ProbeSet
+        from hearth.plugins.types import ProbeSet
 
         return self._checked("hearth_probes", ProbeSet, ctx)
 
     def metrics(self, ctx: RenderContext) -> MetricsEndpoint | None:
-        from hearth.plugins.additions import MetricsEndpoint
+        from hearth.plugins.types import MetricsEndpoint
 
         return self._checked("hearth_metrics", MetricsEndpoint, ctx)
 
     def pod(self, ctx: RenderContext) -> PodAdaptation | None:
-        from hearth.plugins.additions import PodAdaptation
+        from hearth.plugins.types import PodAdaptation
 
         return self._checked("hearth_pod", PodAdaptation, ctx)
 
@@ -304,7 +273,7 @@ class VendorHost:
     def _arguments(self, vendor: str) -> Mapping[str, frozenset[str]]:
         """The hooks that a vendor has, and which arguments each of them takes."""
         if vendor not in self._hooks:
-            plugin = generic if vendor == GENERIC else self._vendor(vendor).plugin
+            plugin = generic if vendor == generic.NAME else self._vendor(vendor).plugin
             self._hooks[vendor] = {
                 caller.name: frozenset(implementation.argnames)
                 for caller in self._manager.get_hookcallers(plugin) or ()
@@ -314,7 +283,7 @@ class VendorHost:
         return self._hooks[vendor]
 
     def _call(self, vendor: str, hook: str, **arguments: object) -> Any:
-        if vendor == GENERIC:
+        if vendor == generic.NAME:
             plugin: object = generic
         else:
             plugin = self._vendor(vendor).plugin
@@ -347,7 +316,7 @@ class VendorHost:
             return None
         from pydantic import ValidationError
 
-        from hearth.plugins.border import checked
+        from hearth.plugins.validation import checked
 
         try:
             return checked(expected, result)

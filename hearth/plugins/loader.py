@@ -14,15 +14,12 @@ from typing import Literal
 
 import pluggy
 
-from hearth.plugins import hookspecs
-from hearth.plugins.bounded import CALLER, HookTimeout
+from hearth.plugins import generic, hookspecs
+from hearth.plugins.timeouts import CALLER, HookTimeout
 from hearth.plugins.vendor import PLUGIN_API, VENDOR_KEY, VendorInfo
 
 IMPORT_TIMEOUT = 10.0
 """Seconds that the import of one plugin may take."""
-
-RESERVED = "generic"
-"""The key of the built-in adapter; no plugin may take it."""
 
 _LOCAL_HOOKS = ("hearth_local_command", "hearth_local_inventory", "hearth_local_devices")
 
@@ -110,7 +107,7 @@ def load_vendors(
                 loaded.append(_load(same[0], import_timeout))
             except _Refused as refused:
                 statuses.append(_status(same[0], "error", str(refused)))
-    known = {candidate.name for candidate in ordered} | {RESERVED}
+    known = {candidate.name for candidate in ordered} | {generic.NAME}
     for name in sorted((allowed or set()) - known):
         statuses.append(VendorStatus(name, state="error", error=f"HEARTH_PLUGINS names it, but {not_installed(name)}"))
     return tuple(loaded), tuple(statuses)
@@ -124,8 +121,8 @@ def not_installed(vendor: str) -> str:
 def _load(candidate: Candidate, import_timeout: float) -> LoadedVendor:
     if not VENDOR_KEY.fullmatch(candidate.name):
         raise _Refused(f"its entry point name {candidate.name!r} is not a DNS label (lower-case letters, digits, '-')")
-    if candidate.name == RESERVED:
-        raise _Refused(f"the vendor key {RESERVED!r} belongs to Hearth's built-in adapter")
+    if candidate.name == generic.NAME:
+        raise _Refused(f"the vendor key {generic.NAME!r} belongs to Hearth's built-in adapter")
     plugin = _import(candidate, import_timeout)
     if inspect.isclass(plugin) or not (isinstance(plugin, ModuleType) or hasattr(plugin, "__dict__")):
         raise _Refused(f"its entry point is {plugin!r}; point it at a module or at an object that has the hooks")

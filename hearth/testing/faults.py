@@ -17,7 +17,7 @@ from hearth.api.names import LABEL, LABEL_VALUE, SUBDOMAIN, is_qualified
 from hearth.planning.adaptation import RESERVED_PATHS
 from hearth.planning.labels import RESERVED_LABELS, RESERVED_PREFIX, selector_labels
 from hearth.plugins import AcceleratorRequest, LocalLaunch, MetricsEndpoint, PodAdaptation, ProbeSet
-from hearth.plugins.border import checked
+from hearth.plugins.validation import checked
 from hearth.testing.case import Case
 from hearth.testing.subject import RESULTS, Outcome, Subject, well_formed
 

@@ -31,10 +31,10 @@ from hearth.plugins import (
     hookimpl,
     hookspecs,
 )
-from hearth.plugins.additions import Env
-from hearth.plugins.border import checked
-from hearth.plugins.bounded import CALLER, HookTimeout
 from hearth.plugins.loader import LoadedVendor, installed_candidates, load_vendors
+from hearth.plugins.timeouts import CALLER, HookTimeout
+from hearth.plugins.types import Env
+from hearth.plugins.validation import checked
 from hearth.testing import strategies
 from hearth.testing.case import Case
 from hearth.testing.rehearsal import HASH_SEEDS, Rehearsal, rehearse

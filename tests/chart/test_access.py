@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from hearth.api import GatewayPod, parse_gateway_pod, parse_manifests
-from hearth.operator.kinds import CHILDREN
+from hearth.operator.kubernetes.kinds import CHILDREN
 from hearth.planning import (
     CREATED_ONCE,
     KINDS,
@@ -18,8 +18,7 @@ from hearth.planning import (
     plan_namespace,
 )
 from hearth.plugins import VendorHost
-
-from .support import objects
+from tests.chart.support import objects
 
 GOLDEN = Path(__file__).parent / "golden"
 MANIFEST = """

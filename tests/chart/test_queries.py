@@ -7,10 +7,9 @@ from functools import cache
 
 import pytest
 
-from hearth.operator.reasons import Reason
-
-from . import expositions
-from .support import alerts, dashboard, grouped_labels, panels, queries, selectors
+from hearth.operator.diagnosis.reasons import Reason
+from tests.chart import expositions
+from tests.chart.support import alerts, dashboard, grouped_labels, panels, queries, selectors
 
 SEVERITIES = {"critical", "warning"}
 

@@ -20,10 +20,10 @@ from hearth.cli.screen import LiveScreen, PlainScreen, Printer
 from hearth.cli.up import can_move_cursor, parse_listen
 from hearth.local.logs import Follower, LogFile, set_aside
 from hearth.local.state import StateDir
-from hearth.local.supervisor import View
+from hearth.local.views import ServiceView
 
-READY = View("qwen", "ai", "Ready", "", "vllm-fake", 2, 2, 0, 3, 312.4)
-WAITING = View("llama", "ai", "Pending", "needs 1 accelerator of vendor fake", "vllm-fake", 0, 1, 4, 0, 59.0)
+READY = ServiceView("qwen", "ai", "Ready", "", "vllm-fake", 2, 2, 0, 3, 312.4)
+WAITING = ServiceView("llama", "ai", "Pending", "needs 1 accelerator of vendor fake", "vllm-fake", 0, 1, 4, 0, 59.0)
 
 
 class Peer:
@@ -241,7 +241,7 @@ def test_a_dumb_terminal_gets_lines_not_a_table() -> None:
 
 
 class NoServices:
-    def views(self) -> tuple[View, ...]:
+    def views(self) -> tuple[ServiceView, ...]:
         return ()
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.local.phase import ReplicaSight, phase_of
+from hearth.local.phase import ReplicaState, phase_of
 from hearth.local.probes import Tally, check, count, start_allowance, watch
 from hearth.local.restarts import CRASH_LOOP, LONGEST_DELAY, STABLE, Failures, after_exit, after_start_error
 from hearth.planning import HttpProbe, Launch
@@ -33,8 +33,8 @@ PROBE = HttpProbe(
 STARTING = "starting for 0 s, its probe is not answered yet; `hearth logs` shows what the engine says"
 
 
-def sight(name: str = "0", **changes: object) -> ReplicaSight:
-    base = ReplicaSight(name, ready=False, leaving=False, running=True, crash_loop=False)
+def sight(name: str = "0", **changes: object) -> ReplicaState:
+    base = ReplicaState(name, ready=False, leaving=False, running=True, crash_loop=False)
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
@@ -62,7 +62,7 @@ def sight(name: str = "0", **changes: object) -> ReplicaSight:
     ],
 )
 def test_phase_and_reason(
-    wanted: int, replicas: list[ReplicaSight], reasons: dict[str, str], expected: tuple[str, str]
+    wanted: int, replicas: list[ReplicaState], reasons: dict[str, str], expected: tuple[str, str]
 ) -> None:
     assert phase_of(wanted, replicas, **reasons) == expected
 

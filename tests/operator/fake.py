@@ -11,8 +11,8 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from hearth.operator.errors import NotFound, NotServed, refusal
-from hearth.operator.kinds import CHILDREN, EVENT, POD, RUNTIMES, SERVICE, SERVICES, Kind
+from hearth.operator.kubernetes.errors import NotFound, NotServed, refusal
+from hearth.operator.kubernetes.kinds import CHILDREN, EVENT, INFERENCE_RUNTIME, LLM_SERVICE, POD, SERVICE, Kind
 
 Path = tuple[str, ...]
 Fields = dict[Path, Any]
@@ -68,7 +68,7 @@ class FakeApi:
 
     def __init__(self) -> None:
         self.stored: dict[Address, Stored] = {}
-        self.served = {SERVICES, RUNTIMES, POD, EVENT, *CHILDREN}
+        self.served = {LLM_SERVICE, INFERENCE_RUNTIME, POD, EVENT, *CHILDREN}
         self.going: set[str] = set()
         self.watchers: list[Watcher] = []
         self.requests: list[tuple[str, str, str]] = []

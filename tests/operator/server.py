@@ -9,14 +9,13 @@ from typing import Any
 
 from aiohttp import web
 
-from hearth.operator.errors import ApiError
-from hearth.operator.kinds import CHILDREN, EVENT, LEASE, NODE, POD, RUNTIMES, SERVICES, Kind
-
-from .fake import FakeApi
+from hearth.operator.kubernetes.errors import ApiError
+from hearth.operator.kubernetes.kinds import CHILDREN, EVENT, INFERENCE_RUNTIME, LEASE, LLM_SERVICE, NODE, POD, Kind
+from tests.operator.fake import FakeApi
 
 CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
-KINDS = (*CHILDREN, EVENT, LEASE, NODE, POD, RUNTIMES, SERVICES, CRDS, NAMESPACES)
+KINDS = (*CHILDREN, EVENT, LEASE, NODE, POD, INFERENCE_RUNTIME, LLM_SERVICE, CRDS, NAMESPACES)
 
 
 class HttpApi:

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from hearth.operator import run
+from hearth.operator import main
 from hearth.operator.cache import Cache
-from hearth.operator.errors import NotWatched
-from hearth.operator.intake import Intake
-from hearth.operator.kinds import SCALED_OBJECT
+from hearth.operator.kubernetes.errors import NotWatched
+from hearth.operator.kubernetes.kinds import SCALED_OBJECT
 from hearth.operator.metrics import Metrics
+from hearth.operator.watch.event_handlers import EventHandlers
 
 OBJECT = {
     "metadata": {
@@ -36,7 +36,7 @@ class Looks:
         self.looks = 0
         self.cache, self.metrics = Cache(), Metrics()
         queue: Any = SimpleNamespace(add=lambda *_, **__: None)
-        self.intake = Intake(self.cache, queue, self.metrics)
+        self.handlers = EventHandlers(self.cache, queue, self.metrics)
         self.api = self.reconciler = self
 
     async def serves(self, kind: object) -> bool:
@@ -49,8 +49,8 @@ class Looks:
 
     def made(self) -> None:
         """The operator made one; nothing of it came by a watch."""
-        self.intake.event(SCALED_OBJECT, "ADDED", OBJECT)
-        self.intake.heard.clear()
+        self.handlers.handle(SCALED_OBJECT, "ADDED", OBJECT)
+        self.handlers.heard.clear()
 
     async def more(self, count: int) -> None:
         goal = self.looks + count
@@ -60,8 +60,8 @@ class Looks:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "KEDA_PERIOD", 0.001)
-    monkeypatch.setattr(run, "SILENCE", 0.02)
+    monkeypatch.setattr(main, "KEDA_PERIOD", 0.001)
+    monkeypatch.setattr(main, "SILENCE", 0.02)
 
 
 async def test_a_kind_that_is_not_watched_is_noticed() -> None:
@@ -69,7 +69,7 @@ async def test_a_kind_that_is_not_watched_is_noticed() -> None:
     looks: Any = Looks()
     looks.made()
     with pytest.raises(NotWatched, match="starting anew"):
-        await asyncio.wait_for(run._look_for_keda(looks), 5)
+        await asyncio.wait_for(main._look_for_keda(looks), 5)
 
 
 @pytest.mark.parametrize("reason", ["heard", "none", "absent"])
@@ -78,10 +78,10 @@ async def test_silence_is_no_fault(reason: str) -> None:
     if reason != "none":
         looks.made()
     looks.served = reason != "absent"
-    looking = asyncio.create_task(run._look_for_keda(looks))
+    looking = asyncio.create_task(main._look_for_keda(looks))
     await looks.more(2)
     if reason == "heard":
-        looks.intake.event(SCALED_OBJECT, "MODIFIED", OBJECT)
+        looks.handlers.handle(SCALED_OBJECT, "MODIFIED", OBJECT)
     done, _ = await asyncio.wait({looking}, timeout=0.1)
     assert not done
     looking.cancel()
@@ -92,9 +92,9 @@ async def test_silence_is_no_fault(reason: str) -> None:
 async def test_what_was_heard_before_keda_went_does_not_count() -> None:
     looks: Any = Looks()
     looks.made()
-    looks.intake.event(SCALED_OBJECT, "MODIFIED", OBJECT)
+    looks.handlers.handle(SCALED_OBJECT, "MODIFIED", OBJECT)
     looks.metrics.keda = 1
-    looking = asyncio.create_task(run._look_for_keda(looks))
+    looking = asyncio.create_task(main._look_for_keda(looks))
     await looks.more(2)
     looks.served = False
     await looks.more(2)

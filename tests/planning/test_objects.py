@@ -649,8 +649,8 @@ def test_the_plan_says_where_clients_go_and_who_scales() -> None:
     assert as_document(local)["objects"] == []
 
 
-def test_the_seed_article_is_valid() -> None:
-    example = Path(__file__).parents[2] / "examples" / "seed-article.yaml"
+def test_the_example_is_valid() -> None:
+    example = Path(__file__).parents[2] / "examples" / "qwen3-8b.yaml"
     [wanted] = load_manifests([example]).services
     assert isinstance(wanted, LLMService)
     made = make_plan(wanted, runtimes=list(SHIPPED.values()), host=VENDORS, target="cluster")

@@ -16,8 +16,8 @@ from typing import Protocol
 
 import uvloop
 
-from .config import ConfigError, load_services
-from .gateway import Gateway
+from hearth_gateway.config import ConfigError, load_services
+from hearth_gateway.gateway import Gateway
 
 RELOAD_INTERVAL = 0.5
 log = logging.getLogger("hearth.gateway")
@@ -145,8 +145,8 @@ def _why_not(listen: str, error: OSError) -> str:
 def _cluster(gateway: Gateway, options: argparse.Namespace) -> Source:
     """The API server as source. Only here: one machine needs none of it. Raises CannotRun."""
     try:
-        from .cluster import Cluster, ClusterOptions
-        from .kubernetes import AccessError, find_access
+        from hearth_gateway.cluster.access import AccessError, find_access
+        from hearth_gateway.cluster.replica import Replica, ReplicaOptions
     except ImportError as error:
         raise CannotRun(f"--config-map: {error}; install hearth-gateway[cluster]") from error
     try:
@@ -160,9 +160,9 @@ def _cluster(gateway: Gateway, options: argparse.Namespace) -> Source:
     except AccessError as error:
         raise CannotRun(str(error)) from error
 
-    return Cluster(
+    return Replica(
         gateway,
-        ClusterOptions(
+        ReplicaOptions(
             config_map=options.config_map,
             access=access,
             peers=options.peers,

@@ -1,0 +1,94 @@
+"""Whether KEDA scales a service: it is there, its ScaledObject is accepted, and nobody paused it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hearth.operator.diagnosis.containers import OWN_PORT
+from hearth.operator.diagnosis.diagnosis import Diagnosis, condition
+from hearth.operator.diagnosis.observation import Object, Observed
+from hearth.operator.diagnosis.reasons import Reason
+from hearth.operator.diagnosis.redaction import redact
+
+_SCALE_IN = "autoscaling.keda.sh/paused-scale-in"
+_FORCED = "autoscaling.keda.sh/force-activation"
+_PAUSES: Mapping[str, str] = {
+    "autoscaling.keda.sh/paused": "neither wakes nor sleeps",
+    "autoscaling.keda.sh/paused-replicas": "is kept at a fixed number of replicas",
+    "autoscaling.keda.sh/paused-scale-out": "gets no further replicas",
+    _SCALE_IN: "keeps the replicas that it has, and never sleeps",
+    _FORCED: "is kept awake although nobody asks",
+}
+_FALSE = ("false", "False", "FALSE", "0", "f", "F")
+
+
+def scaler_trouble(observed: Observed) -> Diagnosis | None:
+    """Say why the number of replicas does not follow the demand; None when it does."""
+    if not observed.keda:
+        return Diagnosis(
+            Reason.KEDA_NOT_INSTALLED,
+            "KEDA is not installed, so nothing wakes the service or lets it sleep; install KEDA 2.20.2 or later, and the "
+            "operator does the rest",
+            "broken",
+            "the cluster's autoscaler is not installed",
+        )
+    scaled = observed.scaled_object
+    if scaled is None:
+        return Diagnosis(Reason.SCALER_STARTING, "its ScaledObject is being created", "waiting")
+    metadata = scaled.get("metadata") or {}
+    pause = _pause(metadata.get("annotations") or {})
+    if pause is not None:
+        name, namespace = observed.service.metadata.name, observed.service.metadata.namespace
+        return Diagnosis(
+            Reason.SCALING_PAUSED,
+            f"its ScaledObject has the annotation {pause}: the service {_PAUSES[pause]}; "
+            f"kubectl annotate scaledobject -n {namespace} {name} {pause}- lets it scale again",
+            "broken",
+            "its scaling was paused by hand",
+        )
+    return _scaler_condition(scaled)
+
+
+def _pause(annotations: Mapping[str, str]) -> str | None:
+    """KEDA takes whatever is not a boolean for true, except at paused-replicas, where any number pauses."""
+    return next(
+        (
+            name
+            for name in _PAUSES
+            if name in annotations and (name.endswith("-replicas") or annotations[name] not in _FALSE)
+        ),
+        None,
+    )
+
+
+def waking_trouble(observed: Observed) -> Diagnosis | None:
+    """Say why a service that sleeps would not wake; None when it would. Replicas that may not be taken away are no
+    reason."""
+    trouble = scaler_trouble(observed)
+    if trouble is None or trouble.reason != Reason.SCALING_PAUSED:
+        return trouble
+    metadata = (observed.scaled_object or {}).get("metadata") or {}
+    return None if _pause(metadata.get("annotations") or {}) in (_SCALE_IN, _FORCED) else trouble
+
+
+def _scaler_condition(scaled: Object) -> Diagnosis | None:
+    ready = condition(scaled, "Ready")
+    if ready.get("status") == "True":
+        return None
+    status = scaled.get("status") or {}
+    if ready.get("status") != "False" and not ready.get("reason"):
+        return Diagnosis(
+            Reason.SCALER_STARTING,
+            "KEDA has not looked at its ScaledObject yet; if that lasts, look at KEDA's operator "
+            "(kubectl get pods -A -l app=keda-operator)",
+            "waiting",
+        )
+    words = redact(OWN_PORT.sub("->", ready.get("message") or ready.get("reason") or "it does not say why"))
+    known = bool(status.get("hpaName") or status.get("lastActiveTime"))
+    return Diagnosis(
+        Reason.SCALER_NOT_READY,
+        f"KEDA cannot scale it: {words}; KEDA tries again by itself, and `kubectl describe scaledobject` and the log of "
+        "KEDA's operator say more",
+        "broken" if known else "waiting",
+        "the cluster's autoscaler cannot scale it at the moment" if known else None,
+    )

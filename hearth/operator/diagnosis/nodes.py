@@ -1,0 +1,164 @@
+"""Nodes: what they have of a pod's device, and what keeps them from taking the pod."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hearth.operator.diagnosis.observation import Object
+from hearth.planning import Plan
+
+_HARD_EFFECTS = ("NoSchedule", "NoExecute")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a pod asks of a node."""
+
+    device: str
+    """The extended resource that counts the runtime's devices."""
+    count: int
+    """Of it, for one replica."""
+    spec: Mapping[str, Any]
+    """The pod's spec: selector, affinity, tolerations."""
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """What the nodes have of a pod's device."""
+
+    total: int
+    """On all nodes."""
+    largest: int
+    """On one node, of any."""
+    open: int
+    """On the nodes that may take the pod and could hold at least one replica."""
+    nodes: int
+    """How many have enough for one replica."""
+    suitable: int
+    """How many of these may take the pod."""
+    lacking: int
+    """How many may take the pod and have too few for one replica. Of each of them the scheduler says so, always."""
+    barriers: tuple[str, ...]
+    """Why nodes that have enough may not take the pod, with how many they are; most frequent first."""
+
+
+def supply(demand: Demand, nodes: Sequence[Object]) -> Supply:
+    """Add up the nodes. What is free on them is the scheduler's knowledge: nodes do not say it."""
+    amounts = [(node, amount(node, demand.device)) for node in nodes]
+    closed: Counter[str] = Counter()
+    usable = suitable = lacking = 0
+    for node, has in amounts:
+        barrier = next(barriers(node, demand.spec), None)
+        if has < max(demand.count, 1):
+            lacking += barrier is None
+        elif barrier is None:
+            usable += has
+            suitable += 1
+        else:
+            closed[barrier] += 1
+    return Supply(
+        total=sum(has for _, has in amounts),
+        largest=max((has for _, has in amounts), default=0),
+        open=usable,
+        nodes=suitable + closed.total(),
+        suitable=suitable,
+        lacking=lacking,
+        barriers=tuple(f"{count} {words}" for words, count in sorted(closed.items(), key=lambda at: (-at[1], at[0]))),
+    )
+
+
+def demand_of(plan: Plan, among: Collection[str]) -> Demand | None:
+    """Return the demand for the device that counts: the runtime's, unless only others are `among` these resources.
+
+    None when the pod has no limit for one.
+    """
+    limits = (plan.serving.get("resources") or {}).get("limits", {})
+    own = plan.runtime.spec.accelerator.resource_name
+    devices = [resource for resource in among if "/" in resource]
+    if own in limits and (own in devices or not devices):
+        wanted = own
+    else:
+        wanted = next((resource for resource in devices if resource in limits), "")
+    return Demand(wanted, _whole_number(limits.get(wanted)), plan.pod["spec"]) if wanted else None
+
+
+def _whole_number(amount: Any) -> int:
+    text = str(amount)
+    return int(text) if text.isdecimal() else 1
+
+
+def amount(node: Object, resource: str) -> int:
+    """What a node has of a resource that is counted, in use or not."""
+    text = str((node.get("status") or {}).get("allocatable", {}).get(resource, "0"))
+    return int(text) if text.isdecimal() else 0
+
+
+def required_terms(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The terms of which a node has to match one, by a pod's spec."""
+    affinity = (spec.get("affinity") or {}).get("nodeAffinity", {})
+    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
+    return required.get("nodeSelectorTerms") or ()
+
+
+def barriers(node: Object, spec: Mapping[str, Any]) -> Iterator[str]:
+    """Why this node does not take the pod, in words that follow a number of nodes."""
+    own = node.get("spec") or {}
+    labels = node.get("metadata", {}).get("labels") or {}
+    selector = spec.get("nodeSelector") or {}
+    missing = [f"{key}={value}" for key, value in sorted(selector.items()) if labels.get(key) != value]
+    if missing:
+        yield f"without the label {missing[0]}"
+    terms = required_terms(spec)
+    if terms and not any(_matches_term(term, labels) for term in terms):
+        yield "outside the runtime's node requirements"
+    if own.get("unschedulable"):
+        yield "cordoned"
+    for taint in own.get("taints") or []:
+        if taint.get("effect") in _HARD_EFFECTS and not _tolerated(taint, spec.get("tolerations") or []):
+            yield _spelled(taint)
+
+
+def _spelled(taint: Mapping[str, Any]) -> str:
+    if taint.get("key") in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        return "not ready"
+    value = f"={taint['value']}" if taint.get("value") else ""
+    return f"with the taint {taint.get('key')}{value}:{taint.get('effect')}"
+
+
+def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> bool:
+    return any(
+        toleration.get("effect") in (None, "", taint.get("effect"))
+        and (
+            toleration.get("key") in (None, "", taint.get("key"))
+            if toleration.get("operator") == "Exists"
+            else toleration.get("key") == taint.get("key") and toleration.get("value", "") == taint.get("value", "")
+        )
+        for toleration in tolerations
+    )
+
+
+def _matches_term(term: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    return all(_matches(expression, labels) for expression in term.get("matchExpressions") or [])
+
+
+def _matches(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value = labels.get(expression["key"])
+    values = expression.get("values") or []
+    match expression.get("operator"):
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt" | "Lt" as operator:
+            if value is None or not value.lstrip("-").isdecimal() or not values:
+                return False
+            return int(value) > int(values[0]) if operator == "Gt" else int(value) < int(values[0])
+        case _:
+            return True

@@ -1,0 +1,84 @@
+"""Pods: what one that is not ready waits for, or why none is created."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from hearth.api.errors import join_remedy
+from hearth.operator.diagnosis.containers import (
+    Program,
+    container_creating,
+    container_trouble,
+)
+from hearth.operator.diagnosis.diagnosis import Diagnosis, condition, rank
+from hearth.operator.diagnosis.observation import Object, Observed
+from hearth.operator.diagnosis.reasons import Reason
+from hearth.operator.diagnosis.redaction import redact
+from hearth.operator.diagnosis.scheduling import unscheduled
+
+ON_ITS_WAY = frozenset(
+    {
+        Reason.CREATING,
+        Reason.SCHEDULING,
+        Reason.CONTAINER_CREATING,
+        Reason.LOADING,
+        Reason.NOT_ANSWERING,
+        Reason.RESTARTING,
+    }
+)
+
+
+def pod_trouble(pod: Object, program: Program, observed: Observed) -> Diagnosis:
+    """Say what a pod that is not ready waits for."""
+    status = pod.get("status") or {}
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return evicted(status, program)
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return unscheduled(scheduled, observed)
+    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    troubles = [found for container in containers if (found := container_trouble(container, program)) is not None]
+    if troubles:
+        return min(troubles, key=rank)
+    if scheduled.get("status") != "True" and not pod.get("spec", {}).get("nodeName"):
+        return Diagnosis(Reason.SCHEDULING, "a node is being found for its pod", "waiting")
+    if not containers:
+        return container_creating(program)
+    return Diagnosis(
+        Reason.NOT_ANSWERING,
+        f"{program.name} runs and its readiness probe is not answered; if that lasts: "
+        f"{program.logs.removesuffix(' --previous')}",
+        "starting",
+    )
+
+
+def evicted(status: Mapping[str, Any], program: Program) -> Diagnosis:
+    words = redact(f"{status['reason']}: {status.get('message', '')}".rstrip(": "))
+    return Diagnosis(
+        Reason.EVICTED,
+        f"the pod of {program.name} was ended by its node ({words}); free what the node ran short of",
+        "broken",
+        "its node ended it; it is started again",
+    )
+
+
+def refused_pods(deployment: Object | None) -> Diagnosis | None:
+    failure = condition(deployment or {}, "ReplicaFailure")
+    if failure.get("status") != "True":
+        return None
+    # The pod's name is another one at each attempt.
+    words = re.sub(r'^.*?pods? "[^"]*" is forbidden: ', "", failure.get("message", ""))
+    remedy = "change what refuses it (kubectl describe quota, limitrange, namespace), or what the service asks for"
+    if "PodSecurity" in words:
+        remedy = (
+            "the namespace enforces a Pod Security level that the runtime's pod does not meet: serve the model from a "
+            "namespace that allows it"
+        )
+    return Diagnosis(
+        Reason.PODS_REFUSED,
+        join_remedy(f"the cluster refuses to create its pods: {redact(words)}", remedy),
+        "broken",
+        "the cluster refuses to start it; its owner finds the reason in its status",
+    )

@@ -1,0 +1,130 @@
+"""Prewarming: how far the Job that downloads weights ahead is, and the nodes that it is kept to.
+
+The Job asks for no device, and a pod cannot say "a node that has this resource" without taking some of it. Where a volume
+is bound to the node of its first pod, a download on a node without accelerators would keep the engine from ever starting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from hearth.operator.diagnosis.containers import (
+    Program,
+    ended_words,
+    prewarmer,
+)
+from hearth.operator.diagnosis.diagnosis import Diagnosis, condition, is_ending, rank
+from hearth.operator.diagnosis.nodes import amount, barriers, demand_of, required_terms
+from hearth.operator.diagnosis.observation import Object, Observed
+from hearth.operator.diagnosis.pods import ON_ITS_WAY, pod_trouble
+from hearth.operator.diagnosis.reasons import Reason
+from hearth.operator.diagnosis.redaction import redact
+from hearth.planning import Plan, claim_name, prewarm_name
+
+HOSTNAME = "kubernetes.io/hostname"
+"""The label that the kubelet gives its node. Mostly, but not everywhere, the node's name."""
+
+MOST_NODES = 100
+"""So many nodes are named at most; each of them will do."""
+
+_SELECTED = "volume.kubernetes.io/selected-node"
+"""The scheduler's annotation on a claim: the node for which its volume was made."""
+
+
+def prewarm_nodes(plan: Plan, nodes: Sequence[Object], claims: Sequence[Object]) -> tuple[str, ...] | None:
+    """Return the hostnames that the Job of a plan is to be kept to: of nodes that may take the engine and have its
+    devices, whether they are free or not. `claims` are the volume claims of the service.
+
+    Empty when the Job needs no such list: its engine asks for no device, or says by labels which nodes it wants, and all
+    of these have the device. If there are none of these yet, a Job that waits is what makes an autoscaler add one.
+    None when no node will do, but others could take the Job.
+    """
+    demand = demand_of(plan, (plan.serving.get("resources") or {}).get("limits", {}))
+    if demand is None:
+        return ()
+    free = [node for node in nodes if next(barriers(node, demand.spec), None) is None]
+    able = [node for node in free if amount(node, demand.device) >= max(demand.count, 1)]
+    if len(able) == len(free) and (demand.spec.get("nodeSelector") or required_terms(demand.spec)):
+        return ()
+    selected = {_annotation(claim) for claim in claims if claim["metadata"].get("name") == claim_name(plan.service)}
+    # Where the volume is already comes first, so that it is not the one that is left out.
+    able.sort(key=lambda node: (node["metadata"].get("name") not in selected, _hostname(node)))
+    names = [name for node in able if (name := _hostname(node))]
+    return tuple(names[:MOST_NODES]) or None
+
+
+def _hostname(node: Object) -> str:
+    labels: Mapping[str, str] = node["metadata"].get("labels") or {}
+    return labels.get(HOSTNAME, "")
+
+
+def _annotation(claim: Object) -> str | None:
+    annotations: Mapping[str, str] = claim["metadata"].get("annotations") or {}
+    return annotations.get(_SELECTED)
+
+
+def prewarm_trouble(observed: Observed) -> Diagnosis | None:
+    """Say how far the prewarm Job is; None when the weights are there."""
+    job, plan = observed.prewarm, observed.plan
+    if plan is None or (job is not None and condition(job, "Complete").get("status") == "True"):
+        return None
+    if job is None:
+        return _no_node_to_prewarm_on(plan, observed) or Diagnosis(
+            Reason.PREWARMING, "the download of the weights is being created", "waiting"
+        )
+    program = prewarmer(plan)
+    troubles = sorted(
+        (pod_trouble(pod, program, _of_prewarm(observed)) for pod in observed.prewarm_pods if not is_ending(pod)),
+        key=rank,
+    )
+    again = f"kubectl delete job -n {plan.service.metadata.namespace} {prewarm_name(plan.service)}"
+    failed = condition(job, "Failed")
+    if failed.get("status") == "True":
+        cause = _last_failure(observed.prewarm_pods, program) or redact(failed.get("message") or "")
+        return Diagnosis(
+            Reason.PREWARM_FAILED,
+            f"the weights were not downloaded ahead: {cause}; the first start downloads them itself. To try again: "
+            f"{again}",
+            "broken",
+        )
+    worst = next((trouble for trouble in troubles if trouble.reason not in ON_ITS_WAY), None)
+    if worst is not None:
+        # The nodes that the Job is kept to were chosen when it was created, and may be gone.
+        anew = f". To choose its nodes anew: {again}" if worst.reason is Reason.UNSCHEDULABLE else ""
+        return Diagnosis(Reason.PREWARMING, f"the weights are not downloaded yet: {worst.message}{anew}", "waiting")
+    return Diagnosis(
+        Reason.PREWARMING, f"the weights are being downloaded; `{program.logs}` shows how far it is", "waiting"
+    )
+
+
+def _of_prewarm(observed: Observed) -> Observed:
+    """Without what would explain the Job's pod by the devices that it does not ask for."""
+    return replace(observed, nodes=None)
+
+
+def _no_node_to_prewarm_on(plan: Plan, observed: Observed) -> Diagnosis | None:
+    """Say that the Job is not created yet because it could fill a cache that the engine cannot use."""
+    demand = demand_of(plan, (plan.serving.get("resources") or {}).get("limits", {}))
+    if demand is None or observed.nodes is None or prewarm_nodes(plan, observed.nodes, observed.claims) is not None:
+        return None
+    wanted = demand.device if demand.count == 1 else f"{demand.count} {demand.device}"
+    return Diagnosis(
+        Reason.NO_ACCELERATOR,
+        f"the weights are not downloaded yet: no node that may run the engine has {wanted}, and on another one they would be "
+        "of no use to it; the download begins when there is such a node",
+        "waiting",
+    )
+
+
+def _last_failure(pods: Sequence[Object], program: Program) -> str:
+    ends = sorted(
+        (
+            ended
+            for pod in pods
+            for container in (pod.get("status") or {}).get("containerStatuses") or ()
+            if (ended := (container.get("state") or {}).get("terminated")) is not None and ended.get("exitCode")
+        ),
+        key=lambda ended: str(ended.get("finishedAt", "")),
+    )
+    return ended_words(ends[-1], program) if ends else ""

@@ -1,0 +1,1 @@
+"""The API server: client, connection, kinds, errors, leader election and Events."""

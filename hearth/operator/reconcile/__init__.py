@@ -1,0 +1,1 @@
+"""Reconcilers: what is planned is applied."""

@@ -1,0 +1,1 @@
+"""Status: what is observed of a service becomes conditions and Events."""

@@ -1,0 +1,1 @@
+"""Watching: kopf, the handlers of its events, and resyncs."""

@@ -1,0 +1,203 @@
+"""An operator over the fake API server, in a time of its own: `settle` runs it until there is nothing left to do."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hearth.operator.cache import Cache, ChildId, Key, of_hearth
+from hearth.operator.kubernetes.errors import OperatorError
+from hearth.operator.kubernetes.event_recorder import EventRecorder
+from hearth.operator.kubernetes.kinds import DEPLOYMENT, EVENT, INFERENCE_RUNTIME, LLM_SERVICE, NODE, POD, Kind
+from hearth.operator.metrics import Metrics
+from hearth.operator.planner import Planner
+from hearth.operator.reconcile.service import Reconciler
+from hearth.operator.status.observer import Observer
+from hearth.operator.watch.event_handlers import EventHandlers
+from hearth.operator.watch.resync import Resync
+from hearth.operator.work_queue import WorkQueue
+from hearth.planning import PlanOptions
+from hearth.plugins import VendorHost
+from tests.operator.fake import FakeApi
+
+LONGEST = 300.0
+"""Seconds of the operator's time after which a key that still fails is left alone."""
+
+
+class Clock:
+    """Time that passes when `step` says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self._timers: list[tuple[float, int, Callable[..., object], tuple[Any, ...], list[bool]]] = []
+        self._numbers = itertools.count()
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> _Timer:
+        on = [True]
+        heapq.heappush(self._timers, (self.now + delay, next(self._numbers), callback, args, on))
+        return _Timer(on)
+
+    def step(self, until: float) -> bool:
+        """Go to the next timer, unless it is later than `until`. Returns whether there was one."""
+        while self._timers and not self._timers[0][4][0]:
+            heapq.heappop(self._timers)
+        if not self._timers or self._timers[0][0] > until:
+            return False
+        due, _, callback, args, on = heapq.heappop(self._timers)
+        self.now = max(self.now, due)
+        on[0] = False
+        callback(*args)
+        return True
+
+
+class _Timer:
+    def __init__(self, on: list[bool]) -> None:
+        self._on = on
+
+    def cancel(self) -> None:
+        self._on[0] = False
+
+
+class Harness:
+    """One process of the operator. Make another one over the same API server for a restart."""
+
+    def __init__(self, api: FakeApi, host: VendorHost, options: PlanOptions | None = None) -> None:
+        self.api = api
+        self.clock = Clock()
+        self.cache = Cache()
+        self.queue: WorkQueue[Key] = WorkQueue(self.clock)
+        self.metrics = Metrics()
+        self.handlers = EventHandlers(self.cache, self.queue, self.metrics)
+        self.reconciler = Reconciler(
+            api,
+            self.cache,
+            self.queue,
+            Planner(host, options or PlanOptions()),
+            Observer(api, self.cache, self.clock.time),
+            EventRecorder(api, "harness"),
+            self.metrics,
+            self.clock.time,
+        )
+        self.resync = Resync(api, self.cache, self.handlers, self.queue)
+        self.errors: list[tuple[Key, OperatorError]] = []
+        self.reconciled: list[Key] = []
+
+    async def start(self) -> None:
+        """Look at everything and watch from then on, as a process does when it starts."""
+        served = await self.api.serves(next(kind for kind in self.api.served if kind is LLM_SERVICE))
+        assert served
+        await self.look_for_keda()
+        await self.resync.run(keda=self.metrics.keda == 1)
+        self.api.watchers.append(self._watch)
+        self.handlers.everything(0.0)
+        await self.settle()
+
+    def _watch(self, kind: Kind, what: str, item: Mapping[str, Any]) -> None:
+        """What a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
+        if kind is NODE:
+            return
+        if kind in (EVENT, LLM_SERVICE, INFERENCE_RUNTIME) or of_hearth(item):
+            if kind is not EVENT:
+                self.handlers.handle(kind, what, item)
+        elif (
+            kind is POD or ChildId(kind, item["metadata"]["namespace"], item["metadata"]["name"]) in self.cache.children
+        ):
+            self.handlers.handle(kind, "DELETED", item)
+
+    async def look_for_keda(self) -> None:
+        from hearth.operator.kubernetes.kinds import SCALED_OBJECT
+
+        self.reconciler.keda_is(served=await self.api.serves(SCALED_OBJECT))
+
+    def stop(self) -> None:
+        """The end of the process, however it came."""
+        if self._watch in self.api.watchers:
+            self.api.watchers.remove(self._watch)
+
+    async def settle(self, seconds: float = LONGEST) -> None:
+        """Work until nothing is left to do, or so many seconds have passed."""
+        until = self.clock.now + seconds
+        while True:
+            while self.queue.depth:
+                await self._one()
+            if not self.clock.step(until):
+                return
+
+    async def _one(self) -> None:
+        key = await self.queue.get()
+        self.reconciled.append(key)
+        try:
+            if await self.reconciler.reconcile(key):
+                self.queue.succeeded(key)
+        except OperatorError as exc:
+            self.errors.append((key, exc))
+            self.queue.retry(key)
+        finally:
+            self.queue.done(key)
+
+    # Shorthands
+
+    def service(self, name: str = "m", namespace: str = "ns", **spec: Any) -> None:
+        """Create or change an LLMService as kubectl does."""
+        self.api.put_whole(LLM_SERVICE, manifest(name, namespace, **spec))
+
+    def runtime(self, name: str, **changes: Any) -> None:
+        self.api.put_whole(INFERENCE_RUNTIME, runtime_manifest(name, **changes))
+
+    def node(self, name: str = "node-1", devices: int = 1) -> None:
+        """A node joins, with so many devices of `runtime_manifest`'s kind."""
+        self.api.served.add(NODE)
+        metadata = {"name": name, "labels": {"kubernetes.io/hostname": name}}
+        self.api.put(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
+        amounts = {"cpu": "8", **({"acme.example/device": str(devices)} if devices else {})}
+        self.api.set_status(NODE, None, name, {"allocatable": amounts})
+
+    def gateway_up(self, namespace: str = "ns", name: str = "hearth-gateway", available: int = 1) -> None:
+        """The gateway's pods become ready, or not."""
+        self.api.set_status(
+            DEPLOYMENT, namespace, name, {"replicas": 1, "readyReplicas": available, "availableReplicas": available}
+        )
+
+    def status(self, name: str = "m", namespace: str = "ns") -> Mapping[str, Any]:
+        status: Mapping[str, Any] = self.api.wire(LLM_SERVICE, namespace, name).get("status") or {}
+        return status
+
+    def condition(self, kind: str, name: str = "m", namespace: str = "ns") -> Mapping[str, Any]:
+        conditions = self.status(name, namespace)["conditions"]
+        found: Mapping[str, Any] = next(condition for condition in conditions if condition["type"] == kind)
+        return found
+
+
+def manifest(name: str = "m", namespace: str = "ns", **spec: Any) -> dict[str, Any]:
+    """An LLMService for the runtimes of `runtime_manifest`."""
+    return {
+        "apiVersion": LLM_SERVICE.api_version,
+        "kind": "LLMService",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "model": {"source": {"uri": "hf://org/model"}},
+            "runtime": {"name": "engine"},
+            "cache": {"strategy": "None"},
+            **spec,
+        },
+    }
+
+
+def runtime_manifest(name: str = "engine", *, image: str = "engine:1", args: tuple[str, ...] = ()) -> dict[str, Any]:
+    """An InferenceRuntime that needs no plugin."""
+    return {
+        "apiVersion": INFERENCE_RUNTIME.api_version,
+        "kind": "InferenceRuntime",
+        "metadata": {"name": name},
+        "spec": {
+            "vendor": "acme",
+            "adapter": "generic",
+            "container": {"image": image, "args": list(args), "port": {"name": "http", "containerPort": 8000}},
+            "accelerator": {"resourceName": "acme.example/device"},
+        },
+    }

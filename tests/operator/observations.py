@@ -1,0 +1,170 @@
+"""Observations made on the spot: a service with its plan, and objects as the API server has them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hearth.api import LLMService
+from hearth.operator.diagnosis.observation import Observed
+from hearth.operator.status.conditions import service_status
+from hearth.planning import Plan, make_plan
+from tests.planning.support import host, runtime, service
+
+FIXTURES = Path(__file__).parent / "fixtures"
+NOW = datetime(2026, 11, 24, 1, 0, 0, tzinfo=UTC)
+DEVICE = "hearth.dev/fake-accelerator"
+
+
+def made(spec: Mapping[str, Any] | None = None, runtime_spec: Mapping[str, Any] | None = None, **metadata: Any) -> Plan:
+    """A plan for a service of the cluster with `DEVICE`."""
+    base = {"accelerator": {"resourceName": DEVICE}, **(runtime_spec or {})}
+    metadata = {"generation": 3, "uid": "0b8f", **metadata}
+    return make_plan(
+        service(spec, **metadata), runtimes=[runtime(base, vendor="fake")], host=host("fake"), target="cluster"
+    )
+
+
+def observation(plan: Plan | None = None, **parts: Any) -> Observed:
+    """All is well and asleep, but for what is given."""
+    plan = plan or made()
+    base: dict[str, Any] = {
+        "service": plan.service,
+        "plan": plan,
+        "error": None,
+        "deployment": deployment(0),
+        "pods": (),
+        "prewarm": None,
+        "prewarm_pods": (),
+        "scaled_object": scaled_object(),
+        "keda": True,
+        "gateway": gateway(),
+        "gateway_pods": (ready_pod("hearth-gateway-1"),),
+        "nodes": None,
+        "now": NOW,
+    }
+    return Observed(**{**base, **parts})
+
+
+def again(observed: Observed, status: Mapping[str, Any], **parts: Any) -> Observed:
+    """The next look: the service has this status now."""
+    wire = {**observed.service.to_wire(), "status": status}
+    read = LLMService.model_validate(wire)
+    return replace(observed, **{"service": read, **parts})
+
+
+def conditions(status: Mapping[str, Any]) -> dict[str, Any]:
+    return {condition["type"]: condition for condition in status["conditions"]}
+
+
+def seen(observed: Observed) -> tuple[str, dict[str, Any]]:
+    """The phase and the conditions."""
+    status = service_status(observed)
+    return status["phase"], conditions(status)
+
+
+def deployment(replicas: int | None, **status: Any) -> dict[str, Any]:
+    spec = {} if replicas is None else {"replicas": replicas}
+    return {"metadata": {"name": "tiny", "namespace": "ai"}, "spec": spec, "status": status}
+
+
+def gateway(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "hearth-gateway", "namespace": "ai"},
+        "spec": {"replicas": 1},
+        "status": {"readyReplicas": 1, "availableReplicas": 1, **status},
+    }
+
+
+def scaled_object(
+    ready: str | None = "True", reason: str = "ScaledObjectReady", message: str = "", **metadata: Any
+) -> Any:
+    status: dict[str, Any] = {"hpaName": "keda-hpa-tiny"}
+    if ready is not None:
+        status["conditions"] = [{"type": "Ready", "status": ready, "reason": reason, "message": message}]
+    return {"metadata": {"name": "tiny", "namespace": "ai", **metadata}, "spec": {}, "status": status}
+
+
+def pod(name: str = "tiny-1", *, node: str | None = "node-1", ending: bool = False, **status: Any) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": "ai"}
+    if ending:
+        metadata["deletionTimestamp"] = "2026-11-24T00:59:00Z"
+    return {"metadata": metadata, "spec": {"nodeName": node} if node else {}, "status": status}
+
+
+def ready_pod(name: str = "tiny-1", **more: Any) -> dict[str, Any]:
+    return pod(
+        name,
+        phase="Running",
+        conditions=[{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "True"}],
+        containerStatuses=[
+            container(ready=True, started=True, state={"running": {"startedAt": "2026-11-24T00:50:00Z"}})
+        ],
+        **more,
+    )
+
+
+def container(name: str = "serving", **status: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": "engine:1",
+        "ready": False,
+        "restartCount": 0,
+        "started": False,
+        "state": {},
+        **status,
+    }
+
+
+def with_container(name: str = "tiny-1", /, **status: Any) -> dict[str, Any]:
+    """A pod on a node whose container is so."""
+    return pod(
+        name,
+        phase="Pending" if "waiting" in status.get("state", {}) else "Running",
+        conditions=[{"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": "False"}],
+        containerStatuses=[container(**status)],
+    )
+
+
+def unscheduled(message: str, reason: str = "Unschedulable", name: str = "tiny-1") -> dict[str, Any]:
+    return pod(
+        name,
+        node=None,
+        phase="Pending",
+        conditions=[{"type": "PodScheduled", "status": "False", "reason": reason, "message": message}],
+    )
+
+
+def node(name: str = "node-1", devices: int | None = 4, labels: Any = None, **spec: Any) -> dict[str, Any]:
+    amounts = {"cpu": "2", "memory": "8Gi", **({} if devices is None else {DEVICE: str(devices)})}
+    return {"metadata": {"name": name, "labels": labels or {}}, "spec": spec, "status": {"allocatable": amounts}}
+
+
+def ended(code: int, message: str = "", reason: str = "Error", ran: int = 5) -> dict[str, Any]:
+    return {
+        "terminated": {
+            "exitCode": code,
+            "reason": reason,
+            "message": message,
+            "startedAt": "2026-11-24T00:40:00Z",
+            "finishedAt": datetime.fromtimestamp(
+                datetime(2026, 11, 24, 0, 40, tzinfo=UTC).timestamp() + ran, UTC
+            ).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    }
+
+
+def recorded(name: str) -> Any:
+    """What a real cluster (Kubernetes 1.34, containerd 1.6, KEDA 2.20.2) showed."""
+    return copy.deepcopy(json.loads((FIXTURES / f"{name}.json").read_text()))
+
+
+def moments(name: str) -> Sequence[Any]:
+    """The states of one object that a real cluster went through, in their order."""
+    found: Sequence[Any] = recorded(name)
+    return found

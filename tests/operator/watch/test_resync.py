@@ -1,0 +1,29 @@
+"""Whether a watch started anew, from nothing but the objects that kopf lists."""
+
+from __future__ import annotations
+
+from hearth.operator.kubernetes.kinds import DEPLOYMENT, POD
+from hearth.operator.watch.resync import APART, RelistDetector
+from tests.operator.harness import Clock
+
+
+def test_the_first_list_of_a_kind_is_no_gap() -> None:
+    clock = Clock()
+    relists = RelistDetector(clock.time)
+    for kind in (POD, DEPLOYMENT, POD, DEPLOYMENT):
+        relists.listed(kind)
+        clock.now += APART / 2
+    assert not relists.found.is_set()
+
+
+def test_every_later_one_is() -> None:
+    clock = Clock()
+    relists = RelistDetector(clock.time)
+    relists.listed(POD)
+    for _ in range(2):
+        clock.now += APART + 1
+        relists.listed(POD)
+        assert relists.found.is_set()
+        relists.found.clear()
+        relists.listed(POD)
+        assert not relists.found.is_set(), "the same list goes on"
