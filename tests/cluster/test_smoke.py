@@ -1,4 +1,4 @@
-"""The article's model, with the manifest of examples/cluster: asleep, woken, many, asleep. Prints when what happened."""
+"""A smoke test, with the manifest of examples/: from zero to one to many replicas and back. Prints when what happened."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.cluster.namespace import Model, Namespace
 from tests.cluster.node import ROOT
 from tests.cluster.timeline import Timeline
 
-MANIFEST = ROOT / "examples/cluster/seed-article.yaml"
+MANIFEST = ROOT / "examples/qwen3-8b-fake.yaml"
 CLIENTS = 30
 
-pytestmark = pytest.mark.article
+pytestmark = pytest.mark.smoke
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def ai(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> 
         yield namespace
 
 
-async def test_the_articles_model_from_zero_to_many_and_back(ai: Namespace) -> None:
+async def test_a_model_from_zero_to_many_replicas_and_back(ai: Namespace) -> None:
     timeline = ai.timeline
     service = yaml.safe_load(MANIFEST.read_text())
     model = Model(ai, service["metadata"]["name"])
