@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any
 
 from tools.benchmarks import report
-from tools.benchmarks.cluster import ApiError, Kube, WaitError, Object, condition, manifests, namespaces, opened
+from tools.benchmarks.cluster import ApiError, Kube, Object, WaitError, condition, manifests, namespaces, opened
 from tools.benchmarks.processes import BenchmarkError
 from tools.benchmarks.streams import Stream, request_bytes
 
