@@ -13,6 +13,7 @@ def test_a_plain_service() -> None:
         "namespace": "ai",
         "coldStart": {"mode": "keepalive", "heartbeatIntervalSeconds": 10.0},
         "activationTimeoutSeconds": 300.0,
+        "limits": {"maxHeld": 100, "maxHeldBytes": 2**26, "maxInFlight": 1024, "maxRequestBytes": 2**25},
         "probe": {"path": "/health"},
     }
     [config] = parse_services({"services": [made.gateway]})
