@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from tests.cluster import manifests
-from tests.cluster.kube import Kube, NeverError
+from tests.cluster.kube import Kube, WaitError
 from tests.cluster.listing import KINDS
 from tests.cluster.manifests import DEVICE
 from tests.cluster.node import other_cluster
@@ -181,7 +181,7 @@ class Place:
         """Some requests to the API server."""
 
         async def run() -> Result:
-            async with Kube.open(Path(self.environment["KUBECONFIG"]), self.context or None) as kube:
+            async with await Kube.open(Path(self.environment["KUBECONFIG"]), self.context or None) as kube:
                 return await work(kube)
 
         return asyncio.run(run())
@@ -394,7 +394,7 @@ async def no_scenarios(kube: Kube) -> None:
             continue  # the release's own
         try:
             await kube.until_gone("Namespace", namespace["metadata"]["name"])
-        except NeverError as error:
+        except WaitError as error:
             raise StepError(str(error)) from None
 
 
