@@ -159,7 +159,9 @@ def _missing(error: HearthError | None) -> Diagnosis:
 def _ready(assessment: _Assessment) -> tuple[Phase, _Finding]:
     observed = assessment.observed
     if observed.service.metadata.deletion_timestamp:
-        return "Pending", _Finding("Ready", "False", Reason.TERMINATING, "it is being deleted with all that belongs to it")
+        return "Pending", _Finding(
+            "Ready", "False", Reason.TERMINATING, "it is being deleted with all that belongs to it"
+        )
     if assessment.error is not None:
         return "Degraded", _Finding(
             "Ready", "False", _reason(assessment.error), _error_message(assessment, assessment.error)

@@ -492,7 +492,9 @@ def test_a_node_that_ended_the_pod() -> None:
 def test_times_that_cannot_be_read_do_no_harm() -> None:
     for start, end in (("x", "y"), (None, "2026-11-24T00:40:00Z"), ("2026-11-24T00:40:00", "2026-11-24T00:40:00Z")):
         last = {"terminated": {"exitCode": 1, "startedAt": start, "finishedAt": end}}
-        assert trouble(with_container(restartCount=2, state={"running": {}}, lastState=last)).reason == "CrashLoopBackOff"
+        assert (
+            trouble(with_container(restartCount=2, state={"running": {}}, lastState=last)).reason == "CrashLoopBackOff"
+        )
 
 
 def test_a_sidecar_that_fails_is_named_by_its_own_words() -> None:

@@ -95,7 +95,10 @@ def test_too_few_devices_for_the_second_replica_and_enough_again() -> None:
     waiting = unscheduled("0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator.", name="tiny-2")
     limited = observation(deployment=deployment(2), pods=[ready_pod(), waiting], nodes=[node(devices=1)])
     many = observation(deployment=deployment(2), pods=[ready_pod(), ready_pod("tiny-2")])
-    assert story(AWAKE, limited, many)[1:] == [[("Warning", "InsufficientAccelerators")], [("Normal", "MinimumReplicasAvailable")]]
+    assert story(AWAKE, limited, many)[1:] == [
+        [("Warning", "InsufficientAccelerators")],
+        [("Normal", "MinimumReplicasAvailable")],
+    ]
 
 
 def test_pausing_by_hand_and_letting_go() -> None:
@@ -104,7 +107,10 @@ def test_pausing_by_hand_and_letting_go() -> None:
         pods=[ready_pod()],
         scaled_object=scaled_object(annotations={"autoscaling.keda.sh/paused": "true"}),
     )
-    assert story(AWAKE, paused, AWAKE)[1:] == [[("Warning", "ScaledObjectPaused")], [("Normal", "MinimumReplicasAvailable")]]
+    assert story(AWAKE, paused, AWAKE)[1:] == [
+        [("Warning", "ScaledObjectPaused")],
+        [("Normal", "MinimumReplicasAvailable")],
+    ]
 
 
 def test_a_gateway_that_restarts_is_not_told_once_for_every_service() -> None:
