@@ -34,13 +34,13 @@ def scaler_trouble(observed: Observed) -> Diagnosis | None:
         )
     scaled = observed.scaled_object
     if scaled is None:
-        return Diagnosis(Reason.SCALER_STARTING, "its ScaledObject is being created", "waiting")
+        return Diagnosis(Reason.SCALED_OBJECT_PENDING, "its ScaledObject is being created", "waiting")
     metadata = scaled.get("metadata") or {}
     pause = _pause(metadata.get("annotations") or {})
     if pause is not None:
         name, namespace = observed.service.metadata.name, observed.service.metadata.namespace
         return Diagnosis(
-            Reason.SCALING_PAUSED,
+            Reason.SCALED_OBJECT_PAUSED,
             f"its ScaledObject has the annotation {pause}: the service {_PAUSES[pause]}; "
             f"kubectl annotate scaledobject -n {namespace} {name} {pause}- lets it scale again",
             "broken",
@@ -65,7 +65,7 @@ def waking_trouble(observed: Observed) -> Diagnosis | None:
     """Say why a service that sleeps would not wake; None when it would. Replicas that may not be taken away are no
     reason."""
     trouble = scaler_trouble(observed)
-    if trouble is None or trouble.reason != Reason.SCALING_PAUSED:
+    if trouble is None or trouble.reason != Reason.SCALED_OBJECT_PAUSED:
         return trouble
     metadata = (observed.scaled_object or {}).get("metadata") or {}
     return None if _pause(metadata.get("annotations") or {}) in (_SCALE_IN, _FORCED) else trouble
@@ -78,7 +78,7 @@ def _scaler_condition(scaled: Object) -> Diagnosis | None:
     status = scaled.get("status") or {}
     if ready.get("status") != "False" and not ready.get("reason"):
         return Diagnosis(
-            Reason.SCALER_STARTING,
+            Reason.SCALED_OBJECT_PENDING,
             "KEDA has not looked at its ScaledObject yet; if that lasts, look at KEDA's operator "
             "(kubectl get pods -A -l app=keda-operator)",
             "waiting",
@@ -86,7 +86,7 @@ def _scaler_condition(scaled: Object) -> Diagnosis | None:
     words = redact(OWN_PORT.sub("->", ready.get("message") or ready.get("reason") or "it does not say why"))
     known = bool(status.get("hpaName") or status.get("lastActiveTime"))
     return Diagnosis(
-        Reason.SCALER_NOT_READY,
+        Reason.SCALED_OBJECT_NOT_READY,
         f"KEDA cannot scale it: {words}; KEDA tries again by itself, and `kubectl describe scaledobject` and the log of "
         "KEDA's operator say more",
         "broken" if known else "waiting",

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hearth_gateway.errors import AccessError
+
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
-
-class AccessError(Exception):
-    """The API server cannot be reached with what is configured; the message says what to give."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ def find_access(
     if server is None:
         host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
         if not host:
-            raise AccessError("this is not a pod (KUBERNETES_SERVICE_HOST is not set); give --api-server URL")
+            raise AccessError("this is not a pod (KUBERNETES_SERVICE_HOST is not set)", "give --api-server URL")
         server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
         token_file = token_file or account / "token"
         ca_file = ca_file or account / "ca.crt"
@@ -51,9 +49,9 @@ def find_access(
 def _check_server(server: str) -> None:
     parts = urlsplit(server)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise AccessError(f"--api-server: {server!r} is not a URL; give one such as https://10.96.0.1:443")
+        raise AccessError(f"--api-server: {server!r} is not a URL", "give one such as https://10.96.0.1:443")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise AccessError(f"--api-server: {server!r} would send the token in clear text; use https")
+        raise AccessError(f"--api-server: {server!r} would send the token in clear text", "use https")
 
 
 def _is_loopback(host: str) -> bool:
@@ -67,4 +65,4 @@ def _read_namespace(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise AccessError(f"the namespace is not known ({path}: {error.strerror}); set POD_NAMESPACE") from error
+        raise AccessError(f"the namespace is not known ({path}: {error.strerror})", "set POD_NAMESPACE") from error

@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from hearth_gateway.cluster.metadata import Metadata
-from hearth_gateway.config import ConfigError, NameOwners, ServiceConfig, claim_names, parse_service
+from hearth_gateway.config import NameOwners, ServiceConfig, claim_names, parse_service
+from hearth_gateway.errors import ConfigError
 
 log = logging.getLogger("hearth.gateway")
 

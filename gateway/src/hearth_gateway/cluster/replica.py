@@ -23,8 +23,9 @@ from hearth_gateway.cluster.grpc_server import GrpcServer
 from hearth_gateway.cluster.metrics import collect
 from hearth_gateway.cluster.peers import PeerClient, PeerServer
 from hearth_gateway.cluster.reflector import Reflector
-from hearth_gateway.config import ConfigError
+from hearth_gateway.errors import ConfigError
 from hearth_gateway.gateway import Gateway
+from hearth_gateway.listen import ListenAddress
 from hearth_gateway.policy.backend import Endpoint
 from hearth_gateway.policy.demand import Demand
 from hearth_gateway.policy.reports import Reports, Share
@@ -63,10 +64,9 @@ class ReplicaOptions:
 
     config_map: str
     access: Access
+    scaler_listen: ListenAddress
     peers: str = ""
     pod: str = ""
-    scaler_host: str = ""
-    scaler_port: int = 9090
     settle: float = SETTLE
 
 
@@ -126,7 +126,7 @@ class Replica:
         gateway.collectors.append(partial(collect, self.scaler, self.peer_client, watches, self.problems))
         gateway.total = self.demand.total
         gateway.subscribe(self._on_edge)
-        await self.server.start(self.options.scaler_host, self.options.scaler_port)
+        await self.server.start(self.options.scaler_listen)
         for name, work in (
             ("configmaps", self.config_watch.run()),
             ("endpointslices", self.slice_watch.run()),
