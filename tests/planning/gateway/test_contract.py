@@ -39,7 +39,7 @@ def test_the_gateway_reads_every_entry_as_it_was_meant() -> None:
 
 
 def test_a_trigger_without_a_target_means_the_default_of_the_field() -> None:
-    assert external_scaler.DEFAULT_TARGET == Scaling().target
+    assert Scaling().target == external_scaler.DEFAULT_TARGET
 
 
 def test_the_gateway_finds_the_service_of_the_backends() -> None:
@@ -58,7 +58,7 @@ def test_the_gateway_probes_where_an_engine_says_that_it_is_healthy() -> None:
 
 def test_the_gateway_takes_the_arguments_of_its_pods() -> None:
     found = _parse(container()["args"])
-    assert [found.port, found.scaler_port] == [port["containerPort"] for port in container()["ports"]]
+    assert [found.listen.port, found.scaler_listen.port] == [port["containerPort"] for port in container()["ports"]]
 
 
 async def test_the_gateway_answers_the_probes_of_its_pods_and_keda() -> None:
