@@ -105,7 +105,7 @@ cluster-hearth: cluster-up cluster-images ## bring it up with Hearth in it, by t
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
 	@$(BIN)/hearth crds --output charts/hearth/crds
 
-PROTOS := gateway/src/hearth_gateway/rpc
+PROTOS := gateway/src/hearth_gateway/cluster/rpc
 
 protos: $(STAMP) ## write the gateway's gRPC messages from their .proto files
 	@$(BIN)/python -m grpc_tools.protoc -I$(PROTOS) --python_out=$(PROTOS) --pyi_out=$(PROTOS) $(PROTOS)/*.proto

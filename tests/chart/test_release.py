@@ -22,8 +22,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearth.operator.kubernetes.kinds import CHILDREN
-
-from .support import CHART, ROOT, alerts, helm, queries, selectors
+from tests.chart.support import CHART, ROOT, alerts, helm, queries, selectors
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -198,8 +198,8 @@ def test_names_that_hearth_up_would_refuse_are_refused(tmp_path: Path) -> None:
     assert "m.yaml:8: a: 'a' is also the name of a service in namespace 'default'; rename one" in done.err
 
 
-def test_the_article_manifest_needs_a_plugin() -> None:
-    example = Path(__file__).parents[2] / "examples" / "seed-article.yaml"
+def test_the_example_needs_a_plugin() -> None:
+    example = Path(__file__).parents[2] / "examples" / "qwen3-8b.yaml"
     done = hearth("render", "-f", example)
     assert (done.code, done.out) == (2, "")
     assert "ai/qwen3-8b: spec.runtime.selector.vendor: no runtime of nvidia, ascend can be used" in done.err

@@ -25,7 +25,7 @@ from tools.devcluster.keda import shipped_manifests
 from tools.devcluster.lock import held
 from tools.devcluster.paths import GO_MODULES, cache_root
 from tools.devcluster.report import say
-from tools.devcluster.versions import COREDNS, GO, HELM, KEDA, KIND, KUBERNETES, PAUSE
+from tools.devcluster.versions import COREDNS, GO, HELM, KEDA, KUBERNETES, PAUSE
 
 DISK = 10 * 2**30
 """Bytes of modules, build cache and binaries of a build from nothing, rounded up."""
@@ -105,9 +105,6 @@ COMPONENTS = (
         {"github.com/kedacore/keda/v2/version.Version": KEDA},
     ),
 )
-
-KIND_COMPONENT = GoComponent("kind", KIND, {"kind": "sigs.k8s.io/kind"})
-"""Built only where `CLUSTER=kind` asks for it and there is none."""
 
 
 def _sources(component: GoComponent) -> dict[str, bytes]:

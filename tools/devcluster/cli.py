@@ -80,15 +80,7 @@ def _run(arguments: argparse.Namespace) -> int:
         from tools.devcluster.existing import run_existing
 
         return run_existing(context, arguments)
-    match os.environ.get("CLUSTER", ""):
-        case "" | "node":
-            return _run_node(paths, arguments)
-        case "kind":
-            from tools.devcluster.kind import run_kind
-
-            return run_kind(paths, arguments)
-        case other:
-            raise UsageError(f"CLUSTER={other!r}: use node (the default) or kind")
+    return _run_node(paths, arguments)
 
 
 def _run_node(paths: Paths, arguments: argparse.Namespace) -> int:

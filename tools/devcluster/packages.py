@@ -47,11 +47,13 @@ def check_machine() -> None:
         MachineError: with what is missing and what to do.
     """
     if platform.system() != "Linux":
-        raise MachineError(f"the node runs on Linux, not on {platform.system()}; use E2E_CONTEXT or CLUSTER=kind")
+        raise MachineError(
+            f"the node runs on Linux, not on {platform.system()}; use another cluster with E2E_CONTEXT=name"
+        )
     if os.geteuid() != 0:
         raise MachineError(
             "the node needs root (namespaces, interfaces, cgroups): run it with sudo -E, "
-            "or use another cluster with E2E_CONTEXT=name or CLUSTER=kind"
+            "or use another cluster with E2E_CONTEXT=name"
         )
     if platform.machine() not in ARCHITECTURES:
         raise MachineError(f"no images can be made for {platform.machine()}; it works on {', '.join(ARCHITECTURES)}")

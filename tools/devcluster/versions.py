@@ -5,8 +5,6 @@ KEDA = "2.20.2"
 COREDNS = "1.14.1"
 HELM = "3.22.0"
 PAUSE = "1"
-KIND = "0.30.0"
-"""Its default image is Kubernetes 1.34.0."""
 
 GO = (1, 26)
 """What KEDA's go.mod asks for."""

@@ -17,9 +17,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from hearth_gateway.cluster.rpc import externalscaler_pb2 as pb
 from hearth_gateway.policy.demand import Demand
-
-from .rpc import externalscaler_pb2 as pb
 
 METRIC = "hearth-demand"
 MAX_NAME = 253
@@ -39,7 +38,7 @@ class _Stream:
         self.ended = False
 
 
-class Scaler:
+class ExternalScaler:
     """The four methods. ``namespace_of`` gives None for a service that is not served here."""
 
     def __init__(

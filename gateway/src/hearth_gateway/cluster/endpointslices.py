@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from hearth_gateway.cluster.metadata import Metadata
 from hearth_gateway.policy.backend import Endpoint
-
-from .kubernetes import Metadata
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 _FAMILIES = {"IPv4": 0, "IPv6": 1}  # the first one that a pod has is used; FQDN is deprecated and left out

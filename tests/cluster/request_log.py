@@ -12,14 +12,14 @@ from collections import Counter
 
 import aiohttp
 
-from .kube import ApiError, Kube
+from tests.cluster.kube import ApiError, Kube
 
 LABEL = "serving.hearth.dev/llmservice"
 CONTAINER = "serving"
 _SERVED = re.compile(r'"POST \S+?[?&]tag=([^\s&]+)\S* HTTP/1\.1" (\d+)')
 
 
-class Ledger:
+class RequestLog:
     """Follows the engines of a namespace from the moment it is opened."""
 
     def __init__(self, kube: Kube, namespace: str) -> None:
@@ -30,7 +30,7 @@ class Ledger:
         self._followers: dict[str, asyncio.Task[None]] = {}
         self._watcher: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Ledger:
+    async def __aenter__(self) -> RequestLog:
         self._watcher = asyncio.create_task(self._watch())
         return self
 

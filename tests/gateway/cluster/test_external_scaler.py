@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from hearth_gateway import cluster
+from hearth_gateway.cluster import replica as cluster
 from hearth_gateway.policy import service
 
 from ..support import answer, get, post, until

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth_gateway import Endpoint
-from hearth_gateway.endpointslices import EndpointSlice, Slices, endpoints, fallback, peers
+from hearth_gateway.cluster.endpointslices import EndpointSlice, Slices, endpoints, fallback, peers
 
 
 def decode(document: dict[str, Any]) -> EndpointSlice:

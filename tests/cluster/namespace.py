@@ -13,18 +13,18 @@ from typing import Any
 import httpx2
 import openai
 
-from . import manifests
-from .clients import Addresses, http_client, openai_client
-from .kube import PATIENCE, ApiError, Kube, NeverError, Object, condition, is_true
-from .ledger import Ledger
-from .timeline import Recorder, Timeline, replicas
+from tests.cluster import manifests
+from tests.cluster.clients import Addresses, http_client, openai_client
+from tests.cluster.kube import PATIENCE, ApiError, Kube, Object, WaitError, condition, is_true
+from tests.cluster.request_log import RequestLog
+from tests.cluster.timeline import Recorder, Timeline, replicas
 
 SERVING = "serving.hearth.dev/llmservice"
 GATEWAY = "serving.hearth.dev/gateway"
 GATEWAY_NAME = "hearth-gateway"
 
 
-class Space:
+class Namespace:
     """A namespace ``name``; runtimes that belong to no namespace are called after it."""
 
     def __init__(self, kube: Kube, name: str, timeline: Timeline) -> None:
@@ -32,27 +32,29 @@ class Space:
         self.name = name
         self.timeline = timeline
         self.addresses = Addresses(kube)
-        self.ledger = Ledger(kube, name)
+        self.request_log = RequestLog(kube, name)
         self._stack = contextlib.AsyncExitStack()
         self._runtimes: set[str] = set()
         self._devices = False
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, kube: Kube, name: str, timeline: Timeline, level: str = "restricted") -> AsyncIterator[Space]:
+    async def open(
+        cls, kube: Kube, name: str, timeline: Timeline, level: str = "restricted"
+    ) -> AsyncIterator[Namespace]:
         """Create the namespace; delete it, and the runtimes, at the end without waiting for the last pod."""
         if await kube.find("Namespace", name) is not None:  # of an earlier run
             await kube.delete("Namespace", name)
             await kube.until_gone("Namespace", name)
         await kube.apply(manifests.namespace(name, level))
-        space = cls(kube, name, timeline)
+        namespace = cls(kube, name, timeline)
         try:
-            async with space._stack:
-                await space._stack.enter_async_context(space.ledger)
-                yield space
+            async with namespace._stack:
+                await namespace._stack.enter_async_context(namespace.request_log)
+                yield namespace
         finally:
             await kube.delete("Namespace", name)
-            for each in space._runtimes:
+            for each in namespace._runtimes:
                 await kube.delete("InferenceRuntime", each)
 
     # ------------------------------------------------------------ objects
@@ -118,7 +120,7 @@ class Space:
         """Write down what is in the namespace, for a scenario that failed."""
         directory.mkdir(parents=True, exist_ok=True)
         (directory / "timeline.txt").write_text("\n".join(self.timeline.lines) + "\n")
-        for key, lines in self.ledger.lines.items():
+        for key, lines in self.request_log.lines.items():
             (directory / f"engine-{key}.log").write_text("\n".join(lines) + "\n")
         for kind in (
             "LLMService", "Deployment", "ReplicaSet", "Pod", "Service", "EndpointSlice", "ConfigMap", "ScaledObject",
@@ -136,11 +138,11 @@ class Space:
 class Model:
     """One LLMService of a scenario."""
 
-    def __init__(self, space: Space, name: str) -> None:
-        self.space = space
-        self.kube = space.kube
+    def __init__(self, namespace: Namespace, name: str) -> None:
+        self.namespace = namespace
+        self.kube = namespace.kube
         self.name = name
-        self.host = f"{name}.{space.name}.svc"
+        self.host = f"{name}.{namespace.name}.svc"
         self.pods_label = f"{SERVING}={name}"
 
     async def ready(self, seconds: float = PATIENCE) -> Object:
@@ -152,7 +154,7 @@ class Model:
     async def reachable(self, seconds: float = PATIENCE) -> None:
         """Wait until the Service leads to a gateway that knows the model; kube-proxy needs a moment."""
         # until kube-proxy knows a Service, what is sent to it is lost: try again before TCP does, after a second
-        async with http_client(self.space.addresses, 5, connect=0.5) as client:
+        async with http_client(self.namespace.addresses, 5, connect=0.5) as client:
             deadline = time.monotonic() + seconds
             while True:
                 try:
@@ -163,11 +165,11 @@ class Model:
                 except httpx2.HTTPError as error:
                     seen = repr(error)
                 if time.monotonic() > deadline:
-                    raise NeverError(f"http://{self.host} does not answer within {seconds:g} s: {seen}")
+                    raise WaitError(f"http://{self.host} does not answer within {seconds:g} s: {seen}")
                 await asyncio.sleep(0.05)
 
     async def until(self, wanted: Callable[[Object], Any], what: str, seconds: float = PATIENCE) -> Object:
-        return await self.kube.until("LLMService", self.name, self.space.name, wanted, what, seconds)
+        return await self.kube.until("LLMService", self.name, self.namespace.name, wanted, what, seconds)
 
     async def until_condition(
         self, kind: str, status: str, reason: str | None = None, says: str = "", seconds: float = PATIENCE
@@ -187,19 +189,19 @@ class Model:
 
     def client(self, seconds: float = 120, retries: int = 0) -> openai.AsyncOpenAI:
         """A new client with connections of its own; it lives as long as the scenario."""
-        client = openai_client(self.space.addresses, self.host, seconds, retries)
-        self.space._stack.push_async_callback(client.close)
+        client = openai_client(self.namespace.addresses, self.host, seconds, retries)
+        self.namespace._stack.push_async_callback(client.close)
         return client
 
     def client_at(self, port: int, seconds: float = 120) -> openai.AsyncOpenAI:
         """A client of the same host on another port: that of the gateway's pods, when the host leads to one of them."""
-        client = openai_client(self.space.addresses, self.host, seconds, port=port)
-        self.space._stack.push_async_callback(client.close)
+        client = openai_client(self.namespace.addresses, self.host, seconds, port=port)
+        self.namespace._stack.push_async_callback(client.close)
         return client
 
     async def demand(self) -> Mapping[str, Any]:
         """What the gateway says at /hearth/queue."""
-        async with http_client(self.space.addresses, 5) as client:
+        async with http_client(self.namespace.addresses, 5) as client:
             document: Mapping[str, Any] = (await client.get(f"http://{self.host}/{self.name}/hearth/queue")).json()
             return document
 
@@ -213,20 +215,20 @@ class Model:
                 if seen.get("pending", 0) >= count:
                     return
             await asyncio.sleep(0.05)
-        raise NeverError(f"{self.name}: the demand is not {count} within {seconds:g} s: {seen}")
+        raise WaitError(f"{self.name}: the demand is not {count} within {seconds:g} s: {seen}")
 
     def replicas(self) -> Recorder:
         """(wanted, ready) replicas over time; an asynchronous context."""
-        return replicas(self.kube, self.name, self.space.name)
+        return replicas(self.kube, self.name, self.namespace.name)
 
     async def pods(self) -> list[Object]:
-        return await self.kube.list("Pod", self.space.name, self.pods_label)
+        return await self.kube.list("Pod", self.namespace.name, self.pods_label)
 
     async def awake(self, count: int = 1, seconds: float = PATIENCE) -> list[Object]:
         """Wait until so many backends are Ready; returns their pods."""
         found = await self.kube.until_count(
             "Pod",
-            self.space.name,
+            self.namespace.name,
             self.pods_label,
             lambda pods: len(steady(pods)) >= count,
             f"{count} backends Ready",
@@ -237,9 +239,11 @@ class Model:
     async def asleep(self, seconds: float = PATIENCE) -> None:
         """Wait until the Deployment has no replicas and no pod is left."""
         await self.kube.until(
-            "Deployment", self.name, self.space.name, lambda each: each["spec"].get("replicas") == 0, "0", seconds
+            "Deployment", self.name, self.namespace.name, lambda each: each["spec"].get("replicas") == 0, "0", seconds
         )
-        await self.kube.until_count("Pod", self.space.name, self.pods_label, lambda pods: not pods, "no pod", seconds)
+        await self.kube.until_count(
+            "Pod", self.namespace.name, self.pods_label, lambda pods: not pods, "no pod", seconds
+        )
 
 
 def steady(pods: list[Object]) -> list[Object]:

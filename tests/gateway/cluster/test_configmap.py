@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth_gateway import ConfigError, ServiceConfig
-from hearth_gateway.configmap import MAX_NOTICE, ConfigMap, Reader, Settings
-from hearth_gateway.kubernetes import Metadata
+from hearth_gateway.cluster.configmap import MAX_NOTICE, ConfigMap, Reader, Settings
+from hearth_gateway.cluster.metadata import Metadata
 
 
 def settings(*entries: Any, before: dict[str, ServiceConfig] | None = None, **data: Any) -> Settings:

@@ -13,6 +13,9 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before the library is loaded
 
 import grpc
 
+from hearth_gateway.errors import ListenError
+from hearth_gateway.listen import ListenAddress
+
 log = logging.getLogger("hearth.gateway")
 
 MAX_RPCS = 10_000  # at one time; a sleeping service has one open stream of KEDA
@@ -27,10 +30,6 @@ _OPTIONS = (
 )
 
 
-class ListenError(OSError):
-    """The port cannot be used."""
-
-
 class GrpcServer:
     """One port, served by ``handlers``."""
 
@@ -38,16 +37,20 @@ class GrpcServer:
         self._handlers = handlers
         self._server: grpc.aio.Server | None = None
         self._turned: asyncio.Task[None] | None = None
-        self._address = ""
-        self.port = 0
+        self._address = ListenAddress("", 0)
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen; an empty ``host`` is every address, IPv4 and IPv6. Raises ListenError."""
-        if not host:
-            host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - that is what is asked for
-        self._address = f"[{host}]" if ":" in host else host
-        self.port = port
+    async def start(self, address: ListenAddress) -> None:
+        """Listen. Raises ListenError."""
+        if not address.host:
+            every = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - that is what is asked for
+            address = address._replace(host=every)
+        self._address = address
         self._server = await self._listen()
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self._address.port
 
     async def turn(self, end_streams: Callable[[], None]) -> None:
         """Make everybody connect anew for the next question, while this port goes on answering.
@@ -63,7 +66,7 @@ class GrpcServer:
         try:
             self._server = await self._listen()
         except ListenError as error:
-            log.warning("%s; those who are connected stay", error)
+            log.warning("Failed to take over the gRPC port: %s; existing connections are kept", error.message)
             return
         self._turned = asyncio.create_task(old.stop(FOREVER))
         await asyncio.sleep(0)  # GOAWAY goes first, so that nobody opens another stream there
@@ -82,8 +85,9 @@ class GrpcServer:
         server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_RPCS)
         server.add_generic_rpc_handlers(tuple(self._handlers))
         try:
-            self.port = server.add_insecure_port(f"{self._address}:{self.port}")
+            port = server.add_insecure_port(str(self._address))
         except RuntimeError as error:
-            raise ListenError(f"cannot listen on {self._address}:{self.port}: {error}") from error
+            raise ListenError(f"cannot listen on {self._address}: {error}", "give another --scaler-listen") from error
+        self._address = self._address._replace(port=port)
         await server.start()
         return server

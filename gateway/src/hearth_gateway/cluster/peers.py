@@ -14,9 +14,8 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from hearth_gateway.cluster.rpc import peers_pb2 as pb
 from hearth_gateway.policy.reports import EXPIRY, NOTHING, Reports, Share
-
-from .rpc import peers_pb2 as pb
 
 log = logging.getLogger("hearth.gateway")
 
@@ -59,7 +58,7 @@ class _Feed:
         self.sent: dict[str, Share] = {}
 
 
-class Teller:
+class PeerServer:
     """Tells the others what is held here. ``state`` gives the services with demand."""
 
     def __init__(
@@ -115,7 +114,7 @@ class Teller:
             self._feeds.discard(feed)
 
 
-class Listener:
+class PeerClient:
     """Asks the others, and keeps ``reports`` up to date. ``changed`` hears which services that concerns, ``inherit`` the leases of
     one that goes."""
 

@@ -5,14 +5,18 @@ A mistake in one entry must not take the other services down: it is left out, or
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from .config import ConfigError, NameOwners, ServiceConfig, claim_names, parse_service
-from .kubernetes import Metadata
+from hearth_gateway.cluster.metadata import Metadata
+from hearth_gateway.config import NameOwners, ServiceConfig, claim_names, parse_service
+from hearth_gateway.errors import ConfigError
+
+log = logging.getLogger("hearth.gateway")
 
 SERVICES = "services.json"
 NOTICES = "notices.json"
@@ -33,6 +37,22 @@ class Settings:
     services: tuple[ServiceConfig, ...]
     notices: Mapping[str, str]
     problems: tuple[str, ...] = ()
+
+
+class Problems:
+    """The mistakes in the ConfigMap: those of now, and how many were found since the start. A new one is logged once."""
+
+    def __init__(self) -> None:
+        self.current: tuple[str, ...] = ()
+        self.total = 0
+
+    def replace(self, found: tuple[str, ...]) -> None:
+        """Take over what was found this time."""
+        self.total += len(found)
+        for problem in found:
+            if problem not in self.current:
+                log.error("%s", problem)
+        self.current = found
 
 
 class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -14,20 +14,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from hearth_gateway.cluster.access import Access
+from hearth_gateway.cluster.api_client import ApiClient
+from hearth_gateway.cluster.configmap import ConfigMap, Problems, Reader
+from hearth_gateway.cluster.endpointslices import EndpointSlice, Slices, endpoints, fallback, peers
+from hearth_gateway.cluster.external_scaler import ExternalScaler
+from hearth_gateway.cluster.grpc_server import GrpcServer
+from hearth_gateway.cluster.metrics import collect
+from hearth_gateway.cluster.peers import PeerClient, PeerServer
+from hearth_gateway.cluster.reflector import Reflector
+from hearth_gateway.errors import ConfigError
+from hearth_gateway.gateway import Gateway
+from hearth_gateway.listen import ListenAddress
 from hearth_gateway.policy.backend import Endpoint
 from hearth_gateway.policy.demand import Demand
 from hearth_gateway.policy.reports import Reports, Share
 from hearth_gateway.policy.service import LEASE_GRACE
-
-from .clustermetrics import collect
-from .config import ConfigError
-from .configmap import ConfigMap, Reader
-from .endpointslices import EndpointSlice, Slices, endpoints, fallback, peers
-from .gateway import Gateway
-from .grpcserver import GrpcServer
-from .kubernetes import Access, Client, Reflector
-from .peers import Listener, Teller
-from .scaler import Scaler
 
 log = logging.getLogger("hearth.gateway")
 
@@ -57,38 +59,36 @@ PACE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterOptions:
+class ReplicaOptions:
     """What the command line says. ``peers``: the Service of the gateway itself, empty when it has no other replicas."""
 
     config_map: str
     access: Access
+    scaler_listen: ListenAddress
     peers: str = ""
     pod: str = ""
-    scaler_host: str = ""
-    scaler_port: int = 9090
     settle: float = SETTLE
 
 
-class Cluster:
+class Replica:
     """Everything around one Gateway object that makes it a replica in a cluster."""
 
-    def __init__(self, gateway: Gateway, options: ClusterOptions) -> None:
+    def __init__(self, gateway: Gateway, options: ReplicaOptions) -> None:
         self.gateway = gateway
         gateway.idle_notice = IDLE_NOTICE
         self.options = options
         self.reports = Reports(gateway.now)
         self.demand = Demand(self._own, self.reports)
         instance = uuid.uuid4().hex
-        self.teller = Teller(instance, self._state, self._leases)
-        self.listener = Listener(
+        self.peer_server = PeerServer(instance, self._state, self._leases)
+        self.peer_client = PeerClient(
             options.pod, instance, self.reports, changed=self.demand.changed, inherit=self._inherit
         )
-        self.scaler = Scaler(self.demand, self._namespace_of, self._starting)
-        self.server = GrpcServer((self.scaler.handler(), self.teller.handler()))
+        self.scaler = ExternalScaler(self.demand, self._namespace_of, self._starting)
+        self.server = GrpcServer((self.scaler.handler(), self.peer_server.handler()))
         self.slices = Slices()
-        self.config_errors = 0
-        self.problems: tuple[str, ...] = ()
-        self._client = Client(options.access)
+        self.problems = Problems()
+        self._client = ApiClient(options.access)
         path = f"/namespaces/{options.access.namespace}"
         self.config_watch = Reflector(
             self._client,
@@ -122,10 +122,11 @@ class Cluster:
     async def start(self) -> None:
         """Serve gRPC and watch; the gateway itself listens already. Raises ListenError."""
         gateway = self.gateway
-        gateway.collectors.append(partial(collect, self))
+        watches = (self.config_watch.state, self.slice_watch.state)
+        gateway.collectors.append(partial(collect, self.scaler, self.peer_client, watches, self.problems))
         gateway.total = self.demand.total
         gateway.subscribe(self._on_edge)
-        await self.server.start(self.options.scaler_host, self.options.scaler_port)
+        await self.server.start(self.options.scaler_listen)
         for name, work in (
             ("configmaps", self.config_watch.run()),
             ("endpointslices", self.slice_watch.run()),
@@ -179,7 +180,7 @@ class Cluster:
     async def stop(self) -> None:
         """Say goodbye and end everything."""
         await self.server.stop(self._end_streams)
-        await self.listener.stop()
+        await self.peer_client.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -221,11 +222,11 @@ class Cluster:
 
     def _on_edge(self, name: str) -> None:
         self.demand.changed((name,))
-        self.teller.changed()
+        self.peer_server.changed()
 
     def _end_streams(self) -> None:
         self.scaler.end_streams()
-        self.teller.end_streams()
+        self.peer_server.end_streams()
 
     # ---------------------------------------------------------------- readiness
 
@@ -241,13 +242,13 @@ class Cluster:
         if not self._found:
             return f"there is no ConfigMap {name}"
         if self._data is None:
-            return _because(f"the ConfigMap {name} cannot be used", *self.problems)
+            return _because(f"the ConfigMap {name} cannot be used", *self.problems.current)
         if not slices.synced:
             return None if self._falling_back else _because("no EndpointSlices were read yet", slices.last_error)
         now = self.gateway.now()
         if self._peers_deadline is None:
             self._peers_deadline = now + PEERS_WAIT
-        if not self.listener.all_heard() and now < self._peers_deadline:
+        if not self.peer_client.all_heard() and now < self._peers_deadline:
             return "the other replicas have not told yet what they hold"
         return None
 
@@ -264,7 +265,7 @@ class Cluster:
             if gateway.waits_for is not None:
                 gateway.waits_for = self._missing()
                 if gateway.waits_for is None:
-                    log.info("ready: %d services, %d other replicas", len(gateway.services), self.listener.peers)
+                    log.info("ready: %d services, %d other replicas", len(gateway.services), self.peer_client.peers)
                     for name in gateway.services:
                         self.scaler.served(name)
             await asyncio.sleep(PACE if gateway.waits_for is None else STARTING_PACE)
@@ -284,10 +285,10 @@ class Cluster:
         try:
             settings = self._reader.read(config_map, before)
         except ConfigError as error:
-            self._complain((str(error),))
+            self.problems.replace((str(error),))
             return
         self._data = data
-        self._complain(settings.problems)
+        self.problems.replace(settings.problems)
         gateway.apply(settings.services)
         after = gateway.services
         for name in after:
@@ -310,13 +311,6 @@ class Cluster:
                 "the ConfigMap %s is gone; its services are served until this gateway ends", self.options.config_map
             )
 
-    def _complain(self, problems: tuple[str, ...]) -> None:
-        self.config_errors += len(problems)
-        for problem in problems:
-            if problem not in self.problems:
-                log.error("%s", problem)
-        self.problems = problems
-
     def take_slices(self, services: Iterable[str]) -> None:
         """The EndpointSlices of these Services are other ones now."""
         names = []
@@ -325,7 +319,7 @@ class Cluster:
                 names.append(service.removesuffix(BACKEND_SUFFIX))
             if service == self.options.peers:
                 others = peers(self.slices.of(service), SCALER_PORT, self.server.port, self.options.pod)
-                self.listener.follow(others)
+                self.peer_client.follow(others)
         self.give(names)
 
     def slices_listed(self, objects: Sequence[EndpointSlice]) -> None:
@@ -363,7 +357,7 @@ class Cluster:
 class _ConfigSink:
     """The ConfigMap's events."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Replica) -> None:
         self._cluster = cluster
 
     def listed(self, objects: Sequence[ConfigMap]) -> None:
@@ -382,7 +376,7 @@ class _ConfigSink:
 class _SliceSink:
     """The EndpointSlices' events."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Replica) -> None:
         self._cluster = cluster
 
     def listed(self, objects: Sequence[EndpointSlice]) -> None:

@@ -1,4 +1,4 @@
-"""The article's model, with the manifest of examples/cluster: asleep, woken, many, asleep. Prints when what happened."""
+"""A smoke test, with the manifest of examples/: from zero to one to many replicas and back. Prints when what happened."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import AsyncIterator
 import pytest
 import yaml
 
-from .clients import PROMPT
-from .conftest import failing
-from .kube import Kube
-from .load import Load
-from .node import ROOT
-from .space import Model, Space
-from .timeline import Timeline
+from tests.cluster.clients import PROMPT
+from tests.cluster.conftest import failing
+from tests.cluster.kube import Kube
+from tests.cluster.load import Load
+from tests.cluster.namespace import Model, Namespace
+from tests.cluster.node import ROOT
+from tests.cluster.timeline import Timeline
 
-MANIFEST = ROOT / "examples/cluster/seed-article.yaml"
+MANIFEST = ROOT / "examples/qwen3-8b-fake.yaml"
 CLIENTS = 30
 
-pytestmark = pytest.mark.article
+pytestmark = pytest.mark.smoke
 
 
 @pytest.fixture
-async def ai(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> AsyncIterator[Space]:
+async def ai(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> AsyncIterator[Namespace]:
     """The namespace that the manifest names. The packaged runtime's pods are not `restricted`, as vLLM's own are not."""
-    async with Space.open(kube, "ai", timeline, "baseline") as space, failing(request, space):
-        yield space
+    async with Namespace.open(kube, "ai", timeline, "baseline") as namespace, failing(request, namespace):
+        yield namespace
 
 
-async def test_the_articles_model_from_zero_to_many_and_back(ai: Space) -> None:
+async def test_a_model_from_zero_to_many_replicas_and_back(ai: Namespace) -> None:
     timeline = ai.timeline
     service = yaml.safe_load(MANIFEST.read_text())
     model = Model(ai, service["metadata"]["name"])
@@ -68,5 +68,5 @@ async def test_the_articles_model_from_zero_to_many_and_back(ai: Space) -> None:
         timeline.say("asleep: no pod, no accelerator")
     assert replicas.steps()[0] == 0
     assert max(replicas.steps()) == 3
-    served = await ai.ledger.settle()
+    served = await ai.request_log.settle()
     assert served == {answer.tag: 1 for answer in answers}
