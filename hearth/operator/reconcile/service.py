@@ -23,7 +23,6 @@ from hearth.operator.kubernetes.kinds import (
     ACCOUNT,
     CLAIM,
     CONFIG_MAP,
-    DEPLOYMENT,
     JOB,
     LLM_SERVICE,
     SCALED_OBJECT,
