@@ -150,6 +150,7 @@ class Place:
         with self.step("helm install" if before is None else "helm upgrade"):
             self.api(lambda kube: kube.apply(manifests.namespace(NAMESPACE)))
             self.do(*helm, "upgrade", "--install", RELEASE, "charts/hearth", "-n", NAMESPACE,
+                    "--set", f"image.registry={manifests.REGISTRY}",
                     "--set", f"gateway.replicas={self.gateways}", "--wait", "--timeout", "3m")  # fmt: skip
         devices = self.api(devices_of_node)
         self.give_devices(DEVICES)

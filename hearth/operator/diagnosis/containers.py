@@ -15,18 +15,22 @@ from hearth.operator.objects import ContainerStatus, Deployment, Terminated, Wai
 from hearth.planning import Plan
 
 _SERVING = "serving"
-_PULL_REASONS = frozenset(
-    {
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "ImageInspectError",
-        "RegistryUnavailable",
-    }
-)
+_PULL_REASONS: Mapping[str, Reason] = {
+    "ErrImagePull": Reason.IMAGE_PULL_BACK_OFF,
+    "ImagePullBackOff": Reason.IMAGE_PULL_BACK_OFF,
+    "InvalidImageName": Reason.INVALID_IMAGE_NAME,
+    "ErrImageNeverPull": Reason.ERR_IMAGE_NEVER_PULL,
+    "ImageInspectError": Reason.IMAGE_PULL_BACK_OFF,
+    "RegistryUnavailable": Reason.IMAGE_PULL_BACK_OFF,
+}
+"""The kubelet's words for a failing pull. Those that take turns while it tries again are one reason."""
 _CONFIG_REASONS = frozenset({"CreateContainerConfigError"})
-_START_REASONS = frozenset({"CreateContainerError", "RunContainerError", "PreStartHookError", "PostStartHookError"})
+_START_REASONS: Mapping[str, Reason] = {
+    "CreateContainerError": Reason.CREATE_CONTAINER_ERROR,
+    "RunContainerError": Reason.RUN_CONTAINER_ERROR,
+    "PreStartHookError": Reason.RUN_CONTAINER_ERROR,
+    "PostStartHookError": Reason.RUN_CONTAINER_ERROR,
+}
 _START_FAILURES = frozenset({"StartError", "ContainerCannotRun"})
 _LOOP = 2
 """This many failures in a row are a crash loop, as in local mode."""
@@ -136,14 +140,14 @@ def _waiting(
         return _not_pulled(container.image, reason, message, program)
     if reason in _CONFIG_REASONS:
         return Diagnosis(
-            Reason.CONFIGURATION_MISSING,
+            Reason.CREATE_CONTAINER_CONFIG_ERROR,
             f"{program.name} cannot be configured: {redact(message)}; create what is missing, or correct the env of "
             "the runtime",
             "broken",
             "it is not configured completely; its owner finds the reason in its status",
         )
     if reason in _START_REASONS:
-        return _not_started(message or reason, program)
+        return _not_started(message or reason, program, _START_REASONS[reason])
     if reason == "CrashLoopBackOff" and before is not None:
         return _ended(before, failures + 1, program)
     if before is not None and failures:
@@ -161,12 +165,12 @@ _UNREACHABLE = re.compile(r"no such host|dial tcp|i/o timeout|connection refused
 
 
 def _not_pulled(image: str, reason: str, message: str, program: Program) -> Diagnosis:
-    """The kubelet's two states of a failing pull, which take turns, say the same."""
+    word = _PULL_REASONS[reason]
     words = _REFERENCE.sub("", _PULL_PREFIX.sub("", message))
     words = redact(OWN_PORT.sub("->", words).removeprefix(f"{image}: ")) or reason
-    if reason == "InvalidImageName":
+    if word is Reason.INVALID_IMAGE_NAME:
         remedy = "correct spec.container.image of the runtime"
-    elif reason == "ErrImageNeverPull":
+    elif word is Reason.ERR_IMAGE_NEVER_PULL:
         remedy = "load the image onto the node, or let the cluster pull it"
     elif _NO_ACCESS.search(words):
         remedy = f"its registry wants a pull secret: {program.pull_remedy}"
@@ -175,7 +179,7 @@ def _not_pulled(image: str, reason: str, message: str, program: Program) -> Diag
     else:
         remedy = f"check its name and tag; a private image also looks like this without a pull secret ({program.pull_remedy})"
     return Diagnosis(
-        Reason.IMAGE_PULL_FAILED,
+        word,
         f"the image {redact(image)} of {program.name} cannot be pulled: {words}; {remedy}",
         "broken",
         "its container image cannot be pulled",
@@ -187,10 +191,10 @@ _RUNTIME_PREFIX = re.compile(
 )
 
 
-def _not_started(message: str, program: Program) -> Diagnosis:
+def _not_started(message: str, program: Program, reason: Reason = Reason.RUN_CONTAINER_ERROR) -> Diagnosis:
     words = redact(_RUNTIME_PREFIX.sub("", message))
     return Diagnosis(
-        Reason.CANNOT_START,
+        reason,
         f"{program.name} cannot be started: {words}; check command, args and mounts of the runtime against its image",
         "broken",
         "it cannot be started; its owner finds the reason in its status",
@@ -209,7 +213,7 @@ def _ended(ended: Terminated, failures: int, program: Program) -> Diagnosis:
     if ended.reason == "OOMKilled":
         limit = f" at its memory limit of {program.memory}" if program.memory else ""
         return Diagnosis(
-            Reason.OUT_OF_MEMORY,
+            Reason.OOM_KILLED,
             f"{program.name} was killed for memory{limit}; {program.more_memory}",
             stage,
             "it runs out of memory and is started again" if looping else None,
@@ -230,7 +234,7 @@ def _ended(ended: Terminated, failures: int, program: Program) -> Diagnosis:
         return Diagnosis(words.reason, f"{how}: {words.line}; {words.remedy}", stage, notice)
     where = f"its log says why: `{program.logs}`" if words.elsewhere or not words.line else f"see `{program.logs}`"
     return Diagnosis(
-        Reason.CRASH_LOOPING if looping else Reason.RESTARTING,
+        Reason.CRASH_LOOP_BACK_OFF if looping else Reason.RESTARTING,
         f"{how}{_quoted(words)}; {'' if looping else _AGAIN}{where}",
         stage,
         notice,

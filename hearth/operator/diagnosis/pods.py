@@ -23,7 +23,7 @@ ON_ITS_WAY = frozenset(
         Reason.SCHEDULING,
         Reason.CONTAINER_CREATING,
         Reason.LOADING,
-        Reason.NOT_ANSWERING,
+        Reason.CONTAINERS_NOT_READY,
         Reason.RESTARTING,
     }
 )
@@ -46,7 +46,7 @@ def pod_trouble(pod: Pod, program: Program, observed: Observed) -> Diagnosis:
     if not containers:
         return container_creating(program)
     return Diagnosis(
-        Reason.NOT_ANSWERING,
+        Reason.CONTAINERS_NOT_READY,
         f"{program.name} runs and its readiness probe is not answered; if that lasts: "
         f"{program.logs.removesuffix(' --previous')}",
         "starting",
@@ -75,7 +75,7 @@ def refused_pods(deployment: Deployment | None) -> Diagnosis | None:
             "namespace that allows it"
         )
     return Diagnosis(
-        Reason.PODS_REFUSED,
+        Reason.FAILED_CREATE,
         join_remedy(f"the cluster refuses to create its pods: {redact(words)}", remedy),
         "broken",
         "the cluster refuses to start it; its owner finds the reason in its status",

@@ -66,8 +66,8 @@ def test_asleep_is_ready_because_the_next_request_is_answered() -> None:
     found = conditions(status)
     assert {kind: (at["status"], at["reason"]) for kind, at in found.items()} == {
         "Ready": ("True", "ScaledToZero"),
-        "RuntimeResolved": ("True", "RuntimeChosen"),
-        "Activating": ("False", "Asleep"),
+        "RuntimeResolved": ("True", "RuntimeSelected"),
+        "Activating": ("False", "ScaledToZero"),
         "Scaled": ("True", "ScaledToZero"),
     }
     assert "the next request starts a replica" in found["Ready"]["message"]
@@ -106,14 +106,14 @@ def test_a_wake_goes_from_pending_over_loading_to_ready() -> None:
 
     started = with_container(started=True, state={"running": {"startedAt": "2026-11-24T00:59:00Z"}})
     phase, found = seen(changed(waking, pods=[started]))
-    assert (phase, found["Ready"]["reason"]) == ("Loading", "NotAnswering")
+    assert (phase, found["Ready"]["reason"]) == ("Loading", "ContainersNotReady")
 
     status = service_status(changed(waking, pods=[ready_pod()]))
     found = conditions(status)
     assert (status["phase"], status["replicas"]) == ("Ready", 1)
     assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("True", "Available")
-    assert (found["Activating"]["status"], found["Activating"]["reason"]) == ("False", "Awake")
-    assert (found["Scaled"]["status"], found["Scaled"]["reason"]) == ("True", "AsWanted")
+    assert (found["Activating"]["status"], found["Activating"]["reason"]) == ("False", "Available")
+    assert (found["Scaled"]["status"], found["Scaled"]["reason"]) == ("True", "MinimumReplicasAvailable")
 
 
 def test_a_deployment_without_replicas_wants_one() -> None:
@@ -162,7 +162,7 @@ def test_deletion() -> None:
     observed = observation(plan, deployment=deployment(1), pods=[ready_pod()])
     phase, found = seen(observed)
     assert phase == "Pending"
-    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "Deleting")
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "Terminating")
     assert waiting_notice(observed) == "the service is being deleted"
 
 
@@ -276,14 +276,14 @@ def test_a_scaled_object_that_was_never_ready_waits_and_one_that_was_is_broken()
     new = scaled_object("False", "ScaledObjectCheckFailed", "failed to ensure HPA: no metric specs returned")
     del new["status"]["hpaName"]
     phase, found = seen(observation(scaled_object=new))
-    assert (phase, found["Ready"]["reason"]) == ("Pending", "ScalerNotReady")
+    assert (phase, found["Ready"]["reason"]) == ("Pending", "ScaledObjectNotReady")
     assert "no metric specs returned" in found["Ready"]["message"]
     old = scaled_object("False", "TriggerError", "Triggers defined in ScaledObject are not working correctly")
     phase, found = seen(observation(scaled_object=old))
     assert (phase, found["Ready"]["reason"], found["Scaled"]["reason"]) == (
         "Degraded",
-        "ScalerNotReady",
-        "ScalerNotReady",
+        "ScaledObjectNotReady",
+        "ScaledObjectNotReady",
     )
 
 
@@ -292,7 +292,7 @@ def test_a_scaled_object_that_was_never_ready_waits_and_one_that_was_is_broken()
 )
 def test_a_scaled_object_that_keda_has_not_looked_at(scaled: Any) -> None:
     phase, found = seen(observation(scaled_object=scaled))
-    assert (phase, found["Ready"]["reason"]) == ("Pending", "ScalerStarting")
+    assert (phase, found["Ready"]["reason"]) == ("Pending", "ScaledObjectPending")
     assert found["Scaled"]["status"] == "Unknown"
 
 
@@ -301,7 +301,7 @@ def test_a_trigger_that_fails_while_another_works_is_named() -> None:
         "Unknown", "PartialTriggerError", "Some triggers defined in ScaledObject are not working correctly"
     )
     _, found = seen(observation(scaled_object=partial, deployment=deployment(1), pods=[ready_pod()]))
-    assert (found["Ready"]["status"], found["Scaled"]["reason"]) == ("True", "ScalerNotReady")
+    assert (found["Ready"]["status"], found["Scaled"]["reason"]) == ("True", "ScaledObjectNotReady")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_scaled_object_that_was_paused_by_hand(annotation: str, value: str, *,
     if value == "false":
         assert found["Scaled"]["status"] == "True"
         return
-    assert (found["Scaled"]["status"], found["Scaled"]["reason"]) == ("False", "ScalingPaused")
+    assert (found["Scaled"]["status"], found["Scaled"]["reason"]) == ("False", "ScaledObjectPaused")
     assert f"kubectl annotate scaledobject -n ai tiny {name}-" in found["Scaled"]["message"]
 
 

@@ -65,7 +65,7 @@ def test_a_crash_loop_is_told_once() -> None:
     over = with_container(restartCount=4, state=ended(1, "KeyError: 'a'"), lastState=ended(1, "KeyError: 'a'"))
     looks = [waiting, changed(WAKING, pods=[running]), changed(WAKING, pods=[over]), waiting]
     assert story(ASLEEP, *looks)[1:] == [
-        [("Warning", "CrashLooping"), ("Normal", "Activating")],
+        [("Warning", "CrashLoopBackOff"), ("Normal", "Activating")],
         [],
         [],
         [],
@@ -77,7 +77,7 @@ def test_a_refused_service_is_one_warning() -> None:
     assert story(refused, refused, ASLEEP) == [
         [("Warning", "UnknownModelScheme")],
         [],
-        [("Normal", "RuntimeChosen"), ("Normal", "ScaledToZero")],
+        [("Normal", "RuntimeSelected"), ("Normal", "ScaledToZero")],
     ]
 
 
@@ -95,7 +95,10 @@ def test_too_few_devices_for_the_second_replica_and_enough_again() -> None:
     waiting = unscheduled("0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator.", name="tiny-2")
     limited = observation(deployment=deployment(2), pods=[ready_pod(), waiting], nodes=[node(devices=1)])
     many = observation(deployment=deployment(2), pods=[ready_pod(), ready_pod("tiny-2")])
-    assert story(AWAKE, limited, many)[1:] == [[("Warning", "InsufficientAccelerators")], [("Normal", "AsWanted")]]
+    assert story(AWAKE, limited, many)[1:] == [
+        [("Warning", "InsufficientAccelerators")],
+        [("Normal", "MinimumReplicasAvailable")],
+    ]
 
 
 def test_pausing_by_hand_and_letting_go() -> None:
@@ -104,7 +107,10 @@ def test_pausing_by_hand_and_letting_go() -> None:
         pods=[ready_pod()],
         scaled_object=scaled_object(annotations={"autoscaling.keda.sh/paused": "true"}),
     )
-    assert story(AWAKE, paused, AWAKE)[1:] == [[("Warning", "ScalingPaused")], [("Normal", "AsWanted")]]
+    assert story(AWAKE, paused, AWAKE)[1:] == [
+        [("Warning", "ScaledObjectPaused")],
+        [("Normal", "MinimumReplicasAvailable")],
+    ]
 
 
 def test_a_gateway_that_restarts_is_not_told_once_for_every_service() -> None:
