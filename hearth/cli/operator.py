@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hearth.cli.render import GatewayPodText, ScalerChoice, read_gateway_pod
+from hearth.cli.render import GatewayImage, GatewayPodText, ImageRegistry, ScalerChoice, plan_options
 
 
 class LogFormatChoice(StrEnum):
@@ -20,9 +20,8 @@ def operator(
     scaler: Annotated[
         ScalerChoice, typer.Option("--scaler", help="How KEDA learns of demand: told at once, or by asking every 5 s.")
     ] = ScalerChoice.push,
-    gateway_image: Annotated[
-        str | None, typer.Option("--gateway-image", help="Image of the gateways.", show_default="that of this version")
-    ] = None,
+    image_registry: ImageRegistry = "",
+    gateway_image: GatewayImage = None,
     gateway_replicas: Annotated[int, typer.Option("--gateway-replicas", min=1, help="Replicas of every gateway.")] = 1,
     gateway_pod: GatewayPodText = "{}",
     leader_elect: Annotated[
@@ -47,7 +46,6 @@ def operator(
     import uvloop
 
     from hearth.api import HearthError
-    from hearth.planning import DEFAULT_OPTIONS, PlanOptions
     from hearth.plugins import VendorHost
 
     try:
@@ -61,12 +59,7 @@ def operator(
     host, port = parse_listen(listen)
     set_up_logs(log_format.value)
     options = Options(
-        plan=PlanOptions(
-            scaler=scaler.value,
-            gateway_image=gateway_image or DEFAULT_OPTIONS.gateway_image,
-            gateway_replicas=gateway_replicas,
-            gateway_pod=read_gateway_pod(gateway_pod),
-        ),
+        plan=plan_options(scaler, image_registry, gateway_image, gateway_replicas, gateway_pod),
         host=host,
         port=port,
         leader_elect=leader_elect,

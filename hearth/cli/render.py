@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,10 @@ from hearth.cli.inputs import Files, plan_files
 
 if TYPE_CHECKING:
     from hearth.api import GatewayPod
+    from hearth.planning import PlanOptions
+
+
+_REGISTRY = re.compile(r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*")
 
 
 class ScalerChoice(StrEnum):
@@ -19,6 +24,21 @@ class ScalerChoice(StrEnum):
     metrics_api = "metrics-api"
 
 
+ImageRegistry = Annotated[
+    str,
+    typer.Option(
+        "--image-registry",
+        metavar="HOST[:PORT][/PATH]",
+        help="Registry that Hearth's own images were pushed to.",
+        show_default="none: images that were built here",
+    ),
+]
+GatewayImage = Annotated[
+    str | None,
+    typer.Option(
+        "--gateway-image", help="Image of the gateways.", show_default="that of this version, in the registry"
+    ),
+]
 GatewayPodText = Annotated[
     str,
     typer.Option(
@@ -39,6 +59,28 @@ def read_gateway_pod(text: str) -> GatewayPod:
         raise typer.BadParameter(str(exc), param_hint="--gateway-pod") from exc
 
 
+def plan_options(
+    scaler: ScalerChoice, image_registry: str, gateway_image: str | None, gateway_replicas: int, gateway_pod: str
+) -> PlanOptions:
+    """Return the settings of a cluster that options name. Raises typer.BadParameter."""
+    from hearth.planning import LOCAL_REGISTRY, PlanOptions, default_gateway_image
+
+    if image_registry and not _REGISTRY.fullmatch(image_registry):
+        raise typer.BadParameter(
+            f"{image_registry!r} is not the name of a registry; write HOST[:PORT][/PATH], such as "
+            "registry.example.com/hearth, without a scheme and without a slash at the end",
+            param_hint="--image-registry",
+        )
+    registry = image_registry or LOCAL_REGISTRY
+    return PlanOptions(
+        scaler=scaler.value,
+        image_registry=registry,
+        gateway_image=gateway_image or default_gateway_image(registry),
+        gateway_replicas=gateway_replicas,
+        gateway_pod=read_gateway_pod(gateway_pod),
+    )
+
+
 def render(
     *,
     files: Files,
@@ -49,9 +91,8 @@ def render(
     scaler: Annotated[
         ScalerChoice, typer.Option("--scaler", help="How KEDA learns of demand: told at once, or by asking every 5 s.")
     ] = ScalerChoice.push,
-    gateway_image: Annotated[
-        str | None, typer.Option("--gateway-image", help="Image of the gateway.", show_default="that of this version")
-    ] = None,
+    image_registry: ImageRegistry = "",
+    gateway_image: GatewayImage = None,
     gateway_replicas: Annotated[int, typer.Option("--gateway-replicas", min=1, help="Replicas of every gateway.")] = 1,
     gateway_pod: GatewayPodText = "{}",
 ) -> None:
@@ -59,17 +100,15 @@ def render(
 
     They are in the order of applying; warnings go to stderr.
     """
-    from hearth.planning import DEFAULT_OPTIONS, PlanOptions
+    from hearth.planning import LOCAL_REGISTRY
 
-    options = PlanOptions(
-        scaler=scaler.value,
-        gateway_image=gateway_image or DEFAULT_OPTIONS.gateway_image,
-        gateway_replicas=gateway_replicas,
-        gateway_pod=read_gateway_pod(gateway_pod),
-    )
+    options = plan_options(scaler, image_registry, gateway_image, gateway_replicas, gateway_pod)
     planned = plan_files(files, "cluster", options=options, namespace=namespace)
     for name, warning in planned.warnings():
         typer.echo(f"warning: {name}: {warning}", err=True)
+    images = {options.gateway_image, *(plan.serving["image"] for plan in planned.plans)}
+    for image in sorted(image for image in images if image.startswith(f"{LOCAL_REGISTRY}/")):
+        typer.echo(f"warning: no node can pull {image}; push it to a registry, and set --image-registry", err=True)
     objects = [
         item
         for shared in planned.namespaces

@@ -83,8 +83,8 @@ class Installation:
         with self.step("helm install" if before is None else "helm upgrade"):
             self.api(lambda kube: kube.apply(manifests.namespace(NAMESPACE)))
             self._helm(
-                "upgrade", "--install", RELEASE, "charts/hearth", "--set", f"gateway.replicas={self.gateways}",
-                "--wait", "--timeout", "3m",
+                "upgrade", "--install", RELEASE, "charts/hearth", "--wait", "--timeout", "3m",
+                "--set", f"image.registry={manifests.REGISTRY},gateway.replicas={self.gateways}",
             )  # fmt: skip
         devices = self.api(_devices_of_node)
         self._give_devices(DEVICES)
@@ -140,19 +140,26 @@ class Installation:
 
     def _do(self, *command: str) -> None:
         """Run a command and show its output. Raises StepError."""
-        self._run(command, stdout=self.log, stderr=None if self.log is None else subprocess.STDOUT)
+        self._run(command, self.log, None if self.log is None else subprocess.STDOUT)
 
     def _read(self, *command: str) -> str:
         """Run a command and return its output. Raises StepError."""
-        return self._run(command, stdout=subprocess.PIPE, stderr=None).stdout.strip()
+        return self._run(command, subprocess.PIPE, None).strip()
 
-    def _run(self, command: tuple[str, ...], **output: int | IO[str] | None) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: tuple[str, ...], output: IO[str] | int | None, errors: int | None) -> str:
         done = subprocess.run(
-            command, cwd=ROOT, env=self.environment, stdin=subprocess.DEVNULL, text=True, check=False, **output
+            command,
+            cwd=ROOT,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+            text=True,
+            check=False,
         )
         if done.returncode:
             raise StepError(f"{' '.join(command)}: exit code {done.returncode}")
-        return done
+        return done.stdout or ""
 
 
 def audit_time() -> str:
