@@ -17,7 +17,7 @@ from typing import Any, Literal
 from hearth.api import HearthError, LLMService, format_duration
 from hearth.api.metadata import Condition
 from hearth.api.phase import Phase
-from hearth.operator.diagnosis.diagnosis import Diagnosis, is_ending, is_ready
+from hearth.operator.diagnosis.diagnosis import Diagnosis
 from hearth.operator.diagnosis.gateway import gateway_trouble
 from hearth.operator.diagnosis.keda import scaler_trouble, waking_trouble
 from hearth.operator.diagnosis.observation import Observed
@@ -138,7 +138,7 @@ def _assess(observed: Observed) -> _Assessment:
         refusal=refusal,
         error=error if refusal is not None or not waits else None,
         missing=_missing(error if waits else None) if observed.deployment is None else None,
-        ready=sum(1 for pod in observed.pods if is_ready(pod)),
+        ready=sum(1 for pod in observed.pods if pod.is_ready),
         wanted=wanted_replicas(observed.deployment),
         troubles=replica_troubles(observed),
         gateway=gateway_trouble(observed),
@@ -180,7 +180,7 @@ def _ready(assessment: _Assessment) -> tuple[Phase, _Finding]:
 def _asleep(assessment: _Assessment) -> str:
     cold = assessment.observed.service.spec.endpoint.cold_start.mode
     what = "the next request starts a replica" + ("" if cold == "keepalive" else " and is answered with 503 until then")
-    ending = any(is_ending(pod) for pod in assessment.observed.pods)
+    ending = any(pod.is_ending for pod in assessment.observed.pods)
     holds = "will hold no accelerator once the last replica has ended" if ending else "holds no accelerator"
     return f"it sleeps and {holds}; {what}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hearth.operator.diagnosis.diagnosis import Diagnosis
 from hearth.operator.diagnosis.replicas import replica_troubles
 from hearth.operator.status.conditions import waiting_notice
 from tests.operator.observations import (
+    changed,
     deployment,
     ended,
     made,
@@ -509,8 +509,8 @@ def test_a_sidecar_that_fails_is_named_by_its_own_words() -> None:
 def test_the_waiting_client_is_told_what_it_may_know() -> None:
     look = observation(deployment=deployment(1), nodes=[node(devices=1)], holders={"ai/other": 1})
     assert waiting_notice(look) is None
-    assert waiting_notice(replace(look, pods=[unscheduled(NO_DEVICE)])) == (
+    assert waiting_notice(changed(look, pods=[unscheduled(NO_DEVICE)])) == (
         "all accelerators of the cluster are in use; it starts as soon as one is free"
     )
-    assert waiting_notice(replace(look, pods=[ready_pod()])) is None
-    assert seen(replace(look, pods=[unscheduled(NO_DEVICE)]))[0] == "Pending"
+    assert waiting_notice(changed(look, pods=[ready_pod()])) is None
+    assert seen(changed(look, pods=[unscheduled(NO_DEVICE)]))[0] == "Pending"
