@@ -54,12 +54,12 @@ format: $(STAMP) ## rewrite the sources the way ruff wants them
 	@$(BIN)/ruff format .
 
 bench: $(STAMP) ## what the gateway costs beside HAProxy and aiohttp, held streams, wake time (needs wrk and haproxy)
-	@$(BIN)/python benchmarks/all.py $(ARGS)
+	@$(BIN)/python -m tools.benchmarks.all $(ARGS)
 
 bench-cluster: $(STAMP) ## cold starts in both scaler modes, and a thousand sleeping models (brings a cluster up unless KUBECONFIG names one)
 	@test -n "$(KUBECONFIG)" || $(MAKE) --no-print-directory cluster-hearth ARGS=--shipped-limits
-	@E2E_CLUSTER=$(NAME) $(BIN)/python benchmarks/cluster_wake.py $(ARGS)
-	@E2E_CLUSTER=$(NAME) $(BIN)/python benchmarks/cluster_scale.py $(ARGS)
+	@E2E_CLUSTER=$(NAME) $(BIN)/python -m tools.benchmarks.cluster_wake $(ARGS)
+	@E2E_CLUSTER=$(NAME) $(BIN)/python -m tools.benchmarks.cluster_scale $(ARGS)
 
 VLLM_VENV  := .venv-vllm
 VLLM_STAMP := $(VLLM_VENV)/.installed
@@ -80,32 +80,32 @@ demo-vllm: $(STAMP) $(VLLM_STAMP) ## the same with a real vLLM on the CPU (insta
 NAME ?= hearth
 
 cluster-up: ## a single-node Kubernetes with KEDA on this machine (as root; 12 minutes the first time, then half a minute)
-	@$(PYTHON) -m devcluster up --name $(NAME) $(ARGS)
+	@$(PYTHON) -m tools.devcluster up --name $(NAME) $(ARGS)
 
 cluster-down: ## remove it and everything of it
-	@$(PYTHON) -m devcluster down --name $(NAME)
+	@$(PYTHON) -m tools.devcluster down --name $(NAME)
 
 cluster-status: ## what it is and what it lacks
-	@$(PYTHON) -m devcluster status --name $(NAME)
+	@$(PYTHON) -m tools.devcluster status --name $(NAME)
 
 test-devcluster: $(STAMP) ## bring clusters of its own up and down, interrupt them, and compare the machine (as root; 4 minutes)
 	@$(BIN)/python -m pytest tests/devcluster -m cluster
 
 images: ## build the images of operator, gateway and stub into build/images/ (BASE=python:3.11-slim, ONLY=gateway)
-	@$(PYTHON) -m images $(ONLY)
+	@$(PYTHON) -m tools.images $(ONLY)
 
 cluster-images: ## build them, and that of the tests, and put them into the development cluster (NAME=hearth, ONLY=gateway)
-	@$(PYTHON) -m images --load $(or $(NAME),hearth) $(or $(ONLY),operator gateway stub hub)
+	@$(PYTHON) -m tools.images --load $(or $(NAME),hearth) $(or $(ONLY),operator gateway stub hub)
 
 cluster-hearth: cluster-up cluster-images ## bring it up with Hearth in it, by the chart
-	@KUBECONFIG=$$($(PYTHON) -m devcluster path kubeconfig --name $(NAME)) \
-	  $$($(PYTHON) -m devcluster path helm --name $(NAME)) upgrade --install hearth charts/hearth \
+	@KUBECONFIG=$$($(PYTHON) -m tools.devcluster path kubeconfig --name $(NAME)) \
+	  $$($(PYTHON) -m tools.devcluster path helm --name $(NAME)) upgrade --install hearth charts/hearth \
 	  --namespace hearth-system --create-namespace --wait
 
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
 	@$(BIN)/hearth crds --output-dir charts/hearth/crds
 
-PROTOS := gateway/src/hearth_gateway/rpc
+PROTOS := gateway/src/hearth_gateway/cluster/rpc
 
 protos: $(STAMP) ## write the gateway's gRPC messages from their .proto files
 	@$(BIN)/python -m grpc_tools.protoc -I$(PROTOS) --python_out=$(PROTOS) --pyi_out=$(PROTOS) $(PROTOS)/*.proto

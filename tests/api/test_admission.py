@@ -159,9 +159,9 @@ def test_absent_parents_of_a_runtime() -> None:
     assert metrics == {"path": "/metrics", "port": "http", "queueDepth": "q"}
 
 
-def test_the_article_is_taken_as_it_is() -> None:
-    article = yaml.safe_load((ROOT / "examples" / "seed-article.yaml").read_text(encoding="utf-8"))
-    spec = taken(article)["spec"]
+def test_the_example_is_taken_as_it_is() -> None:
+    example = yaml.safe_load((ROOT / "examples" / "qwen3-8b.yaml").read_text(encoding="utf-8"))
+    spec = taken(example)["spec"]
     assert spec["scaling"] == {**FILLED["scaling"], "max": 3}
     assert spec["runtime"] == {"selector": {"vendor": ["nvidia", "ascend"]}}
 

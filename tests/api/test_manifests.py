@@ -559,8 +559,8 @@ def test_every_error_of_every_file_at_once(tmp_path: Path) -> None:
     ]
 
 
-def test_the_article_parses_unchanged() -> None:
-    manifests = load_manifests([EXAMPLES / "seed-article.yaml"])
+def test_the_example_parses_unchanged() -> None:
+    manifests = load_manifests([EXAMPLES / "qwen3-8b.yaml"])
     (service,) = manifests.services
     assert (service.metadata.name, service.metadata.namespace) == ("qwen3-8b", "ai")
     assert service.spec.model.source

@@ -12,7 +12,10 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearth.operator import metrics as operator
-from hearth_gateway import Gateway, ServiceConfig, clustermetrics
+from hearth_gateway import Gateway, ServiceConfig
+from hearth_gateway.cluster.configmap import Problems
+from hearth_gateway.cluster.metrics import collect
+from hearth_gateway.cluster.reflector import WatchState
 from hearth_gateway.metrics import render
 from hearth_gateway.policy.service import Service
 from vllm_stub.metrics import Metrics
@@ -29,19 +32,12 @@ class _InCluster(CollectorRegistry):
 
     def __init__(self) -> None:
         super().__init__()
-        state = SimpleNamespace(resource="configmaps", connected=False, errors={"refused": 1})
-        watch = SimpleNamespace(state=state)
-        self._cluster: Any = SimpleNamespace(
-            scaler=SimpleNamespace(streams=0, pushes=0, requests={"IsActive": 1}),
-            listener=SimpleNamespace(peers=0, connected=(), errors=0),
-            config_watch=watch,
-            slice_watch=watch,
-            config_errors=0,
-            problems=(),
-        )
+        self._scaler: Any = SimpleNamespace(streams=0, pushes=0, requests={"IsActive": 1})
+        self._peers: Any = SimpleNamespace(peers=0, connected=(), errors=0)
+        self._watch = WatchState("configmaps", errors={"refused": 1})
 
     def collect(self) -> Iterable[Metric]:
-        return clustermetrics.collect(self._cluster)
+        return collect(self._scaler, self._peers, [self._watch], Problems())
 
 
 def gateway_text() -> str:

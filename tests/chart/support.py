@@ -99,7 +99,11 @@ def helm_program() -> str:
     if found:
         return found
     asked = subprocess.run(
-        [sys.executable, "-m", "devcluster", "path", "helm"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tools.devcluster", "path", "helm"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert asked.returncode == 0, f"no helm: set HELM, or run `make cluster-up` once, which builds it\n{asked.stderr}"
     return asked.stdout.strip()

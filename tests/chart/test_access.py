@@ -18,8 +18,7 @@ from hearth.planning import (
     plan_namespace,
 )
 from hearth.plugins import VendorHost
-
-from .support import objects
+from tests.chart.support import objects
 
 GOLDEN = Path(__file__).parent / "golden"
 MANIFEST = """

@@ -13,9 +13,8 @@ from typer.main import get_command
 
 from hearth.api import parse_manifests
 from hearth.cli.app import app
-
-from . import expositions
-from .support import CHART, ROOT, alerts
+from tests.chart import expositions
+from tests.chart.support import CHART, ROOT, alerts
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "operations.md"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()

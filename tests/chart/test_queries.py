@@ -8,9 +8,8 @@ from functools import cache
 import pytest
 
 from hearth.operator.diagnosis.reasons import Reason
-
-from . import expositions
-from .support import alerts, dashboard, grouped_labels, panels, queries, selectors
+from tests.chart import expositions
+from tests.chart.support import alerts, dashboard, grouped_labels, panels, queries, selectors
 
 SEVERITIES = {"critical", "warning"}
 

@@ -22,8 +22,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearth.operator.kubernetes.kinds import CHILDREN
-
-from .support import CHART, ROOT, alerts, helm, queries, selectors
+from tests.chart.support import CHART, ROOT, alerts, helm, queries, selectors
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -98,7 +97,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A cluster with Hearth in it, installed as README says, in a namespace that enforces `restricted`."""
     assert os.environ.get("KUBECONFIG"), "set KUBECONFIG to the cluster to install in; `make cluster-up` starts one"
     asked = subprocess.run(
-        [sys.executable, "-m", "devcluster", "path", "kubectl"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tools.devcluster", "path", "kubectl"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     kubectl = asked.stdout.strip() if asked.returncode == 0 else "kubectl"
     manifest = tmp_path_factory.mktemp("manifest") / "qwen.yaml"

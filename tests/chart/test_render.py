@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from .support import CHART, helm, objects, render, render_with, values
-from .test_values import leaves
+from tests.chart.support import CHART, helm, objects, render, render_with, values
+from tests.chart.test_values import leaves
 
 pytestmark = pytest.mark.cluster
 

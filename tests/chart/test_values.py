@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from .support import schema, values
+from tests.chart.support import schema, values
 
 OPEN = {"operator.resources", "gateway.resources", "dashboard.labels"}
 """Mappings whose keys are the user's; their defaults are examples."""

@@ -73,8 +73,8 @@ def test_aliases_that_are_taken_are_warned_of(tmp_path: Path) -> None:
     assert f"  warning: b: {taken}" in done.out
 
 
-def test_the_article_manifest_needs_a_plugin() -> None:
-    example = Path(__file__).parents[2] / "examples" / "seed-article.yaml"
+def test_the_example_needs_a_plugin() -> None:
+    example = Path(__file__).parents[2] / "examples" / "qwen3-8b.yaml"
     done = hearth("render", "-f", example)
     assert (done.code, done.out) == (2, "")
     assert "ai/qwen3-8b: spec.runtime.selector.vendor: no runtime of nvidia, ascend can be used" in done.err

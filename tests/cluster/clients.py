@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import openai
 
-from .kube import Kube
+from tests.cluster.kube import Kube
 
 PROMPT = [{"role": "user", "content": "Are you awake?"}]
 

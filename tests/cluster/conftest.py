@@ -17,10 +17,10 @@ from typing import Any
 
 import pytest
 
-from .kube import Kube
-from .node import ROOT, devcluster, other_cluster, state_directory
-from .space import Space, dump_logs
-from .timeline import Timeline
+from tests.cluster.kube import Kube
+from tests.cluster.namespace import Namespace, dump_logs
+from tests.cluster.node import ROOT, devcluster, other_cluster, state_directory
+from tests.cluster.timeline import Timeline
 
 HERE = Path(__file__).parent
 LOGS = ROOT / "build/cluster-logs"
@@ -50,7 +50,7 @@ def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
     marked = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("lasting"))}
     lasting = sorted(marked, key=lambda item: -marked[item])
     others = [item for item in items if item not in marked]
-    quick = [item for item in others if "space" not in getattr(item, "fixturenames", ())]
+    quick = [item for item in others if "namespace" not in getattr(item, "fixturenames", ())]
     pairs = [item for pair in zip_longest(lasting, quick[: len(lasting)]) for item in pair if item is not None]
     return [*pairs, *(item for item in others if item not in quick), *quick[len(lasting) :]]
 
@@ -99,29 +99,29 @@ def timeline(request: pytest.FixtureRequest) -> Timeline:
 
 
 @contextlib.asynccontextmanager
-async def failing(request: pytest.FixtureRequest, space: Space) -> AsyncIterator[None]:
+async def failing(request: pytest.FixtureRequest, namespace: Namespace) -> AsyncIterator[None]:
     """When the test fails: write down what is in its namespace, and the logs of everybody who has a part in it."""
     yield
     reports = request.node.stash.get(RESULT, {})
     if "call" not in reports or not reports["call"].failed:
         return
-    directory = LOGS / space.name
+    directory = LOGS / namespace.name
     with contextlib.suppress(OSError):
-        await space.dump(directory)
+        await namespace.dump(directory)
     (directory / "failure.txt").write_text(reports["call"].longreprtext)
-    for namespace in ("hearth-system", "keda"):
+    for system in ("hearth-system", "keda"):
         with contextlib.suppress(OSError):
-            await dump_logs(space.kube, namespace, "", directory / namespace)
+            await dump_logs(namespace.kube, system, "", directory / system)
     print(f"\nlogs and objects: {directory}")
 
 
 @pytest.fixture
-async def space(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> AsyncIterator[Space]:
+async def namespace(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> AsyncIterator[Namespace]:
     """A namespace called after the test. `@pytest.mark.pod_security("baseline")` lowers what it enforces."""
     level = request.node.get_closest_marker("pod_security")
     name = "e2e-" + re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")[:40]
     enforced = level.args[0] if level else "restricted"
-    async with Space.open(kube, name.rstrip("-"), timeline, enforced) as opened, failing(request, opened):
+    async with Namespace.open(kube, name.rstrip("-"), timeline, enforced) as opened, failing(request, opened):
         yield opened
 
 

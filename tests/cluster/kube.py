@@ -13,7 +13,7 @@ import json
 import os
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -216,7 +216,7 @@ class Kube:
 
     async def watch(
         self, kind: str, namespace: str | None = None, name: str = "", labels: str = ""
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Every object there is, as ADDED, then LISTED, then every change, for ever."""
         known: dict[str, Object] = {}
         selector = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from .clients import Answer, ask
-from .space import Model
+from tests.cluster.clients import Answer, ask
+from tests.cluster.namespace import Model
 
 
 class Load:

@@ -17,9 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 def other_cluster() -> str:
     """What says that the cluster is no devcluster of this machine; empty when it is one."""
-    if os.environ.get("E2E_CONTEXT"):
-        return "E2E_CONTEXT"
-    return "CLUSTER=kind" if os.environ.get("CLUSTER") == "kind" else ""
+    return "E2E_CONTEXT" if os.environ.get("E2E_CONTEXT") else ""
 
 
 def state_directory(name: str) -> Path:
@@ -57,7 +55,7 @@ async def devcluster(*argv: str, name: str) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "devcluster",
+        "tools.devcluster",
         *argv,
         "--name",
         name,

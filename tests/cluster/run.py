@@ -1,10 +1,9 @@
-"""`make test-scale-e2e`: a cluster, Hearth in it, the article's model from 0 to N and back, then every scenario.
+"""`make test-scale-e2e`: a cluster, Hearth in it, a model from 0 to N and back, then every scenario.
 
     KEEP=1                 leave the cluster up that this run started
     E2E_CLUSTER=name       the devcluster to use or to start (default: hearth)
     E2E_CONTEXT=name       an existing cluster, by its context in KUBECONFIG; its nodes must be able to pull the images,
                            and its Services must be reachable from here
-    CLUSTER=kind           a kind cluster, where a Docker engine answers
     arguments              go to pytest: `make test-scale-e2e ARGS="-k rolled"`
 
 A full run has a second cluster, NAME-2, for the scenarios that stop parts which all others need, and with two gateways in each
@@ -32,11 +31,11 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from . import manifests
-from .kube import Kube, NeverError
-from .listing import KINDS
-from .manifests import DEVICE
-from .node import other_cluster
+from tests.cluster import manifests
+from tests.cluster.kube import Kube, NeverError
+from tests.cluster.listing import KINDS
+from tests.cluster.manifests import DEVICE
+from tests.cluster.node import other_cluster
 
 Result = TypeVar("Result")
 ROOT = Path(__file__).parents[2]
@@ -133,7 +132,7 @@ class Place:
                 self.do(*self.devcluster("down"))
 
     def devcluster(self, *argv: str) -> tuple[str, ...]:
-        return (sys.executable, "-m", "devcluster", *argv, "--name", self.name)
+        return (sys.executable, "-m", "tools.devcluster", *argv, "--name", self.name)
 
     # ------------------------------------------------------------ the release
 
@@ -211,21 +210,21 @@ class Place:
             return True
         return self.pytest("the chart: installed, upgraded, removed", "-m", "cluster", where=CHART / "test_release.py")
 
-    def article(self) -> bool:
-        return self.pytest("the article's model: 0 -> held -> answered -> N -> 0", "-s", "-m", "article")
+    def smoke(self) -> bool:
+        return self.pytest("smoke test: 0 -> held -> answered -> N -> 0", "-s", "-m", "smoke")
 
-    def after_article(self) -> tuple[bool, bool]:
-        """The article's model, then the scenarios side by side, whose workers start meanwhile. Whether they passed."""
+    def after_smoke(self) -> tuple[bool, bool]:
+        """The smoke test, then the scenarios side by side, whose workers start meanwhile. Whether they passed."""
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
-            gate = Path(folder) / "article"
+            gate = Path(folder) / "smoke"
             environment = {**self.environment, "E2E_AFTER": str(gate)}
-            scenarios = pool.submit(self.side_by_side, " and not article and not pair", environment)
+            scenarios = pool.submit(self.side_by_side, " and not smoke and not pair", environment)
             passed = False
             try:
-                passed = self.article()
+                passed = self.smoke()
             finally:
                 work = gate.with_name("work")
-                work.write_text("" if passed else "the article's model failed; nothing else can be expected to work")
+                work.write_text("" if passed else "the smoke test failed; nothing else can be expected to work")
                 work.replace(gate)
             return passed, scenarios.result()
 
@@ -351,9 +350,9 @@ def in_one(place: Place) -> bool:
     try:
         chart = chosen or place.chart()
         with place.release():
-            if not chosen and not place.article():
+            if not chosen and not place.smoke():
                 return False  # nothing else can be expected to work
-            passed = [place.side_by_side("" if chosen else " and not article"), place.disruptions(), place.rights()]
+            passed = [place.side_by_side("" if chosen else " and not smoke"), place.disruptions(), place.rights()]
             return all(passed) and chart
     finally:
         place.down()
@@ -367,8 +366,8 @@ def in_two(place: Place) -> bool:
             try:
                 place.up()
                 with place.release():
-                    article, passed = place.after_article()
-                    if not article:
+                    smoke, passed = place.after_smoke()
+                    if not smoke:
                         place.clock.stopped.set()
                         return False
                     scenarios = found.result()

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from . import manifests
-from .kube import ApiError, Kube, Object, condition, path
+from tests.cluster import manifests
+from tests.cluster.kube import ApiError, Kube, Object, condition, path
 
 Result = TypeVar("Result")
 

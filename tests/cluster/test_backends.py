@@ -8,31 +8,35 @@ import contextlib
 import httpx2
 import pytest
 
-from .clients import ask
-from .node import kill_pod
-from .space import Space
+from tests.cluster.clients import ask
+from tests.cluster.namespace import Namespace
+from tests.cluster.node import kill_pod
 
 
 @pytest.mark.lasting(40)
-async def test_backend_killed_before_the_first_byte(space: Space, on_this_machine: str) -> None:
+async def test_backend_killed_before_the_first_byte(namespace: Namespace, on_this_machine: str) -> None:
     """The engine is killed while it thinks about its first token: the client sees a normal answer, of the next one."""
-    model = await space.service(runtime=await space.runtime(env={"STUB_PREFILL_DELAY": "5s"}))
+    model = await namespace.service(runtime=await namespace.runtime(env={"STUB_PREFILL_DELAY": "5s"}))
     asked = asyncio.create_task(ask(model.client(), model.name, "waits"))
     # not when it is Ready: its probe may say so long after the gateway's
-    (pod,) = await space.kube.until_count(
-        "Pod", space.name, model.pods_label, lambda pods: any("podIP" in pod["status"] for pod in pods), "an address"
+    (pod,) = await namespace.kube.until_count(
+        "Pod",
+        namespace.name,
+        model.pods_label,
+        lambda pods: any("podIP" in pod["status"] for pod in pods),
+        "an address",
     )
-    await _at_work(space, pod["status"]["podIP"], 1)
+    await _at_work(namespace, pod["status"]["podIP"], 1)
     kill_pod(pod["metadata"]["uid"])
     answer = await asked
     assert answer.ok(5), answer
     await model.asleep()
-    assert await space.ledger.settle() == {"waits": 1}
+    assert await namespace.request_log.settle() == {"waits": 1}
 
 
-async def test_backend_killed_in_the_middle_of_a_stream(space: Space, on_this_machine: str) -> None:
+async def test_backend_killed_in_the_middle_of_a_stream(namespace: Namespace, on_this_machine: str) -> None:
     """The client sees an error after the tokens that it had, never an end that looks right; the next request is served."""
-    model = await space.service()
+    model = await namespace.service()
     started = asyncio.Event()
     asked = asyncio.create_task(
         ask(model.client(), model.name, "cut", stream=True, query={"tokens": 800}, started=started)
@@ -48,9 +52,9 @@ async def test_backend_killed_in_the_middle_of_a_stream(space: Space, on_this_ma
     assert after.ok(5), after
 
 
-async def _at_work(space: Space, address: str, count: int) -> None:
+async def _at_work(namespace: Namespace, address: str, count: int) -> None:
     """Wait until an engine works on so many requests."""
-    client = space.http(30)
+    client = namespace.http(30)
     async with asyncio.timeout(60):
         while True:
             with contextlib.suppress(httpx2.ConnectError):  # it starts

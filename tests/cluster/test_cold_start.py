@@ -8,22 +8,22 @@ from collections import Counter
 
 import pytest
 
-from .clients import ask, raw_stream
-from .kube import condition
-from .load import Load
-from .manifests import runtime
-from .space import Model, Space
+from tests.cluster.clients import ask, raw_stream
+from tests.cluster.kube import condition
+from tests.cluster.load import Load
+from tests.cluster.manifests import runtime
+from tests.cluster.namespace import Model, Namespace
 
 LONG = {"STUB_STARTUP_DELAY": "4s"}
 
 
 @pytest.mark.lasting(37)
-async def test_keepalive_holds_streams_and_others(space: Space) -> None:
+async def test_keepalive_holds_streams_and_others(namespace: Namespace) -> None:
     """A stream has its headers and a comment at once and heartbeats until the first token; others wait silently."""
-    model = await space.service(runtime=await space.runtime(env=LONG))
+    model = await namespace.service(runtime=await namespace.runtime(env=LONG))
     unary = asyncio.create_task(ask(model.client(), model.name, "unary"))
     comments: list[str] = []
-    async with raw_stream(space.http(), f"http://{model.host}", model.name, tag="stream") as (response, lines):
+    async with raw_stream(namespace.http(), f"http://{model.host}", model.name, tag="stream") as (response, lines):
         assert response.status_code == 200
         assert response.headers["content-type"].startswith("text/event-stream")
         assert response.headers["x-hearth-cold-start"] == "true"
@@ -41,13 +41,13 @@ async def test_keepalive_holds_streams_and_others(space: Space) -> None:
     assert answer.headers["x-hearth-cold-start"] == "true"
     assert answer.headers["server-timing"].startswith("hearth-wait;dur=")
     await model.asleep()
-    assert await space.ledger.settle() == {"unary": 1, "stream": 1}
+    assert await namespace.request_log.settle() == {"unary": 1, "stream": 1}
 
 
 @pytest.mark.lasting(70)
-async def test_reject_answers_503_and_wakes(space: Space) -> None:
+async def test_reject_answers_503_and_wakes(namespace: Namespace) -> None:
     """With `mode: reject` nothing is held: 503 with Retry-After, and a client that tries again is served."""
-    model = await space.service(mode="reject", runtime=await space.runtime(env={"STUB_STARTUP_DELAY": "1s"}))
+    model = await namespace.service(mode="reject", runtime=await namespace.runtime(env={"STUB_STARTUP_DELAY": "1s"}))
     refused = await ask(model.client(), model.name, "refused")
     assert (refused.status, refused.reason) == (503, "cold_start")
     after = int(refused.error.response.headers["retry-after"])  # type: ignore[union-attr]
@@ -55,54 +55,56 @@ async def test_reject_answers_503_and_wakes(space: Space) -> None:
     served = await ask(model.client(retries=8), model.name, "served")
     assert served.ok(5), served
     await model.asleep()
-    assert await space.ledger.settle() == {"served": 1}
+    assert await namespace.request_log.settle() == {"served": 1}
 
 
 @pytest.mark.lasting(37)
-async def test_burst_over_the_bound_is_answered_exactly(space: Space) -> None:
+async def test_burst_over_the_bound_is_answered_exactly(namespace: Namespace) -> None:
     """Forty at once where ten may be held: ten are served, thirty are told to come back, none is lost.
 
     The bound is that of one gateway, so all go to the same one.
     """
-    model = await space.service(
-        runtime=await space.runtime(device=await space.devices(0)), endpoint={"limits": {"maxHeld": 10}}
+    model = await namespace.service(
+        runtime=await namespace.runtime(device=await namespace.devices(0)), endpoint={"limits": {"maxHeld": 10}}
     )
-    pod = (await space.gateway_pods())[0]
-    space.addresses.pin(model.host, f"{pod['status']['podIP']}")
+    pod = (await namespace.gateway_pods())[0]
+    namespace.addresses.pin(model.host, f"{pod['status']['podIP']}")
     asked = [
         asyncio.create_task(ask(model.client_at(8080), model.name, f"burst-{number}", stream=number % 2 == 0))
         for number in range(40)
     ]
     for refused in itertools.islice(asyncio.as_completed(asked), 30):
         assert (await refused).status == 429
-    await space.devices(1)
+    await namespace.devices(1)
     answers = await asyncio.gather(*asked)
     assert Counter(answer.status for answer in answers) == {200: 10, 429: 30}
     assert all(answer.ok(5) for answer in answers if answer.status == 200)
     assert {answer.reason for answer in answers if answer.status == 429} == {"queue_full"}
     await model.asleep()
-    assert await space.ledger.settle() == dict.fromkeys([each.tag for each in answers if each.status == 200], 1)
+    assert await namespace.request_log.settle() == dict.fromkeys(
+        [each.tag for each in answers if each.status == 200], 1
+    )
 
 
 @pytest.mark.lasting(45)
-async def test_model_that_never_becomes_ready(space: Space) -> None:
+async def test_model_that_never_becomes_ready(namespace: Namespace) -> None:
     """After the activation timeout held clients get an error in the form of their API; once repaired, it serves.
 
     The repair is a change of the runtime, which rolls its services.
     """
-    name = await space.runtime(env={"STUB_STARTUP_DELAY": "1h"})
-    model = await space.service(runtime=name, scaling={"activationTimeout": "8s"})
+    name = await namespace.runtime(env={"STUB_STARTUP_DELAY": "1h"})
+    model = await namespace.service(runtime=name, scaling={"activationTimeout": "8s"})
     stream, unary = await asyncio.gather(
         ask(model.client(), model.name, "stream", stream=True), ask(model.client(), model.name, "unary")
     )
     assert "did not become ready within 8 s" in str(stream.error), stream
     assert not stream.text
     assert (unary.status, unary.reason) == (503, "activation_timeout")
-    await space.kube.apply(runtime(name))
+    await namespace.kube.apply(runtime(name))
     after = await _answered(model)
     assert after, "it serves after the repair"
     await model.asleep()
-    served = await space.ledger.settle()
+    served = await namespace.request_log.settle()
     assert served.keys() & {"stream", "unary"} == set(), "what was told to have failed was not served"
 
 
@@ -116,11 +118,11 @@ async def _answered(model: Model) -> bool:
 
 
 @pytest.mark.lasting(32)
-async def test_image_that_does_not_exist(space: Space) -> None:
+async def test_image_that_does_not_exist(namespace: Namespace) -> None:
     """Status and the waiting client both say that the image cannot be pulled; the status says which and why."""
     image = "registry.invalid/hearth/nothing:1"
-    model = await space.service(runtime=await space.runtime(image=image))
-    async with raw_stream(space.http(), f"http://{model.host}", model.name) as (_, lines):
+    model = await namespace.service(runtime=await namespace.runtime(image=image))
+    async with raw_stream(namespace.http(), f"http://{model.host}", model.name) as (_, lines):
         async for line in lines:
             if line.startswith(": ") and "image cannot be pulled" in line:
                 break
@@ -132,15 +134,15 @@ async def test_image_that_does_not_exist(space: Space) -> None:
 
 
 @pytest.mark.lasting(34)
-async def test_devices_limit_the_replicas(space: Space) -> None:
+async def test_devices_limit_the_replicas(namespace: Namespace) -> None:
     """More replicas are wanted than there are devices: those that run serve everything, and the status says why."""
-    resource = await space.devices(1)
-    name = await space.runtime(device=resource)
-    model = await space.service("first", name, scaling={"max": 3, "target": 1})
+    resource = await namespace.devices(1)
+    name = await namespace.runtime(device=resource)
+    model = await namespace.service("first", name, scaling={"max": 3, "target": 1})
     async with Load(model, clients=4, query={"tokens": 60}) as load:
-        await space.kube.until_count(
+        await namespace.kube.until_count(
             "Pod",
-            space.name,
+            namespace.name,
             model.pods_label,
             lambda pods: any(condition(pod, "PodScheduled").get("reason") == "Unschedulable" for pod in pods),
             "a pod without a device",
@@ -151,9 +153,11 @@ async def test_devices_limit_the_replicas(space: Space) -> None:
         )
         assert condition(found, "Ready")["status"] == "True", "one replica serves"
         # and a model that gets nothing at all, because the other holds the device
-        other = await space.service("second", name)
+        other = await namespace.service("second", name)
         async with asyncio.TaskGroup() as group:
-            told = group.create_task(_first_comment_with(space, other, "all accelerators of the cluster are in use"))
+            told = group.create_task(
+                _first_comment_with(namespace, other, "all accelerators of the cluster are in use")
+            )
             group.create_task(other.until_condition("Ready", "False", says=resource))
         assert told.result(), "the waiting client is told what is missing"
         load.stop()
@@ -161,8 +165,8 @@ async def test_devices_limit_the_replicas(space: Space) -> None:
     assert all(answer.ok(60) for answer in answers), [each for each in answers if not each.ok(60)]
 
 
-async def _first_comment_with(space: Space, model: Model, text: str) -> str:
-    async with raw_stream(space.http(), f"http://{model.host}", model.name) as (_, lines):
+async def _first_comment_with(namespace: Namespace, model: Model, text: str) -> str:
+    async with raw_stream(namespace.http(), f"http://{model.host}", model.name) as (_, lines):
         async for line in lines:
             if line.startswith(": ") and text in line:
                 return line

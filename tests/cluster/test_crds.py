@@ -16,13 +16,12 @@ from hypothesis import given, settings
 from pydantic import ValidationError
 
 from hearth.api.crd import crds
-
-from ..api.admission import admit
-from ..api.test_admission import EDGES, FAULTS, FILLED, MORE_FAULTS, by_rules, documents, read, solid, spelled_alike
-from ..api.test_manifests import RUNTIME, SERVICE, with_field
-from ..api.test_wire import runtimes, services
-from .kube import ApiError
-from .server import WORKER, Refusal, Server
+from tests.api.admission import admit
+from tests.api.test_admission import EDGES, FAULTS, FILLED, MORE_FAULTS, by_rules, documents, read, solid, spelled_alike
+from tests.api.test_manifests import RUNTIME, SERVICE, with_field
+from tests.api.test_wire import runtimes, services
+from tests.cluster.kube import ApiError
+from tests.cluster.server import WORKER, Refusal, Server
 
 NAMESPACE = f"e2e-crds-{WORKER}"
 

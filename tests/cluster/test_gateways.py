@@ -8,23 +8,23 @@ import time
 
 import pytest
 
-from .clients import ask
-from .kube import KINDS, PATIENCE, Object
-from .load import Load
-from .manifests import service
-from .node import kill_pod, pids_of_pod
-from .space import GATEWAY, GATEWAY_NAME, Model, Space, steady
+from tests.cluster.clients import ask
+from tests.cluster.kube import KINDS, PATIENCE, Object
+from tests.cluster.load import Load
+from tests.cluster.manifests import service
+from tests.cluster.namespace import GATEWAY, GATEWAY_NAME, Model, Namespace, steady
+from tests.cluster.node import kill_pod, pids_of_pod
 
 HELD = 50
 
 
 @pytest.mark.lasting(80)
-async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
+async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> None:
     """The old pods answer all fifty before they go; the demand that they hold is not forgotten for a moment."""
-    model = await space.service(
-        runtime=await space.runtime(device=await space.devices(0)), scaling={"activationTimeout": "4m"}
+    model = await namespace.service(
+        runtime=await namespace.runtime(device=await namespace.devices(0)), scaling={"activationTimeout": "4m"}
     )
-    before = {pod["metadata"]["name"] for pod in await space.gateway_pods()}
+    before = {pod["metadata"]["name"] for pod in await namespace.gateway_pods()}
     async with model.replicas() as replicas:
         asked = [
             asyncio.create_task(ask(model.client(240), model.name, f"held-{number}", stream=number % 2 == 0))
@@ -32,10 +32,10 @@ async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
         ]
         await model.held(HELD)
         change = {"spec": {"template": {"metadata": {"annotations": {"hearth.dev/rolled": "yes"}}}}}
-        await space.kube.patch("Deployment", GATEWAY_NAME, space.name, change)
-        await space.kube.until_count(
+        await namespace.kube.patch("Deployment", GATEWAY_NAME, namespace.name, change)
+        await namespace.kube.until_count(
             "Pod",
-            space.name,
+            namespace.name,
             GATEWAY,
             lambda pods: (
                 all("deletionTimestamp" in pod["metadata"] for pod in pods if pod["metadata"]["name"] in before)
@@ -44,32 +44,32 @@ async def test_gateway_rolled_while_requests_are_held(space: Space) -> None:
             "every old pod is told to go",
         )
         assert not any(task.done() for task in asked), "they are still held"
-        space.timeline.say("new pods serve, the old ones are told to go and hold fifty requests")
-        await space.devices(1)
+        namespace.timeline.say("new pods serve, the old ones are told to go and hold fifty requests")
+        await namespace.devices(1)
         answers = await asyncio.gather(*asked)
-        space.timeline.say(f"the last answer came after {max(answer.seconds for answer in answers):.1f} s")
+        namespace.timeline.say(f"the last answer came after {max(answer.seconds for answer in answers):.1f} s")
         assert all(answer.ok(5) for answer in answers), [each for each in answers if not each.ok(5)]
-        await space.kube.until_count(
+        await namespace.kube.until_count(
             "Pod",
-            space.name,
+            namespace.name,
             GATEWAY,
             lambda pods: not before & {pod["metadata"]["name"] for pod in pods},
             "the old pods go when their last request has ended",
         )
-        space.timeline.say("the old pods are gone")
+        namespace.timeline.say("the old pods are gone")
         await model.asleep()
-        space.timeline.say("asleep")
+        namespace.timeline.say("asleep")
     assert replicas.steps() == [0, 1, 0], f"woken once, then asleep: {replicas.values}"
-    assert await space.ledger.settle() == {answer.tag: 1 for answer in answers}
+    assert await namespace.request_log.settle() == {answer.tag: 1 for answer in answers}
 
 
 @pytest.mark.lasting(50)
-async def test_two_vendors_on_one_gateway(space: Space) -> None:
+async def test_two_vendors_on_one_gateway(namespace: Namespace) -> None:
     """Models of different vendors and engines side by side: each request reaches the model that its host names."""
-    one = await space.runtime("one", device=await space.devices(4))
-    two = await space.runtime("two", vendor="acme", adapter="generic", device=f"hearth.dev/{space.name}")
+    one = await namespace.runtime("one", device=await namespace.devices(4))
+    two = await namespace.runtime("two", vendor="acme", adapter="generic", device=f"hearth.dev/{namespace.name}")
     first, second = await asyncio.gather(
-        space.service("first", one, ready=False), space.service("second", two, ready=False)
+        namespace.service("first", one, ready=False), namespace.service("second", two, ready=False)
     )
     await asyncio.gather(first.ready(), second.ready())
     answers = await asyncio.gather(
@@ -80,16 +80,20 @@ async def test_two_vendors_on_one_gateway(space: Space) -> None:
     *right, wrong = answers
     assert all(answer.ok(5) for answer in right), right
     assert wrong.status == 404
-    assert not any("tag=wrong" in line and '" 200' in line for lines in space.ledger.lines.values() for line in lines)
-    shared = Model(space, GATEWAY_NAME)
+    assert not any(
+        "tag=wrong" in line and '" 200' in line for lines in namespace.request_log.lines.values() for line in lines
+    )
+    shared = Model(namespace, GATEWAY_NAME)
     assert (await ask(shared.client(), second.name, "by-name")).ok(5), "one address for all, chosen by `model`"
-    deployments = await space.kube.list("Deployment", space.name, GATEWAY)
+    deployments = await namespace.kube.list("Deployment", namespace.name, GATEWAY)
     assert [each["metadata"]["name"] for each in deployments] == [GATEWAY_NAME]
     await asyncio.gather(first.asleep(), second.asleep())
     expected = {answer.tag: 1 for answer in right} | {"by-name": 1}
-    assert await space.ledger.settle() == expected
+    assert await namespace.request_log.settle() == expected
     by_engine = {
-        name: "".join(line for key, lines in space.ledger.lines.items() if key.startswith(f"{name}-") for line in lines)
+        name: "".join(
+            line for key, lines in namespace.request_log.lines.items() if key.startswith(f"{name}-") for line in lines
+        )
         for name in ("first", "second")
     }
     assert "tag=second" not in by_engine["first"]
@@ -97,12 +101,12 @@ async def test_two_vendors_on_one_gateway(space: Space) -> None:
 
 
 @pytest.mark.lasting(50)
-async def test_models_come_and_go_while_others_stream(space: Space) -> None:
+async def test_models_come_and_go_while_others_stream(namespace: Namespace) -> None:
     """Nobody who streams notices; a new model has an address that answers within a second of its object."""
-    name = await space.runtime()
-    stays = await space.service("stays", name)
-    goes = await space.service("goes", name)
-    pods = {pod["metadata"]["name"] for pod in await space.gateway_pods()}
+    name = await namespace.runtime()
+    stays = await namespace.service("stays", name)
+    goes = await namespace.service("goes", name)
+    pods = {pod["metadata"]["name"] for pod in await namespace.gateway_pods()}
     started = [asyncio.Event() for _ in range(6)]
     streams = [
         asyncio.create_task(
@@ -112,26 +116,30 @@ async def test_models_come_and_go_while_others_stream(space: Space) -> None:
     ]
     await asyncio.gather(*(event.wait() for event in started))
     begin = time.monotonic()
-    await space.kube.apply(service("comes", space.name, name))
-    comes = Model(space, "comes")
+    await namespace.kube.apply(service("comes", namespace.name, name))
+    comes = Model(namespace, "comes")
     await comes.reachable()
-    space.timeline.say(f"a new model answered {time.monotonic() - begin:.2f} s after its object")
-    await space.kube.delete("LLMService", goes.name, space.name)
+    namespace.timeline.say(f"a new model answered {time.monotonic() - begin:.2f} s after its object")
+    await namespace.kube.delete("LLMService", goes.name, namespace.name)
     for kind in ("Deployment", "Service", "ScaledObject"):
-        await space.kube.until_gone(kind, goes.name, space.name)
+        await namespace.kube.until_gone(kind, goes.name, namespace.name)
     assert (await ask(comes.client(), comes.name, "new")).ok(5)
-    gone = await ask(Model(space, GATEWAY_NAME).client(), goes.name, "gone")
+    gone = await ask(Model(namespace, GATEWAY_NAME).client(), goes.name, "gone")
     assert (gone.status, gone.reason) == (404, "model_not_found")
     assert not any(task.done() for task in streams), "they were under way all the time"
     answers = await asyncio.gather(*streams)
     assert all(answer.ok(300) for answer in answers), [each for each in answers if not each.ok(300)]
-    assert {pod["metadata"]["name"] for pod in await space.gateway_pods()} == pods, "no pod of the gateway was replaced"
+    assert {pod["metadata"]["name"] for pod in await namespace.gateway_pods()} == pods, (
+        "no pod of the gateway was replaced"
+    )
 
 
-async def test_gateway_told_to_go_while_it_starts(space: Space, on_this_machine: str) -> None:
+async def test_gateway_told_to_go_while_it_starts(namespace: Namespace, on_this_machine: str) -> None:
     """It ends at once, though Python has no handler yet, and not after the time that it has for what it holds."""
-    model = await space.service(ready=False)
-    (pod, *_) = await space.kube.until_count("Pod", space.name, GATEWAY, lambda pods: bool(pods), "a gateway's pod")
+    model = await namespace.service(ready=False)
+    (pod, *_) = await namespace.kube.until_count(
+        "Pod", namespace.name, GATEWAY, lambda pods: bool(pods), "a gateway's pod"
+    )
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
     async with asyncio.timeout(PATIENCE):
         while not pids_of_pod(uid, "hearth-gateway"):  # nothing tells so early: no watch, no log
@@ -141,54 +149,54 @@ async def test_gateway_told_to_go_while_it_starts(space: Space, on_this_machine:
     def ended(found: Object) -> bool:
         return any(each["restartCount"] for each in found["status"].get("containerStatuses", ()))
 
-    await space.kube.until("Pod", name, space.name, ended, "its container was started again", 60)
+    await namespace.kube.until("Pod", name, namespace.name, ended, "its container was started again", 60)
     await model.ready()
 
 
 @pytest.mark.pair  # else there is no budget to remove
-async def test_deleting_the_last_model_removes_the_gateway(space: Space) -> None:
-    name = await space.runtime()
-    first, second = await space.service("first", name), await space.service("second", name)
-    await space.kube.delete("LLMService", first.name, space.name)
-    await space.kube.until_gone("Service", first.name, space.name)
-    assert await space.kube.find("Deployment", GATEWAY_NAME, space.name), "the other still needs it"
-    await space.kube.delete("LLMService", second.name, space.name)
+async def test_deleting_the_last_model_removes_the_gateway(namespace: Namespace) -> None:
+    name = await namespace.runtime()
+    first, second = await namespace.service("first", name), await namespace.service("second", name)
+    await namespace.kube.delete("LLMService", first.name, namespace.name)
+    await namespace.kube.until_gone("Service", first.name, namespace.name)
+    assert await namespace.kube.find("Deployment", GATEWAY_NAME, namespace.name), "the other still needs it"
+    await namespace.kube.delete("LLMService", second.name, namespace.name)
     for kind in ("Deployment", "Service", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "PodDisruptionBudget"):
-        await space.kube.until_gone(kind, GATEWAY_NAME, space.name)
-    await space.kube.until_count("Pod", space.name, GATEWAY, lambda pods: not pods, "no pod of the gateway")
+        await namespace.kube.until_gone(kind, GATEWAY_NAME, namespace.name)
+    await namespace.kube.until_count("Pod", namespace.name, GATEWAY, lambda pods: not pods, "no pod of the gateway")
 
 
 @pytest.mark.lasting(55)
-async def test_namespace_deleted_while_a_model_serves(space: Space) -> None:
+async def test_namespace_deleted_while_a_model_serves(namespace: Namespace) -> None:
     """A namespace with everything in it awake goes away whole: nothing has a finalizer that waits for Hearth."""
-    model = await space.service(scaling={"drainTimeout": "3s"})
+    model = await namespace.service(scaling={"drainTimeout": "3s"})
     async with Load(model, clients=4, query={"tokens": 10}) as load:
         await load.answered(8)
-        await space.kube.delete("Namespace", space.name)
+        await namespace.kube.delete("Namespace", namespace.name)
         load.stop()
         begin = time.monotonic()
         # Kubernetes looks for what is left after 5 s, and if there is something, minutes later
-        await space.kube.until_gone("Namespace", space.name, seconds=500)
-        space.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")
-    assert not [each for kind in KINDS if KINDS[kind][2] for each in await space.kube.list(kind, space.name)]
+        await namespace.kube.until_gone("Namespace", namespace.name, seconds=500)
+        namespace.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")
+    assert not [each for kind in KINDS if KINDS[kind][2] for each in await namespace.kube.list(kind, namespace.name)]
 
 
 @pytest.mark.lasting(28)
-async def test_namespace_deleted_while_requests_are_held(space: Space) -> None:
+async def test_namespace_deleted_while_requests_are_held(namespace: Namespace) -> None:
     """Who waits is told at once that the model was removed, and the gateway goes: no backend will ever come."""
-    model = await space.service(
-        runtime=await space.runtime(device=await space.devices(0)), scaling={"activationTimeout": "4m"}
+    model = await namespace.service(
+        runtime=await namespace.runtime(device=await namespace.devices(0)), scaling={"activationTimeout": "4m"}
     )
     asked = [
         asyncio.create_task(ask(model.client(240), model.name, f"held-{number}", stream=number % 2 == 0))
         for number in range(6)
     ]
     await model.held(len(asked))
-    await space.kube.delete("Namespace", space.name)
+    await namespace.kube.delete("Namespace", namespace.name)
     begin = time.monotonic()
     answers = await asyncio.gather(*asked)
-    space.timeline.say(f"everybody was told after {time.monotonic() - begin:.1f} s")
+    namespace.timeline.say(f"everybody was told after {time.monotonic() - begin:.1f} s")
     assert all("was removed while the request waited" in str(answer.error) for answer in answers), answers
     assert {answer.status for answer in answers} <= {404, 0}, "a stream has had its 200"
-    await space.kube.until_gone("Namespace", space.name, seconds=500)
-    space.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")
+    await namespace.kube.until_gone("Namespace", namespace.name, seconds=500)
+    namespace.timeline.say(f"gone after {time.monotonic() - begin:.1f} s")

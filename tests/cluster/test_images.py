@@ -11,25 +11,24 @@ from typing import Any
 
 import pytest
 
-from images.archive import pack
-from images.builder import Buildah
-from images.cache import cache, locked, run, tool
-from images.recipe import RECIPES, ROOT
-
-from .space import Space
+from tests.cluster.namespace import Namespace
+from tools.images.archive import pack
+from tools.images.builder import Buildah
+from tools.images.cache import cache, locked, run, tool
+from tools.images.recipe import RECIPES, ROOT
 
 OPERATOR, GATEWAY, STUB = (RECIPES[name].reference for name in ("operator", "gateway", "stub"))
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "go", "rustc")
 DOWNLOADERS = ("curl", "wget", "apt-get", "apt")
 
 
-async def say(space: Space, image: str, *command: str, name: str = "try") -> str:
+async def say(namespace: Namespace, image: str, *command: str, name: str = "try") -> str:
     """Run a command in a pod at the `restricted` level with a read-only root; return what it wrote, once it ended."""
-    await space.kube.apply(
+    await namespace.kube.apply(
         {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": {"name": name, "namespace": space.name},
+            "metadata": {"name": name, "namespace": namespace.name},
             "spec": {
                 "restartPolicy": "Never",
                 "automountServiceAccountToken": False,
@@ -49,8 +48,8 @@ async def say(space: Space, image: str, *command: str, name: str = "try") -> str
             },
         }
     )
-    ended = await space.kube.until("Pod", name, space.name, lambda pod: exit_code(pod) is not None, "ended")
-    said = await space.kube.logs(space.name, name, "try")
+    ended = await namespace.kube.until("Pod", name, namespace.name, lambda pod: exit_code(pod) is not None, "ended")
+    said = await namespace.kube.logs(namespace.name, name, "try")
     assert exit_code(ended) == 0, said
     return said
 
@@ -94,9 +93,9 @@ print(json.dumps({{
     ids=["operator", "gateway", "stub"],
 )
 async def test_an_image_has_what_it_needs_and_no_more(
-    space: Space, image: str, carries: set[str], without: set[str]
+    namespace: Namespace, image: str, carries: set[str], without: set[str]
 ) -> None:
-    found = json.loads(await say(space, image, "python", "-c", INSPECTION))
+    found = json.loads(await say(namespace, image, "python", "-c", INSPECTION))
     assert (found["uid"], found["gid"]) == (65532, 65532)
     assert found["found"] == (["pip"] if "pip" in carries else [])
     assert not found["writable"]
@@ -113,12 +112,12 @@ async def test_an_image_has_what_it_needs_and_no_more(
     [(OPERATOR, "Usage: hearth operator"), (GATEWAY, "usage: hearth-gateway"), (STUB, "usage: vllm-stub")],
     ids=["operator", "gateway", "stub"],
 )
-async def test_the_entry_point_answers(space: Space, image: str, says: str) -> None:
-    assert says in await say(space, image, "--help")
+async def test_the_entry_point_answers(namespace: Namespace, image: str, says: str) -> None:
+    assert says in await say(namespace, image, "--help")
 
 
-async def test_the_operators_image_knows_three_vendors(space: Space) -> None:
-    assert vendors(await say(space, OPERATOR, "hearth", "plugins")) == {
+async def test_the_operators_image_knows_three_vendors(namespace: Namespace) -> None:
+    assert vendors(await say(namespace, OPERATOR, "hearth", "plugins")) == {
         "ascend": "ready",
         "fake": "ready",
         "nvidia": "ready",
@@ -132,11 +131,11 @@ def vendors(table: str) -> dict[str, str]:
 
 
 @pytest.mark.lasting(45)
-async def test_one_more_vendor_is_two_lines(space: Space, powers: Callable[..., Any], tmp_path: Path) -> None:
+async def test_one_more_vendor_is_two_lines(namespace: Namespace, powers: Callable[..., Any], tmp_path: Path) -> None:
     """docs/images.md, with the chip of docs/plugin-tutorial.md and a folder of wheels in place of the index."""
     archive = await asyncio.to_thread(derived, tmp_path)
     await powers("load-image", str(archive))
-    found = vendors(await say(space, DERIVED, "hearth", "plugins"))
+    found = vendors(await say(namespace, DERIVED, "hearth", "plugins"))
     assert found == {"ascend": "ready", "fake": "ready", "mica": "ready", "nvidia": "ready"}
 
 

@@ -6,18 +6,18 @@ import re
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from ..chart.support import queries, selectors
-from .clients import PROMPT
-from .space import Space, steady
+from tests.chart.support import queries, selectors
+from tests.cluster.clients import PROMPT
+from tests.cluster.namespace import Namespace, steady
 
 OPERATOR = "app.kubernetes.io/name=hearth-operator"
 
 
-async def scraped(space: Space, namespace: str, labels: str, port: str) -> set[str]:
+async def scraped(namespace: Namespace, where: str, labels: str, port: str) -> set[str]:
     """The names of the families that the pods with these labels tell."""
     found = set()
-    async with space.http(30) as client:
-        for pod in steady(await space.kube.list("Pod", namespace, labels)):
+    async with namespace.http(30) as client:
+        for pod in steady(await namespace.kube.list("Pod", where, labels)):
             ports = [each for part in pod["spec"]["containers"] for each in part.get("ports", ())]
             [number] = [each["containerPort"] for each in ports if each.get("name") == port]
             answer = await client.get(f"http://{pod['status']['podIP']}:{number}/metrics")
@@ -26,15 +26,15 @@ async def scraped(space: Space, namespace: str, labels: str, port: str) -> set[s
     return found
 
 
-async def test_every_series_that_is_asked_for_is_told(space: Space) -> None:
-    model = await space.service()
+async def test_every_series_that_is_asked_for_is_told(namespace: Namespace) -> None:
+    model = await namespace.service()
     answer = await model.client().chat.completions.create(model=model.name, messages=PROMPT)
     assert answer.choices
     await model.awake()
     told = {
-        "hearth_operator": await scraped(space, "hearth-system", OPERATOR, "http"),
-        "hearth_gateway": await scraped(space, space.name, "serving.hearth.dev/gateway=hearth-gateway", "http"),
-        "vllm": await scraped(space, space.name, f"serving.hearth.dev/llmservice={model.name}", "http"),
+        "hearth_operator": await scraped(namespace, "hearth-system", OPERATOR, "http"),
+        "hearth_gateway": await scraped(namespace, namespace.name, "serving.hearth.dev/gateway=hearth-gateway", "http"),
+        "vllm": await scraped(namespace, namespace.name, f"serving.hearth.dev/llmservice={model.name}", "http"),
     }
     told["process"] = told["hearth_operator"]
     for where, expression in queries():

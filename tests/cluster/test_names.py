@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from .kube import Kube, Object
-from .manifests import no_pods
-from .space import Space
+from tests.cluster.kube import Kube, Object
+from tests.cluster.manifests import no_pods
+from tests.cluster.namespace import Namespace
 
 MODEL = "model"
 GATEWAY = "hearth-gateway"
@@ -90,19 +90,19 @@ def _case(kind: str, name: str) -> Any:
 
 
 @pytest.mark.parametrize(("kind", "name"), [_case(*each) for each in CASES])
-async def test_a_name_that_is_taken(kube: Kube, space: Space, kind: str, name: str) -> None:
+async def test_a_name_that_is_taken(kube: Kube, namespace: Namespace, kind: str, name: str) -> None:
     if kind != "ScaledObject":  # which is applied once the gateway serves
-        await kube.apply(no_pods(space.name))
+        await kube.apply(no_pods(namespace.name))
     foreign = await kube.create(
         {
             "apiVersion": VERSIONS.get(kind, "v1"),
             "kind": kind,
-            "metadata": {"name": name, "namespace": space.name},
+            "metadata": {"name": name, "namespace": namespace.name},
             **SPECS[kind],
         }
     )
     cache = {"strategy": "NodeLocalPVC", "size": "1Mi", "prewarm": True}
-    await space.service(MODEL, cache=cache, ready=False)
+    await namespace.service(MODEL, cache=cache, ready=False)
 
     def says_so(service: Object) -> bool:
         return any(
@@ -110,8 +110,8 @@ async def test_a_name_that_is_taken(kube: Kube, space: Space, kind: str, name: s
             for condition in service.get("status", {}).get("conditions", ())
         )
 
-    await kube.until("LLMService", MODEL, space.name, says_so, f"a condition that names {kind} {name}")
-    after = await kube.get(kind, name, space.name)
+    await kube.until("LLMService", MODEL, namespace.name, says_so, f"a condition that names {kind} {name}")
+    after = await kube.get(kind, name, namespace.name)
     assert after["metadata"]["uid"] == foreign["metadata"]["uid"]
     assert after.get("spec") == foreign.get("spec")
     assert after.get("data") == foreign.get("data")

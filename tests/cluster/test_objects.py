@@ -12,16 +12,15 @@ from hypothesis import given, settings
 
 from hearth.api import parse_manifests, parse_quantity
 from hearth.planning import KINDS, PlanOptions, make_plan, plan_namespace
-
-from ..planning.manifests import CASES
-from ..planning.support import host
-from ..planning.test_golden import render, render_namespace
-from ..planning.test_objects import ANY_NAMESPACE, applied, plans_of
-from ..planning.validity import of
-from ..planning.vendors.test_pods import FRACTIONS, RUNTIMES, plan
-from . import manifests
-from .kube import ApiError, Object
-from .server import WORKER, Server
+from tests.cluster import manifests
+from tests.cluster.kube import ApiError, Object
+from tests.cluster.server import WORKER, Server
+from tests.planning.manifests import CASES
+from tests.planning.support import host
+from tests.planning.test_golden import render, render_namespace
+from tests.planning.test_objects import ANY_NAMESPACE, applied, plans_of
+from tests.planning.validity import of
+from tests.planning.vendors.test_pods import FRACTIONS, RUNTIMES, plan
 
 NAMESPACE = f"e2e-objects-{WORKER}"
 

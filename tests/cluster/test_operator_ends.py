@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from .clients import ask
-from .kube import Kube
-from .manifests import namespace, no_pods, service
-from .node import pids_of_pod
-from .space import GATEWAY_NAME, Model, Space, ready_pod
-from .timeline import replicas
+from tests.cluster import manifests
+from tests.cluster.clients import ask
+from tests.cluster.kube import Kube
+from tests.cluster.manifests import no_pods, service
+from tests.cluster.namespace import GATEWAY_NAME, Model, Namespace, ready_pod
+from tests.cluster.node import pids_of_pod
+from tests.cluster.timeline import replicas
 
 pytestmark = pytest.mark.disruptive
 
@@ -37,52 +38,52 @@ STEPS = (
 """What the first reconcile of a namespace's first service makes, in order; the ScaledObject once the gateway serves."""
 
 
-async def test_operator_killed_at_each_step_of_its_first_reconcile(space: Space, on_this_machine: str) -> None:
+async def test_operator_killed_at_each_step_of_its_first_reconcile(namespace: Namespace, on_this_machine: str) -> None:
     """Killed as soon as an object of the list appears, for every object: what is there, the next one finishes.
 
     And the engine's Deployment has no replicas at any moment, whenever the operator was killed. Each step has a
     namespace of its own, all but the last without room for pods: this is about objects.
     """
-    name = await space.runtime()
-    places = [*(f"{space.name}-{number}" for number in range(len(STEPS) - 1)), space.name]
+    name = await namespace.runtime()
+    places = [*(f"{namespace.name}-{number}" for number in range(len(STEPS) - 1)), namespace.name]
     async with contextlib.AsyncExitStack() as stack:
         recorders = []
         for (kind, child), place in zip(STEPS, places, strict=True):
-            if place != space.name:
-                stack.push_async_callback(space.kube.delete, "Namespace", place)
-                await space.kube.apply(namespace(place))
-                await space.kube.apply(no_pods(place))
-            recorders.append(await stack.enter_async_context(replicas(space.kube, "model", place)))
-            operator = await ready_pod(space.kube, SYSTEM, OPERATOR)
+            if place != namespace.name:
+                stack.push_async_callback(namespace.kube.delete, "Namespace", place)
+                await namespace.kube.apply(manifests.namespace(place))
+                await namespace.kube.apply(no_pods(place))
+            recorders.append(await stack.enter_async_context(replicas(namespace.kube, "model", place)))
+            operator = await ready_pod(namespace.kube, SYSTEM, OPERATOR)
             pids = pids_of_pod(operator["metadata"]["uid"])
-            appears = asyncio.create_task(space.kube.until(kind, child, place, lambda _: True, "it appears"))
-            await space.kube.apply(service("model", place, name))
+            appears = asyncio.create_task(namespace.kube.until(kind, child, place, lambda _: True, "it appears"))
+            await namespace.kube.apply(service("model", place, name))
             await appears
             for pid in pids:
                 os.kill(pid, signal.SIGKILL)
-            made = [f"{each} {which}" for each, which in STEPS if await space.kube.find(each, which, place)]
-            space.timeline.say(f"killed at {kind} {child}; there: {len(made)} of {len(STEPS)}")
+            made = [f"{each} {which}" for each, which in STEPS if await namespace.kube.find(each, which, place)]
+            namespace.timeline.say(f"killed at {kind} {child}; there: {len(made)} of {len(STEPS)}")
             # a new pod, not the same one after a back-off that grows
-            await space.kube.delete("Pod", operator["metadata"]["name"], SYSTEM, grace=0)
-            await space.kube.until_gone("Pod", operator["metadata"]["name"], SYSTEM)
+            await namespace.kube.delete("Pod", operator["metadata"]["name"], SYSTEM, grace=0)
+            await namespace.kube.until_gone("Pod", operator["metadata"]["name"], SYSTEM)
         for place in places:
-            for kind, child in STEPS if place == space.name else STEPS[:-1]:
-                await space.kube.until(kind, child, place, lambda _: True, "the next operator makes it")
-        model = Model(space, "model")
+            for kind, child in STEPS if place == namespace.name else STEPS[:-1]:
+                await namespace.kube.until(kind, child, place, lambda _: True, "the next operator makes it")
+        model = Model(namespace, "model")
         await model.ready()
         assert [recorder.values for recorder in recorders] == [[(0, 0)]] * len(STEPS)
     answer = await ask(model.client(), model.name, "first")
     assert answer.ok(5), answer
 
 
-async def test_traffic_does_not_need_the_operator(space: Space) -> None:
+async def test_traffic_does_not_need_the_operator(namespace: Namespace) -> None:
     """Without the operator a model wakes, serves and falls asleep; what changed meanwhile is done when it is back."""
-    model = await space.service()
-    async with _without_operator(space.kube):
+    model = await namespace.service()
+    async with _without_operator(namespace.kube):
         assert (await ask(model.client(), model.name, "meanwhile")).ok(5)
         await model.asleep()
-        await space.kube.apply(service("later", space.name, space.name))
-    later = Model(space, "later")
+        await namespace.kube.apply(service("later", namespace.name, namespace.name))
+    later = Model(namespace, "later")
     await later.ready()
     assert (await ask(later.client(), later.name, "later")).ok(5)
 

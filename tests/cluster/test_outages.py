@@ -9,27 +9,27 @@ from typing import Any
 
 import pytest
 
-from .clients import ask
-from .kube import condition
-from .load import Load
-from .manifests import service
-from .space import GATEWAY, Model, Space, steady
+from tests.cluster.clients import ask
+from tests.cluster.kube import condition
+from tests.cluster.load import Load
+from tests.cluster.manifests import service
+from tests.cluster.namespace import GATEWAY, Model, Namespace, steady
 
 pytestmark = [pytest.mark.disruptive, pytest.mark.alone]
 
 
 @pytest.mark.lasting(80)
-async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[..., Any]) -> None:
+async def test_api_server_stopped_under_traffic(namespace: Namespace, powers: Callable[..., Any]) -> None:
     """Thirty seconds without an API: a warm model serves as if nothing was, and everything works afterwards."""
-    model = await space.service(scaling={"max": 2, "target": 3})
+    model = await namespace.service(scaling={"max": 2, "target": 3})
     # KEDA gives up its lease without an API and is restarted by the kubelet, after a pause if it was so before
-    sleeper = await space.service("sleeper", space.name, scaling={"activationTimeout": "4m"})
+    sleeper = await namespace.service("sleeper", namespace.name, scaling={"activationTimeout": "4m"})
     async with Load(model, clients=2, query={"tokens": 10}) as load:
         await load.answered(6)
         await powers("stop-component", "kube-apiserver")
         try:
             gone = time.monotonic()
-            space.timeline.say("the API server is stopped")
+            namespace.timeline.say("the API server is stopped")
             while time.monotonic() - gone < 30:
                 await load.answered(4)
             assert all(answer.ok(10) for answer in load.answers), [each for each in load.answers if not each.ok(10)]
@@ -40,10 +40,10 @@ async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[.
             for name in ("kube-controller-manager", "kube-scheduler", "kubelet"):
                 await powers("stop-component", name)
                 await powers("start-component", name)
-        space.timeline.say("the API server is started again")
+        namespace.timeline.say("the API server is started again")
         await load.answered(4)
         cold = await ask(sleeper.client(270), sleeper.name, "cold")
-        space.timeline.say(f"a sleeping model answered after {cold.seconds:.1f} s")
+        namespace.timeline.say(f"a sleeping model answered after {cold.seconds:.1f} s")
         assert cold.ok(5), cold
         load.stop()
         answers = await load.finished()
@@ -52,17 +52,17 @@ async def test_api_server_stopped_under_traffic(space: Space, powers: Callable[.
 
 
 @pytest.mark.lasting(50)
-async def test_keda_absent_at_first_and_added_later(space: Space, powers: Callable[..., Any]) -> None:
+async def test_keda_absent_at_first_and_added_later(namespace: Namespace, powers: Callable[..., Any]) -> None:
     """Without KEDA the status says so, and nothing else fails; with it everything works, without a restart."""
     await powers("keda", "remove")
     try:
-        name = await space.runtime()
-        await space.kube.apply(service("model", space.name, name))
-        model = Model(space, "model")
+        name = await namespace.runtime()
+        await namespace.kube.apply(service("model", namespace.name, name))
+        model = Model(namespace, "model")
         said = await model.until_condition("Scaled", "False", says="KEDA")
-        space.timeline.say(said["message"])
-        await space.kube.until_count("Pod", space.name, GATEWAY, lambda pods: bool(steady(pods)), "a gateway")
-        deployment = await space.kube.get("Deployment", "model", space.name)
+        namespace.timeline.say(said["message"])
+        await namespace.kube.until_count("Pod", namespace.name, GATEWAY, lambda pods: bool(steady(pods)), "a gateway")
+        deployment = await namespace.kube.get("Deployment", "model", namespace.name)
         assert deployment["spec"]["replicas"] == 0
     finally:
         await powers("keda", "install")

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from images.recipe import RECIPES
-
-from .clients import PROMPT
-from .space import Model, Space
+from tests.cluster.clients import PROMPT
+from tests.cluster.namespace import Model, Namespace
+from tools.images.recipe import RECIPES
 
 HUB = RECIPES["hub"].reference
 WEIGHTS = "model.safetensors"
@@ -25,9 +24,9 @@ FILES = {"README.md", "config.json", "generation_config.json", "tokenizer.json",
 class Hub:
     """The hub in the scenario's namespace."""
 
-    def __init__(self, space: Space) -> None:
-        self._space = space
-        self.endpoint = f"http://hub.{space.name}.svc:8000"
+    def __init__(self, namespace: Namespace) -> None:
+        self._namespace = namespace
+        self.endpoint = f"http://hub.{namespace.name}.svc:8000"
         """As pods reach it."""
 
     async def start(self) -> Hub:
@@ -46,9 +45,9 @@ class Hub:
                 }
             ],
         }
-        namespace = self._space.name
-        metadata = {"name": "hub", "namespace": namespace}
-        await self._space.kube.apply(
+        where = self._namespace.name
+        metadata = {"name": "hub", "namespace": where}
+        await self._namespace.kube.apply(
             {
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
@@ -59,7 +58,7 @@ class Hub:
                 },
             }
         )
-        await self._space.kube.apply(
+        await self._namespace.kube.apply(
             {
                 "apiVersion": "v1",
                 "kind": "Service",
@@ -67,29 +66,29 @@ class Hub:
                 "spec": {"selector": labels, "ports": [{"port": 8000}]},
             }
         )
-        ready = await self._space.kube.until(
-            "Deployment", "hub", namespace, lambda each: each.get("status", {}).get("readyReplicas"), "the hub ready"
+        ready = await self._namespace.kube.until(
+            "Deployment", "hub", where, lambda each: each.get("status", {}).get("readyReplicas"), "the hub ready"
         )
         assert ready
         return self
 
     async def files(self, model: str = "acme/tiny") -> dict[str, int]:
         """How often each file was downloaded."""
-        async with self._space.http(30) as client:
-            found = (await client.get(f"http://hub.{self._space.name}.svc:8000/requests")).json()
+        async with self._namespace.http(30) as client:
+            found = (await client.get(f"http://hub.{self._namespace.name}.svc:8000/requests")).json()
         return {name: count["GET"] for name, count in found.get(model, {}).items() if name and count.get("GET")}
 
 
-async def downloaded(space: Space, name: str = "model") -> dict[str, Any]:
+async def downloaded(namespace: Namespace, name: str = "model") -> dict[str, Any]:
     """Wait for the end of the prewarm Job."""
-    return await space.kube.until(
-        "Job", f"{name}-prewarm", space.name, lambda job: job.get("status", {}).get("succeeded") == 1, "downloaded"
+    return await namespace.kube.until(
+        "Job", f"{name}-prewarm", namespace.name, lambda job: job.get("status", {}).get("succeeded") == 1, "downloaded"
     )
 
 
 async def engine_says(model: Model) -> str:
     (pod,) = await model.awake(1)
-    return await model.kube.logs(model.space.name, pod["metadata"]["name"], pod["spec"]["containers"][0]["name"])
+    return await model.kube.logs(model.namespace.name, pod["metadata"]["name"], pod["spec"]["containers"][0]["name"])
 
 
 async def ask(model: Model) -> None:
@@ -97,12 +96,14 @@ async def ask(model: Model) -> None:
     assert answer.choices[0].message.content
 
 
-async def prewarmed_and_never_again(space: Space, cache: dict[str, Any], pod: dict[str, Any]) -> None:
-    hub = await Hub(space).start()
-    runtime = await space.runtime(image=HUB, env={"HF_ENDPOINT": hub.endpoint}, pod=pod)
-    model = await space.service(runtime=runtime, ready=False, uri="hf://acme/tiny", cache={**cache, "prewarm": True})
-    await downloaded(space)
-    space.timeline.say("downloaded")
+async def prewarmed_and_never_again(namespace: Namespace, cache: dict[str, Any], pod: dict[str, Any]) -> None:
+    hub = await Hub(namespace).start()
+    runtime = await namespace.runtime(image=HUB, env={"HF_ENDPOINT": hub.endpoint}, pod=pod)
+    model = await namespace.service(
+        runtime=runtime, ready=False, uri="hf://acme/tiny", cache={**cache, "prewarm": True}
+    )
+    await downloaded(namespace)
+    namespace.timeline.say("downloaded")
     assert await hub.files() == dict.fromkeys(FILES, 1)
     assert await model.pods() == [], "prewarming starts no engine"
     await model.ready()
@@ -115,25 +116,25 @@ async def prewarmed_and_never_again(space: Space, cache: dict[str, Any], pod: di
 
 @pytest.mark.lasting(110)
 @pytest.mark.pod_security("privileged")
-async def test_weights_on_the_nodes_disk_are_downloaded_once(space: Space) -> None:
-    await prewarmed_and_never_again(space, {"strategy": "HostPath"}, ROOT)
+async def test_weights_on_the_nodes_disk_are_downloaded_once(namespace: Namespace) -> None:
+    await prewarmed_and_never_again(namespace, {"strategy": "HostPath"}, ROOT)
 
 
 @pytest.fixture
-async def volume(space: Space, powers: Callable[..., Any], cluster_name: str) -> AsyncIterator[str]:
+async def volume(namespace: Namespace, powers: Callable[..., Any], cluster_name: str) -> AsyncIterator[str]:
     """A volume on the node's disk that has a model in it and that anybody may write to; its class and its directory."""
-    directory = f"/var/lib/{space.name}"
+    directory = f"/var/lib/{namespace.name}"
     make = "import sys; sys.path.insert(0, sys.argv[1]); from weights import make_model; from pathlib import Path; "
     make += "root = Path(sys.argv[2]); make_model(root / 'stored', 'stored', 65536); root.chmod(0o777)"
     # what comes after the directory is the helper's own --name
     await powers("exec", "--name", cluster_name, "--", sys.executable, "-c", make, str(WEIGHTS_SOURCE), directory)
-    await space.kube.apply(
+    await namespace.kube.apply(
         {
             "apiVersion": "v1",
             "kind": "PersistentVolume",
-            "metadata": {"name": space.name},
+            "metadata": {"name": namespace.name},
             "spec": {
-                "storageClassName": space.name,
+                "storageClassName": namespace.name,
                 "capacity": {"storage": "1Gi"},
                 "accessModes": ["ReadWriteOnce"],
                 "persistentVolumeReclaimPolicy": "Retain",
@@ -141,22 +142,22 @@ async def volume(space: Space, powers: Callable[..., Any], cluster_name: str) ->
             },
         }
     )
-    yield space.name
-    await space.kube.delete("PersistentVolume", space.name)
+    yield namespace.name
+    await namespace.kube.delete("PersistentVolume", namespace.name)
 
 
 @pytest.mark.lasting(60)
-async def test_weights_on_a_claim_are_downloaded_once(space: Space, volume: str) -> None:
+async def test_weights_on_a_claim_are_downloaded_once(namespace: Namespace, volume: str) -> None:
     cache = {"strategy": "NodeLocalPVC", "size": "1Gi", "storageClassName": volume}
-    await prewarmed_and_never_again(space, cache, {})
+    await prewarmed_and_never_again(namespace, cache, {})
 
 
-async def test_weights_that_lie_on_a_claim_are_only_read(space: Space, volume: str) -> None:
-    await space.kube.apply(
+async def test_weights_that_lie_on_a_claim_are_only_read(namespace: Namespace, volume: str) -> None:
+    await namespace.kube.apply(
         {
             "apiVersion": "v1",
             "kind": "PersistentVolumeClaim",
-            "metadata": {"name": "models", "namespace": space.name},
+            "metadata": {"name": "models", "namespace": namespace.name},
             "spec": {
                 "storageClassName": volume,
                 "accessModes": ["ReadWriteOnce"],
@@ -164,37 +165,37 @@ async def test_weights_that_lie_on_a_claim_are_only_read(space: Space, volume: s
             },
         }
     )
-    runtime = await space.runtime(image=HUB, env={"HF_ENDPOINT": "http://nobody.invalid"})
+    runtime = await namespace.runtime(image=HUB, env={"HF_ENDPOINT": "http://nobody.invalid"})
     cache = {"strategy": "NodeLocalPVC", "prewarm": True}
-    model = await space.service(runtime=runtime, uri="pvc://models/stored", cache=cache)
+    model = await namespace.service(runtime=runtime, uri="pvc://models/stored", cache=cache)
     await ask(model)
     assert "bytes of weights from " in await engine_says(model)
     (pod,) = await model.pods()
     (mount,) = [each for each in pod["spec"]["containers"][0]["volumeMounts"] if each["name"] not in ("cache", "dshm")]
     assert mount["readOnly"] is True
-    assert await space.kube.find("Job", "model-prewarm", space.name) is None
-    claims = await space.kube.list("PersistentVolumeClaim", space.name)
+    assert await namespace.kube.find("Job", "model-prewarm", namespace.name) is None
+    claims = await namespace.kube.list("PersistentVolumeClaim", namespace.name)
     assert [claim["metadata"]["name"] for claim in claims] == ["models"], "nothing is downloaded, so nothing is kept"
 
 
 @pytest.mark.lasting(70)
-async def test_without_a_cache_every_start_downloads(space: Space) -> None:
+async def test_without_a_cache_every_start_downloads(namespace: Namespace) -> None:
     """The other side, so that the counting is known to count."""
-    hub = await Hub(space).start()
-    runtime = await space.runtime(image=HUB, env={"HF_ENDPOINT": hub.endpoint})
-    model = await space.service(runtime=runtime, uri="hf://acme/tiny")
+    hub = await Hub(namespace).start()
+    runtime = await namespace.runtime(image=HUB, env={"HF_ENDPOINT": hub.endpoint})
+    model = await namespace.service(runtime=runtime, uri="hf://acme/tiny")
     for starts in (1, 2):
         await ask(model)
         assert (await hub.files())[WEIGHTS] == starts
         await model.asleep()
-    assert await space.kube.find("Job", "model-prewarm", space.name) is None
+    assert await namespace.kube.find("Job", "model-prewarm", namespace.name) is None
 
 
 @pytest.mark.lasting(70)
 @pytest.mark.pod_security("privileged")
-async def test_a_model_that_does_not_exist_is_said(space: Space) -> None:
-    hub = await Hub(space).start()
-    runtime = await space.runtime(image=HUB, env={"HF_ENDPOINT": hub.endpoint}, pod=ROOT)
+async def test_a_model_that_does_not_exist_is_said(namespace: Namespace) -> None:
+    hub = await Hub(namespace).start()
+    runtime = await namespace.runtime(image=HUB, env={"HF_ENDPOINT": hub.endpoint}, pod=ROOT)
     cache = {"strategy": "HostPath", "prewarm": True}
-    model = await space.service(runtime=runtime, ready=False, uri="hf://acme/none", cache=cache)
+    model = await namespace.service(runtime=runtime, ready=False, uri="hf://acme/none", cache=cache)
     await model.until_condition("Prewarmed", "False", says="acme/none")

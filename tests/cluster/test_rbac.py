@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from .kube import Kube
-from .node import other_cluster, state_directory
+from tests.cluster.kube import Kube
+from tests.cluster.node import other_cluster, state_directory
 
 pytestmark = pytest.mark.afterwards
 
@@ -109,7 +109,7 @@ def gateway_rights() -> set[Right]:
     from hearth.plugins import VendorHost
 
     host = VendorHost.load()
-    manifest = (Path(__file__).parents[2] / "examples/seed-article.yaml").read_text()
+    manifest = (Path(__file__).parents[2] / "examples/qwen3-8b.yaml").read_text()
     [service] = parse_manifests(manifest).services
     runtimes = [packaged.manifest for packaged in host.runtimes()]
     plan = make_plan(service, runtimes=runtimes, host=host, target="cluster")

@@ -6,17 +6,17 @@ import asyncio
 
 import pytest
 
-from .clients import Answer, ask
-from .kube import condition
-from .load import Load
-from .space import Space
+from tests.cluster.clients import Answer, ask
+from tests.cluster.kube import condition
+from tests.cluster.load import Load
+from tests.cluster.namespace import Namespace
 
 
 @pytest.mark.lasting(55)
 @pytest.mark.parametrize("scaler", ["push", "metrics-api"])
-async def test_zero_to_one_to_many_to_zero(space: Space, scaler: str) -> None:
+async def test_zero_to_one_to_many_to_zero(namespace: Namespace, scaler: str) -> None:
     """Both ways for KEDA to learn of demand lead through the whole loop, and every request is served once."""
-    model = await space.service(scaling={"max": 3, "target": 4, "scaler": scaler})
+    model = await namespace.service(scaling={"max": 3, "target": 4, "scaler": scaler})
     async with model.replicas() as replicas:
         first = await ask(model.client(), model.name, "first", stream=True)
         assert first.ok(5), first
@@ -29,35 +29,35 @@ async def test_zero_to_one_to_many_to_zero(space: Space, scaler: str) -> None:
     assert replicas.values[0] == (0, 0), "it slept before the first request"
     assert all(answer.ok(20) for answer in answers), [each for each in answers if not each.ok(20)]
     await model.asleep()
-    assert await space.ledger.settle() == dict.fromkeys([first.tag, *(each.tag for each in answers)], 1)
+    assert await namespace.request_log.settle() == dict.fromkeys([first.tag, *(each.tag for each in answers)], 1)
 
 
 @pytest.mark.lasting(30)
-async def test_applying_a_sleeping_model_starts_no_pod(space: Space) -> None:
+async def test_applying_a_sleeping_model_starts_no_pod(namespace: Namespace) -> None:
     """Not even for a moment: accelerators are taken from others."""
     seen: list[str] = []
 
     async def look() -> None:
-        async for change, pod in space.kube.watch("Pod", space.name, labels="serving.hearth.dev/llmservice"):
+        async for change, pod in namespace.kube.watch("Pod", namespace.name, labels="serving.hearth.dev/llmservice"):
             if change == "ADDED":
                 seen.append(pod["metadata"]["name"])
 
     watching = asyncio.create_task(look())
-    model = await space.service()
+    model = await namespace.service()
     async with model.replicas() as replicas:
         # KEDA has looked at it once, at the latest when it says so
-        await space.kube.until(
+        await namespace.kube.until(
             "ScaledObject",
             model.name,
-            space.name,
+            namespace.name,
             lambda each: condition(each, "Ready").get("status") == "True",
             "Ready",
         )
-        await space.kube.patch("LLMService", model.name, space.name, {"spec": {"scaling": {"target": 7}}})
-        await space.kube.until(
+        await namespace.kube.patch("LLMService", model.name, namespace.name, {"spec": {"scaling": {"target": 7}}})
+        await namespace.kube.until(
             "ScaledObject",
             model.name,
-            space.name,
+            namespace.name,
             lambda each: each["spec"]["triggers"][0]["metadata"]["targetValue"] == "7",
             "the edit arrives",
         )
@@ -68,9 +68,9 @@ async def test_applying_a_sleeping_model_starts_no_pod(space: Space) -> None:
 
 
 @pytest.mark.lasting(60)
-async def test_requests_before_and_after_a_sleep_are_the_same_to_the_client(space: Space) -> None:
+async def test_requests_before_and_after_a_sleep_are_the_same_to_the_client(namespace: Namespace) -> None:
     """A client with one connection that it keeps: cold, warm, asleep, cold again."""
-    model = await space.service()
+    model = await namespace.service()
     client = model.client()
     answers: list[Answer] = []
     for turn in range(2):
@@ -79,4 +79,4 @@ async def test_requests_before_and_after_a_sleep_are_the_same_to_the_client(spac
         await model.asleep()
     assert all(answer.ok(5) for answer in answers), answers
     assert [answer.headers.get("x-hearth-cold-start") for answer in answers] == ["true", None, None] * 2
-    assert await space.ledger.settle() == dict.fromkeys([answer.tag for answer in answers], 1)
+    assert await namespace.request_log.settle() == dict.fromkeys([answer.tag for answer in answers], 1)

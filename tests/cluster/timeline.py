@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .kube import Kube, Object
+from tests.cluster.kube import Kube, Object
 
 
 class Timeline:

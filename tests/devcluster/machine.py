@@ -35,7 +35,7 @@ LEFT_BY_NODES = ("/var/lib", "/var/log", "/run", "/srv", "/mnt", "/opt", "/etc",
 def devcluster(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run the program."""
     done = subprocess.run(
-        [sys.executable, "-m", "devcluster", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "tools.devcluster", *words], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
     if check and done.returncode:
         raise AssertionError(f"devcluster {' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}")
@@ -45,7 +45,7 @@ def devcluster(*words: str, check: bool = True) -> subprocess.CompletedProcess[s
 def begin(*words: str) -> subprocess.Popen[str]:
     """Start the program; read its stderr."""
     return subprocess.Popen(
-        [sys.executable, "-m", "devcluster", *words], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tools.devcluster", *words], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
     )
 
 

@@ -5,8 +5,8 @@ from itertools import combinations
 
 import pytest
 
-from devcluster.addresses import SETS, Addresses, choose_addresses, used_networks
-from devcluster.errors import MachineError
+from tools.devcluster.addresses import SETS, Addresses, choose_addresses, used_networks
+from tools.devcluster.errors import MachineError
 
 ROUTES = [
     {"dst": "default", "gateway": "192.0.2.1", "dev": "eth0"},

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import apt
-from devcluster.errors import MachineError
+from tools.devcluster import apt
+from tools.devcluster.errors import MachineError
 
 from .machine import REPOSITORY, await_that
 
 INSTALL = """
 import sys
 from pathlib import Path
-from devcluster import apt
+from tools.devcluster import apt
 folder = Path(sys.argv[1])
 apt.POLICY, apt.LOCK = folder / "policy-rc.d", folder / "lock"
 try:

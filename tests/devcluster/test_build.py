@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.build import KIND_COMPONENT, binary_folder, build_all
-from devcluster.errors import BuildError, MachineError
+from tools.devcluster.build import COMPONENTS, binary_folder, build_all
+from tools.devcluster.errors import BuildError, MachineError
+
+COREDNS = next(item for item in COMPONENTS if item.name == "coredns")
+"""A component with one program."""
 
 GO = """#!/bin/sh
 if [ "$1" = version ]; then echo "go version go{version} linux/amd64"; exit 0; fi
@@ -27,7 +30,7 @@ def go(tmp_path, monkeypatch):
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("devcluster.build.DISK", 0)
+    monkeypatch.setattr("tools.devcluster.build.DISK", 0)
 
     def write(build: str, version: str = "1.26.0") -> None:
         program = folder / "go"
@@ -38,43 +41,43 @@ def go(tmp_path, monkeypatch):
 
 
 def cache() -> set[str]:
-    return {path.name for path in binary_folder(KIND_COMPONENT).parent.iterdir()}
+    return {path.name for path in binary_folder(COREDNS).parent.iterdir()}
 
 
 def test_a_built_program_is_in_the_cache_and_not_built_again(go):
-    go("echo made > $out/kind")
-    program = build_all([KIND_COMPONENT])["kind"]
+    go("echo made > $out/coredns")
+    program = build_all([COREDNS])["coredns"]
     assert program.read_text() == "made\n"
     go("exit 1")
-    assert build_all([KIND_COMPONENT])["kind"] == program
-    assert cache() == {binary_folder(KIND_COMPONENT).name}
+    assert build_all([COREDNS])["coredns"] == program
+    assert cache() == {binary_folder(COREDNS).name}
 
 
 def test_a_failed_build_leaves_nothing_and_says_what_go_said(go):
-    go("echo half > $out/kind; echo 'x.go:1: no such thing' >&2; exit 1")
+    go("echo half > $out/coredns; echo 'x.go:1: no such thing' >&2; exit 1")
     with pytest.raises(BuildError, match="no such thing"):
-        build_all([KIND_COMPONENT])
+        build_all([COREDNS])
     assert cache() == set()
 
 
 def test_a_full_disk_is_named(go):
     go("echo 'write x: no space left on device' >&2; exit 1")
     with pytest.raises(BuildError, match="the disk is full"):
-        build_all([KIND_COMPONENT])
+        build_all([COREDNS])
 
 
 def test_too_little_room_is_said_before_building(go, monkeypatch):
     go("exit 1")
-    monkeypatch.setattr("devcluster.build.DISK", 1 << 62)
+    monkeypatch.setattr("tools.devcluster.build.DISK", 1 << 62)
     with pytest.raises(MachineError, match="GiB free"):
-        build_all([KIND_COMPONENT])
+        build_all([COREDNS])
 
 
 @pytest.mark.parametrize("version", ["1.25.9", "1.4", "0.9"])
 def test_an_old_go_is_refused_with_the_version_that_is_needed(go, version):
     go("exit 1", version=version)
     with pytest.raises(MachineError, match=r"install Go 1\.26 or later"):
-        build_all([KIND_COMPONENT])
+        build_all([COREDNS])
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -83,15 +86,15 @@ def test_an_interrupted_build_leaves_no_compiler_and_nothing_half_in_the_cache(g
     os.mkfifo(started)
     os.mkfifo(ended)
     # The compiler holds `ended` open: its end closes it, whatever ends it.
-    go(f"exec 3>{ended}; echo half > $out/kind; echo > {started}; exec sleep 1000")
-    code = "import devcluster.build as b; b.DISK = 0; b.build_all([b.KIND_COMPONENT])"
+    go(f"exec 3>{ended}; echo half > $out/coredns; echo > {started}; exec sleep 1000")
+    code = f"import tools.devcluster.build as b; b.DISK = 0; b.build_all([b.COMPONENTS[{COMPONENTS.index(COREDNS)}]])"
     process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
     with ended.open("rb") as end:
         started.read_text()
         process.send_signal(number)
         process.wait()
         assert end.read() == b""
-    assert not binary_folder(KIND_COMPONENT).exists()
-    go("echo made > $out/kind")
-    build_all([KIND_COMPONENT])
-    assert cache() == {binary_folder(KIND_COMPONENT).name}
+    assert not binary_folder(COREDNS).exists()
+    go("echo made > $out/coredns")
+    build_all([COREDNS])
+    assert cache() == {binary_folder(COREDNS).name}

@@ -7,25 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from devcluster import dns, keda, versions
-from devcluster.addresses import used_networks
-from devcluster.build import COMPONENTS, KIND_COMPONENT, cache_key
-from devcluster.config import AFTER_API, Claim, Options, audit_policy, component_commands, kubeconfig, render
-from devcluster.config import COMPONENTS as NODE_COMPONENTS
-from devcluster.errors import UsageError
-from devcluster.kind import (
-    create_command,
-    foreign_routes,
-    keda_command,
-    kind_paths,
-    load_command,
-    patch_command,
-    route_commands,
-)
-from devcluster.node import NODE_BINARIES
-from devcluster.nodestatus import parse_accelerators, status_patch
-from devcluster.paths import Paths, cluster_paths
-from devcluster.pki import extensions, requests
+from tools.devcluster import dns, keda, versions
+from tools.devcluster.build import COMPONENTS, cache_key
+from tools.devcluster.config import AFTER_API, Claim, Options, audit_policy, component_commands, kubeconfig, render
+from tools.devcluster.config import COMPONENTS as NODE_COMPONENTS
+from tools.devcluster.errors import UsageError
+from tools.devcluster.node import NODE_BINARIES
+from tools.devcluster.nodestatus import parse_accelerators, status_patch
+from tools.devcluster.paths import Paths, cluster_paths
+from tools.devcluster.pki import extensions, requests
 
 CLAIM = Claim("one", 3, {name: f"/cache/{name}" for name in NODE_BINARIES}, Options("5s"))
 PATHS = Paths("one", Path("/state/one"))
@@ -128,11 +118,10 @@ def _required(component, module: str) -> str:
         ("keda", "github.com/kedacore/keda/v2", versions.KEDA),
         ("coredns", "github.com/coredns/coredns", versions.COREDNS),
         ("helm", "helm.sh/helm/v3", versions.HELM),
-        ("kind", "sigs.k8s.io/kind", versions.KIND),
     ],
 )
 def test_go_mod_requires_the_version_that_is_stamped(name, module, version):
-    component = next(item for item in (*COMPONENTS, KIND_COMPONENT) if item.name == name)
+    component = next(item for item in COMPONENTS if item.name == name)
     assert _required(component, module) == version == component.version
     assert (component.folder / "go.sum").exists()
 
@@ -145,7 +134,7 @@ def test_staging_modules_follow_kubernetes():
 
 
 def test_no_file_for_go_names_a_place_to_download_from():
-    for component in (*COMPONENTS, KIND_COMPONENT):
+    for component in COMPONENTS:
         for file in component.folder.iterdir():
             assert "://" not in file.read_text(), file
 
@@ -201,30 +190,3 @@ def test_patch_adds_what_is_missing_and_removes_what_is_zero():
         {"op": "add", "path": "/status/allocatable/e~1f", "value": "3"},
     ]
     assert status_patch({"capacity": {"e/f": "3"}, "allocatable": {"e/f": "3"}}, {"e/f": 3}) == []
-
-
-# kind: the command lines; there is no Docker engine to run them on
-
-
-def test_kind_command_lines():
-    config = Path("/s/k")
-    assert create_command("kind", "one", config) == [
-        *("kind", "create", "cluster", "--name", "one", "--kubeconfig", "/s/k", "--wait", "180s"),
-    ]
-    assert load_command("kind", "one", Path("a.tar")) == ["kind", "load", "image-archive", "a.tar", "--name", "one"]
-    patch = patch_command("one", config, [{"op": "add", "path": "/x", "value": "4"}])
-    assert patch[2:6] == ["patch", "node", "one-control-plane", "--subresource=status"]
-    assert keda_command(config, "install")[-1].endswith(f"/v{versions.KEDA}/keda-{versions.KEDA}.yaml")
-    assert "delete" in keda_command(config, "remove")
-    assert route_commands("172.18.0.2", "del")[0] == ["ip", "route", "del", "10.96.0.0/16", "via", "172.18.0.2"]
-    assert kind_paths(cluster_paths("one")).root != cluster_paths("one").root
-    with pytest.raises(UsageError):
-        cluster_paths(kind_paths(cluster_paths("one")).root.name)
-
-
-def test_kind_takes_no_route_away():
-    ours = {"dst": "10.96.0.0/16", "gateway": "172.18.0.2", "dev": "br-1"}
-    native = {"dst": "10.244.0.0/24", "gateway": "10.89.0.2", "dev": "hearth-1"}
-    assert foreign_routes(used_networks([ours], []), [ours], "172.18.0.2") == []
-    assert foreign_routes(used_networks([ours, native], []), [ours, native], "172.18.0.2") == ["10.244.0.0/16"]
-    assert foreign_routes(used_networks([ours], []), [ours], "172.18.0.3") == ["10.96.0.0/16"]

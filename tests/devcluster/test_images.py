@@ -10,8 +10,8 @@ import tarfile
 
 import pytest
 
-from devcluster.errors import UsageError
-from devcluster.images import Image, archive, archive_names
+from tools.devcluster.errors import UsageError
+from tools.devcluster.images import Image, archive, archive_names
 
 
 @pytest.fixture(params=[0, 1, 511, 512, 513, 3 * 2**20 + 7])

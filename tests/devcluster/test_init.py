@@ -6,9 +6,9 @@ import os
 import time
 from pathlib import Path
 
-from devcluster.config import Claim
-from devcluster.init import Component, Supervisor
-from devcluster.paths import Paths
+from tools.devcluster.config import Claim
+from tools.devcluster.init import Component, Supervisor
+from tools.devcluster.paths import Paths
 
 
 def supervisor(tmp_path: Path, *components: Component) -> Supervisor:

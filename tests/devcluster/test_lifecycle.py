@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from devcluster import control, network, node
-from devcluster.paths import Paths, cluster_paths
+from tools.devcluster import control, network, node
+from tools.devcluster.paths import Paths, cluster_paths
 
 from .machine import await_that, begin, devcluster, differences, processes, snapshot
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from devcluster.errors import BusyError
-from devcluster.lock import held
+from tools.devcluster.errors import BusyError
+from tools.devcluster.lock import held
 
 HOLD = """
 import sys
 from pathlib import Path
-from devcluster.lock import held
+from tools.devcluster.lock import held
 with held(Path(sys.argv[1]), None):
     print("held", flush=True)
     sys.stdin.read()

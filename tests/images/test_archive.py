@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from images import __main__ as program
-from images import base, cache
-from images.archive import pack, written
-from images.builder import Docker
-from images.errors import ImagesError
+from tools.images import __main__ as program
+from tools.images import base, cache
+from tools.images.archive import pack, written
+from tools.images.builder import Docker
+from tools.images.errors import ImagesError
 
 REFERENCE = "ghcr.io/hearth-project/hearth-gateway:0.1.0"
 

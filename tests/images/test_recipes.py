@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from images import recipe, wheels
-from images.recipe import DISTRIBUTIONS, RECIPES, ROOT, Recipe
+from tools.images import recipe, wheels
+from tools.images.recipe import DISTRIBUTIONS, RECIPES, ROOT, Recipe
 
 SHIPPED = [each for each in RECIPES.values() if each.shipped]
 

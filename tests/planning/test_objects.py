@@ -15,19 +15,18 @@ from hypothesis import strategies as st
 
 from hearth.api import HearthError, LLMService, load_manifests, parse_gateway_pod, parse_manifests
 from hearth.planning import (
+    LiveValues,
     NamespacePlan,
     Plan,
     PlanningError,
     PlanOptions,
     as_document,
+    bind,
     gateway_name,
     gateway_service_name,
     identity,
     make_plan,
     plan_namespace,
-    with_nodes,
-    with_notice,
-    with_scaler_ip,
 )
 from hearth_gateway import Gateway, parse_services
 
@@ -270,13 +269,13 @@ def test_keda_asks_a_gateway_of_its_own() -> None:
 def test_the_gateways_ip_takes_the_place_of_its_name() -> None:
     [item] = [item for item in one().objects if item["kind"] == "ScaledObject"]
     for address, written in (("10.1.2.3", "10.1.2.3:9090"), ("fd00::1", "[fd00::1]:9090")):
-        [trigger] = with_scaler_ip(item, address)["spec"]["triggers"]
+        [trigger] = bind(item, LiveValues(gateway_ip=address))["spec"]["triggers"]
         assert trigger == {
             "type": "external-push",
             "metadata": {"scalerAddress": written, "targetValue": trigger["metadata"]["targetValue"]},
         }
     [polled] = [item for item in one(options=OPTIONS[1]).objects if item["kind"] == "ScaledObject"]
-    assert with_scaler_ip(polled, "10.1.2.3") == polled
+    assert bind(polled, LiveValues(gateway_ip="10.1.2.3")) == polled
 
 
 async def test_the_gateway_answers_where_keda_asks() -> None:
@@ -346,7 +345,7 @@ def test_prewarm_runs(uri: str, module: str, expected: dict[str, Any], tmp_path:
 def test_prewarm_is_kept_to_nodes_and_keeps_its_digest(requirements: list[Any]) -> None:
     made = one(PREWARM, {"accelerator": {"resourceName": "acme.dev/chip", "nodeRequirements": requirements}})
     before = job(made)
-    kept = with_nodes(before, ["a", "b"])
+    kept = bind(before, LiveValues(hostnames=("a", "b")))
     check([*(item for item in together([made]) if item["kind"] != "Job"), kept])
     spec = kept["spec"]["template"]["spec"]
     [term] = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
@@ -595,23 +594,24 @@ def notices(objects: Any, name: str) -> Any:
     return json.loads(config["data"]["notices.json"]) if "notices.json" in config["data"] else None
 
 
+def bound(objects: Any, **live: Any) -> list[Any]:
+    return [bind(item, LiveValues(**live)) for item in objects]
+
+
 def test_what_waiting_clients_are_told() -> None:
     plans = [one(name="a"), one(name="b")]
     quiet = plan_namespace("ai", plans)
-    told = plan_namespace("ai", plans, notices={"b": "no node has\n acme.dev/chip", "gone": "x", "a": ""})
+    told = bound(quiet.objects, notices={"b": "no node has\n acme.dev/chip", "gone": "x", "a": ""})
     assert notices(quiet.objects, "hearth-gateway") is None
-    assert notices(told.objects, "hearth-gateway") == {"b": "no node has acme.dev/chip"}
-    assert entries(told) == entries(quiet)
-    assert gateway(told)["Deployment"] == gateway(quiet)["Deployment"]
+    assert notices(told, "hearth-gateway") == {"b": "no node has acme.dev/chip"}
+    assert [item for item in told if item not in quiet.objects] == of(told, "ConfigMap")
 
 
 def test_a_gateway_of_its_own_tells_its_own_clients() -> None:
     own = one({"endpoint": {"gateway": "dedicated"}})
-    told = with_notice(own, "no node has acme.dev/chip")
-    assert notices(told.objects, "tiny-gateway") == {"tiny": "no node has acme.dev/chip"}
-    assert [item for item in told.objects if item not in own.objects] == of(told.objects, "ConfigMap")
-    assert with_notice(told, None) == own
-    assert with_notice(one(), "x") == one()
+    told = bound(own.objects, notices={"tiny": "no node has acme.dev/chip"})
+    assert notices(told, "tiny-gateway") == {"tiny": "no node has acme.dev/chip"}
+    assert [item for item in told if item not in own.objects] == of(told, "ConfigMap")
 
 
 def test_notices_never_make_the_config_map_too_large() -> None:
@@ -619,12 +619,12 @@ def test_notices_never_make_the_config_map_too_large() -> None:
     long = [f"{'x' * 240}{number}" for number in range(3900)]
     full = one({"endpoint": {"aliases": long}}, name="full")
     sentences = {made.service.metadata.name: "é" * 400 for made in plans}
-    told = plan_namespace("ai", [*plans, full], notices=sentences)
-    said = notices(told.objects, "hearth-gateway")
+    told = bound(plan_namespace("ai", [*plans, full]).objects, notices=sentences)
+    said = notices(told, "hearth-gateway")
     assert 0 < len(said) < len(plans)
     assert {len(sentence) for sentence in said.values()} == {300}
     assert said["a0"].endswith("é…")
-    check([*told.objects, *(item for made in [*plans, full] for item in made.objects)])
+    check([*told, *(item for made in [*plans, full] for item in made.objects)])
 
 
 # ---------------------------------------------------------------- in words
@@ -649,8 +649,8 @@ def test_the_plan_says_where_clients_go_and_who_scales() -> None:
     assert as_document(local)["objects"] == []
 
 
-def test_the_seed_article_is_valid() -> None:
-    example = Path(__file__).parents[2] / "examples" / "seed-article.yaml"
+def test_the_example_is_valid() -> None:
+    example = Path(__file__).parents[2] / "examples" / "qwen3-8b.yaml"
     [wanted] = load_manifests([example]).services
     assert isinstance(wanted, LLMService)
     made = make_plan(wanted, runtimes=list(SHIPPED.values()), host=VENDORS, target="cluster")

@@ -12,9 +12,11 @@ from typing import Any
 import grpc
 
 from hearth_gateway import Gateway
-from hearth_gateway.cluster import Cluster, ClusterOptions
-from hearth_gateway.kubernetes import Access
-from hearth_gateway.rpc import externalscaler_pb2 as pb
+from hearth_gateway.cluster.access import Access
+from hearth_gateway.cluster.replica import Replica as Cluster
+from hearth_gateway.cluster.replica import ReplicaOptions
+from hearth_gateway.cluster.rpc import externalscaler_pb2 as pb
+from hearth_gateway.listen import ListenAddress
 
 from ..support import DEADLINE, HOST, Edge, until
 from .api import NAMESPACE, FakeApi
@@ -122,9 +124,7 @@ async def replica(
     edge = Edge(Gateway(), failures)
     await edge.gateway.start(HOST, 0)
     access = Access(api.url, NAMESPACE, token_file)
-    options = ClusterOptions(
-        "hearth-gateway", access, peers=peers, pod=name, scaler_host=HOST, scaler_port=0, settle=settle
-    )
+    options = ReplicaOptions("hearth-gateway", access, ListenAddress(HOST, 0), peers=peers, pod=name, settle=settle)
     found = Replica(edge, Cluster(edge.gateway, options), name)
     await found.cluster.start()
     try:

@@ -60,7 +60,7 @@ def test_the_extra_is_named_when_it_is_missing() -> None:
 
 def test_the_messages_are_those_of_the_protos(tmp_path: Path) -> None:
     """``make protos`` was run after the last change."""
-    import hearth_gateway.rpc as rpc
+    import hearth_gateway.cluster.rpc as rpc
 
     [folder] = map(Path, rpc.__path__)
     protos = sorted(folder.glob("*.proto"))

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from hearth_gateway import cluster
+from hearth_gateway.cluster import replica as cluster
 
 from ..support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post, until
 from .api import FakeApi, pod
@@ -27,7 +27,7 @@ async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, liste
         asked = [asyncio.create_task(a.edge.ask(post())) for _ in range(50)]
         await a.edge.held(50)
         await listed(api, a, ready=False, serving=False, terminating=True)
-        [feed] = a.cluster.teller._feeds
+        [feed] = a.cluster.peer_server._feeds
         leaving = leave(a)
         await until(lambda: a.gateway.draining)
         refused = await a.edge.ask(get("/readyz"))
@@ -45,7 +45,7 @@ async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, liste
         assert {each.status for each in answers} == {200}
         assert all(each.headers["connection"] == "close" for each in answers)
         await leaving
-        assert feed in a.cluster.teller._feeds  # the other replica was told all along
+        assert feed in a.cluster.peer_server._feeds  # the other replica was told all along
         await a.cluster.stop()
         await until(lambda: not len(b.cluster.reports), "it said goodbye")
         assert b.gateway.pending("m") <= 1  # its lease
@@ -84,7 +84,7 @@ async def test_keda_is_sent_elsewhere_while_unary_calls_go_on(api: FakeApi) -> N
         assert await a.keda().is_active("m")
         again = a.keda().stream("m")
         assert await again.next() is True
-        assert b.cluster.listener.connected
+        assert b.cluster.peer_client.connected
         assert b.gateway.pending("m") == 1
         polling.cancel()
         a.edge.wires[0].abort()
@@ -287,9 +287,9 @@ async def test_a_replica_that_asks_itself_hears_nothing_new(api: FakeApi) -> Non
     async with replica(api, "") as found:
         await listed(api, found)
         await found.ready()
-        await until(lambda: found.cluster.listener.all_heard() and found.cluster.listener.peers == 1)
+        await until(lambda: found.cluster.peer_client.all_heard() and found.cluster.peer_client.peers == 1)
         found.gateway.wake("m")
-        await until(lambda: found.cluster.teller._feeds)
-        [feed] = found.cluster.teller._feeds
+        await until(lambda: found.cluster.peer_server._feeds)
+        [feed] = found.cluster.peer_server._feeds
         await until(lambda: feed.sent == {"m": (0, True)})
         assert found.gateway.pending("m") == 1

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from hearth_gateway import cluster, peers
+from hearth_gateway.cluster import peers
+from hearth_gateway.cluster import replica as cluster
 from hearth_gateway.policy import reports
 
 from ..support import answer, get, post, until
 from .api import FakeApi, pod
 from .replica import Replica, replica
-from .test_scaler import agreed
+from .test_external_scaler import agreed
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -36,7 +37,7 @@ async def two(api: FakeApi) -> AsyncIterator[tuple[Replica, Replica]]:
         await listed(api, a, b)
         for each in (a, b):
             await each.ready()
-            await until(lambda: each.cluster.listener.all_heard() and each.cluster.listener.peers == 1)  # noqa: B023
+            await until(lambda: each.cluster.peer_client.all_heard() and each.cluster.peer_client.peers == 1)  # noqa: B023
         yield a, b
 
 
@@ -102,16 +103,16 @@ async def test_a_replica_that_is_killed_is_believed_for_a_while(api: FakeApi, mo
         await listed(api, a, b)
         await a.ready()
         await b.ready()
-        await until(lambda: b.cluster.listener.connected)
+        await until(lambda: b.cluster.peer_client.connected)
         asked = asyncio.create_task(a.edge.ask(post()))
         await until(lambda: b.gateway.pending("m") == 1)
         server = a.cluster.server._server
         assert server is not None
         await server.stop(None)
-        await until(lambda: not b.cluster.listener.connected, "the stream broke")
+        await until(lambda: not b.cluster.peer_client.connected, "the stream broke")
         assert b.gateway.pending("m") == 1
         await api.delete("endpointslices", "hearth-gateway-a")
-        await until(lambda: not b.cluster.listener.peers)
+        await until(lambda: not b.cluster.peer_client.peers)
         assert b.gateway.pending("m") == 1
         await until(lambda: b.gateway.pending("m") == 0, "the report expires")
         asked.cancel()
@@ -131,10 +132,10 @@ async def test_a_container_that_is_back_does_not_take_its_forerunners_place(
         server = a.cluster.server._server
         assert server is not None
         await server.stop(None)
-        await until(lambda: not b.cluster.listener.connected, "the stream broke")
+        await until(lambda: not b.cluster.peer_client.connected, "the stream broke")
         async with replica(api, "a") as again:
             await listed(api, again)
-            await until(lambda: b.cluster.listener.connected and b.cluster.listener.all_heard())
+            await until(lambda: b.cluster.peer_client.connected and b.cluster.peer_client.all_heard())
             assert len(b.cluster.reports) == 2
             assert b.gateway.pending("m") == 1
         asked.cancel()
@@ -161,14 +162,14 @@ async def test_a_replica_that_does_not_answer_is_waited_for_a_little(
     async with replica(api, "b") as b:
         await until(lambda: b.gateway.waits_for == "the other replicas have not told yet what they hold")
         await b.ready()
-        await until(lambda: b.cluster.listener.errors >= 2)
+        await until(lambda: b.cluster.peer_client.errors >= 2)
 
 
 async def test_a_silent_stream_is_opened_anew(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "SILENCE", 0.3)
     monkeypatch.setattr(peers, "HEARTBEAT", 60.0)
     async with two(api) as (a, b):
-        before = a.cluster.teller
+        before = a.cluster.peer_server
         feeds = set(before._feeds)
         await until(lambda: before._feeds and not feeds & before._feeds, "asked again")
         asked = asyncio.create_task(a.edge.ask(post()))
@@ -181,10 +182,10 @@ async def test_heartbeats_keep_a_quiet_stream(api: FakeApi, monkeypatch: pytest.
     monkeypatch.setattr(peers, "HEARTBEAT", 0.1)
     monkeypatch.setattr(peers, "SILENCE", 1.0)
     async with two(api) as (a, b):
-        [feed] = a.cluster.teller._feeds
-        heard = b.cluster.reports._reports[a.cluster.teller._instance].heard
-        await until(lambda: b.cluster.reports._reports[a.cluster.teller._instance].heard > heard + 1.5)
-        assert a.cluster.teller._feeds == {feed}
+        [feed] = a.cluster.peer_server._feeds
+        heard = b.cluster.reports._reports[a.cluster.peer_server._instance].heard
+        await until(lambda: b.cluster.reports._reports[a.cluster.peer_server._instance].heard > heard + 1.5)
+        assert a.cluster.peer_server._feeds == {feed}
 
 
 async def test_replicas_ask_each_other_past_a_proxy(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,18 +204,18 @@ async def test_a_replica_that_cannot_be_reached_is_said_once(
     monkeypatch.setattr(peers, "MAX_DELAY", 0.1)
     async with replica(api, "a") as a, replica(api, "b") as b:
         await listed(api, a, b)
-        await until(lambda: a.cluster.listener.connected and b.cluster.listener.connected)
+        await until(lambda: a.cluster.peer_client.connected and b.cluster.peer_client.connected)
         server, port = a.cluster.server._server, a.scaler_port
         assert server is not None
         await server.stop(None)
         a.cluster.server._server = None
-        errors = b.cluster.listener.errors
+        errors = b.cluster.peer_client.errors
         await until(lambda: "cannot be reached" in caplog.text)
-        await until(lambda: b.cluster.listener.errors > errors + 20)
+        await until(lambda: b.cluster.peer_client.errors > errors + 20)
         assert caplog.text.count(f"peer a at 127.0.0.1:{port} cannot be reached: ") == 1
-        assert not b.cluster.listener.connected
+        assert not b.cluster.peer_client.connected
         await a.cluster.server.start("127.0.0.1", port)
-        await until(lambda: b.cluster.listener.connected)
+        await until(lambda: b.cluster.peer_client.connected)
         assert caplog.text.count(f"peer a at 127.0.0.1:{port} is reached again") == 1
 
 
@@ -223,7 +224,7 @@ async def test_a_replica_that_starts_or_goes_is_no_trouble(api: FakeApi, caplog:
     async with replica(api, "a") as a:
         await a.ready()
         await api.slice("hearth-gateway", pod(name="b"), port=1, port_name="scaler")
-        await until(lambda: a.cluster.listener.errors > 3)
+        await until(lambda: a.cluster.peer_client.errors > 3)
         assert "peer" not in caplog.text
 
 
@@ -231,8 +232,8 @@ async def test_who_is_not_asked_any_more_is_not_connected(api: FakeApi) -> None:
     """The pod of a node that was lost is deleted while its stream is still open."""
     async with two(api) as (a, b):
         await api.delete("endpointslices", "hearth-gateway-a")
-        await until(lambda: not b.cluster.listener.peers)
-        await until(lambda: not b.cluster.listener.connected)
+        await until(lambda: not b.cluster.peer_client.peers)
+        await until(lambda: not b.cluster.peer_client.connected)
         assert b"hearth_gateway_peers_connected 0.0" in (await b.edge.ask(get("/metrics"))).body
         await listed(api, a)
-        await until(lambda: b.cluster.listener.connected)
+        await until(lambda: b.cluster.peer_client.connected)

@@ -33,8 +33,8 @@ async def run(api: FakeApi, tmp_path: Path) -> Any:
         with log.open("wb") as output:
             program = Program(subprocess.Popen(command, stdout=output, stderr=output), log)
         programs.append(program)
-        line = await program.logged("listening on ")
-        program.port = int(line.partition("listening on ")[2].rpartition(":")[2].partition(",")[0])
+        line = await program.logged("Listening on ")
+        program.port = int(line.partition("Listening on ")[2].rpartition(":")[2].partition(",")[0])
         return program
 
     yield starter
@@ -73,7 +73,7 @@ async def test_a_replica(run: Run, api: FakeApi, listen: Any) -> None:
     assert await stream.next() is True
     assert await keda.value("m") == 1
     process.popen.terminate()
-    await process.logged("stopping")
+    await process.logged("Stopping")
     assert await stream.next() is None
     assert (await ask(process, get("/readyz"))).status == 503
     late = Keda(port)

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from hearth_gateway import Endpoint, cluster, kubernetes
+from hearth_gateway import Endpoint
+from hearth_gateway.cluster import api_client, reflector
+from hearth_gateway.cluster import replica as cluster
 
 from ..support import answer, body, get, post, until
 from .api import FakeApi, pod, serving
@@ -260,7 +262,7 @@ async def test_a_watch_that_is_lost_leaves_what_was_known_and_the_address_of_the
     known, started = await listen(answer(b'"known"')), await listen(answer(b'"started"'))
     monkeypatch.setattr(cluster, "FALLBACK_AFTER", 0.3)
     monkeypatch.setattr(cluster, "PACE", 0.02)
-    monkeypatch.setattr(kubernetes, "MAX_DELAY", 0.3)
+    monkeypatch.setattr(reflector, "MAX_DELAY", 0.3)
 
     def fallback(service: str, namespace: str) -> list[Endpoint]:
         return [Endpoint("service", "127.0.0.1", started.port)]
@@ -294,7 +296,7 @@ async def test_a_watch_that_is_lost_leaves_what_was_known_and_the_address_of_the
 async def test_a_watch_that_always_comes_back_is_not_lost(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "FALLBACK_AFTER", 1.0)
     monkeypatch.setattr(cluster, "PACE", 0.02)
-    monkeypatch.setattr(kubernetes, "MAX_DELAY", 0.2)
+    monkeypatch.setattr(reflector, "MAX_DELAY", 0.2)
     async with replica(api) as found:
         await found.ready()
         state = found.cluster.slice_watch.state
@@ -314,7 +316,7 @@ async def test_a_document_that_cannot_be_read_changes_nothing(
     async with replica(api) as found:
         await found.ready()
         await api.config(document)
-        await until(lambda: found.cluster.config_errors == 1)
+        await until(lambda: found.cluster.problems.total == 1)
         assert set(found.gateway.services) == {"m", "n"}
         assert "hearth-gateway: services.json" in caplog.text
         metrics = (await ask(found, "/metrics")).body
@@ -362,7 +364,7 @@ async def test_nonsense_in_a_watch_ends_nothing(line: bytes, api: FakeApi) -> No
 
 
 async def test_an_event_without_end_is_given_up(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes, "MAX_EVENT_BYTES", 10_000)
+    monkeypatch.setattr(api_client, "MAX_EVENT_BYTES", 10_000)
     async with replica(api) as found:
         await found.ready()
         await until(lambda: all(api.watches.values()))
@@ -372,7 +374,7 @@ async def test_an_event_without_end_is_given_up(api: FakeApi, monkeypatch: pytes
 
 
 async def test_a_silent_watch_is_given_up(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes, "SILENCE", 0.2)
+    monkeypatch.setattr(api_client, "SILENCE", 0.2)
     async with replica(api) as found:
         await found.ready()
         api.deaf = True
@@ -384,7 +386,7 @@ async def test_a_silent_watch_is_given_up(api: FakeApi, monkeypatch: pytest.Monk
 
 
 async def test_long_lists_come_in_pages(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kubernetes, "PAGE", 3)
+    monkeypatch.setattr(reflector, "PAGE", 3)
     for index in range(8):
         await api.slice("m-backend", pod(name=f"p{index}"), port=1, name=f"s{index}")
     async with replica(api) as found:

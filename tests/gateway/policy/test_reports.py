@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hearth_gateway import peers
+from hearth_gateway.cluster import peers
+from hearth_gateway.cluster.rpc import peers_pb2 as pb
 from hearth_gateway.policy.demand import Demand
 from hearth_gateway.policy.reports import EXPIRY, MAX_INSTANCES, NOTHING, Reports, Share
-from hearth_gateway.rpc import peers_pb2 as pb
 
 NAMES = st.sampled_from("mno")
 INSTANCES = st.sampled_from("abc")

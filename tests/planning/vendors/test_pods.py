@@ -110,7 +110,7 @@ def test_hugepages_need_memory() -> None:
         plan(runtime, {"memory": None})
 
 
-SEED = load_manifests([ROOT / "examples" / "seed-article.yaml"]).services[0]
+QWEN = load_manifests([ROOT / "examples" / "qwen3-8b.yaml"]).services[0]
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_the_first_manifest_that_people_see_picks_each_vendor_in_turn(installed:
     host = VendorHost.load(environ={"HEARTH_PLUGINS": installed})
     runtimes = [packaged.manifest for packaged in host.runtimes()]
     for target in ("cluster", "local"):
-        made = make_plan(SEED, runtimes=runtimes, host=host, target=target)  # type: ignore[arg-type]
+        made = make_plan(QWEN, runtimes=runtimes, host=host, target=target)  # type: ignore[arg-type]
         assert made.runtime.metadata.name == chosen
         assert not [warning for warning in made.warnings if "runtime" in warning]
 
@@ -129,7 +129,7 @@ def test_the_first_manifest_that_people_see_picks_each_vendor_in_turn(installed:
 def test_without_either_the_message_says_what_to_install() -> None:
     host = VendorHost.load(candidates=[], environ={})
     with pytest.raises(PlanningError) as caught:
-        make_plan(SEED, runtimes=[], host=host, target="cluster")
+        make_plan(QWEN, runtimes=[], host=host, target="cluster")
     assert caught.value.reason == "NoRuntime"
     assert caught.value.remedy.startswith("pip install hearth-nvidia or hearth-ascend")
 
@@ -151,6 +151,6 @@ def test_a_tie_names_the_tied_and_asks_to_pin() -> None:
     with pytest.raises(
         PlanningError, match=r"mine, yours share the highest priority 0; pin one with spec\.runtime\.name"
     ):
-        make_plan(SEED, runtimes=[*PACKAGED.values(), *own], host=HOST, target="cluster")
-    only = make_plan(SEED, runtimes=[*PACKAGED.values(), own[0]], host=HOST, target="cluster")
+        make_plan(QWEN, runtimes=[*PACKAGED.values(), *own], host=HOST, target="cluster")
+    only = make_plan(QWEN, runtimes=[*PACKAGED.values(), own[0]], host=HOST, target="cluster")
     assert only.runtime.metadata.name == "mine"

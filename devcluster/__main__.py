@@ -1,5 +1,0 @@
-"""`python -m devcluster`."""
-
-from devcluster.cli import main
-
-main()

@@ -1,0 +1,274 @@
+"""A namespace of its own for a scenario, and what scenarios do in it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import openai
+
+from tests.cluster import manifests
+from tests.cluster.clients import Addresses, http_client, openai_client
+from tests.cluster.kube import PATIENCE, ApiError, Kube, NeverError, Object, condition, is_true
+from tests.cluster.request_log import RequestLog
+from tests.cluster.timeline import Recorder, Timeline, replicas
+
+SERVING = "serving.hearth.dev/llmservice"
+GATEWAY = "serving.hearth.dev/gateway"
+GATEWAY_NAME = "hearth-gateway"
+
+
+class Namespace:
+    """A namespace ``name``; runtimes that belong to no namespace are called after it."""
+
+    def __init__(self, kube: Kube, name: str, timeline: Timeline) -> None:
+        self.kube = kube
+        self.name = name
+        self.timeline = timeline
+        self.addresses = Addresses(kube)
+        self.request_log = RequestLog(kube, name)
+        self._stack = contextlib.AsyncExitStack()
+        self._runtimes: set[str] = set()
+        self._devices = False
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(
+        cls, kube: Kube, name: str, timeline: Timeline, level: str = "restricted"
+    ) -> AsyncIterator[Namespace]:
+        """Create the namespace; delete it, and the runtimes, at the end without waiting for the last pod."""
+        if await kube.find("Namespace", name) is not None:  # of an earlier run
+            await kube.delete("Namespace", name)
+            await kube.until_gone("Namespace", name)
+        await kube.apply(manifests.namespace(name, level))
+        namespace = cls(kube, name, timeline)
+        try:
+            async with namespace._stack:
+                await namespace._stack.enter_async_context(namespace.request_log)
+                yield namespace
+        finally:
+            await kube.delete("Namespace", name)
+            for each in namespace._runtimes:
+                await kube.delete("InferenceRuntime", each)
+
+    # ------------------------------------------------------------ objects
+
+    async def runtime(self, suffix: str = "", **options: Any) -> str:
+        """Apply a runtime of the suite; returns its name."""
+        name = "-".join(filter(None, [self.name, suffix]))
+        await self.kube.apply(manifests.runtime(name, **options))
+        self._runtimes.add(name)
+        return name
+
+    async def service(
+        self, name: str = "model", runtime: str | None = None, *, ready: bool = True, **options: Any
+    ) -> Model:
+        """Apply a service, with the plain runtime unless another is named, and wait until it is Ready."""
+        runtime = runtime or await self.runtime()
+        await self.kube.apply(manifests.service(name, self.name, runtime, **options))
+        model = Model(self, name)
+        if ready:
+            await model.ready()
+        return model
+
+    def http(self, seconds: float = 120) -> httpx2.AsyncClient:
+        """A client that lives as long as the scenario."""
+        client = http_client(self.addresses, seconds)
+        self._stack.push_async_callback(client.aclose)
+        return client
+
+    async def devices(self, count: int) -> str:
+        """Give the node so many devices of a kind of this scenario's own; returns its resource name. It goes with the scenario.
+
+        With 0 the pods that want one wait until there are more: what is held meanwhile is held for as long as it takes.
+        """
+        resource = f"hearth.dev/{self.name}"
+        key = resource.replace("/", "~1")
+        node = (await self.kube.list("Node"))[0]["metadata"]["name"]
+        for part in ("capacity", "allocatable"):
+            change = [{"op": "add", "path": f"/status/{part}/{key}", "value": str(count)}]
+            await self.kube.patch("Node", node, None, change, "status")
+
+        async def remove() -> None:
+            for part in ("capacity", "allocatable"):
+                with contextlib.suppress(ApiError):
+                    change = [{"op": "remove", "path": f"/status/{part}/{key}"}]
+                    await self.kube.patch("Node", node, None, change, "status")
+
+        if not self._devices:
+            self._devices = True
+            self._stack.push_async_callback(remove)
+        return resource
+
+    async def gateway_pods(self, count: int | None = None) -> list[Object]:
+        """The gateway's pods that are Ready and stay, once there are ``count``."""
+
+        def enough(found: list[Object]) -> bool:
+            return len(steady(found)) == count if count is not None else bool(steady(found))
+
+        return steady(
+            await self.kube.until_count("Pod", self.name, GATEWAY, enough, f"{count or 'some'} gateway pods ready")
+        )
+
+    async def dump(self, directory: Path) -> None:
+        """Write down what is in the namespace, for a scenario that failed."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "timeline.txt").write_text("\n".join(self.timeline.lines) + "\n")
+        for key, lines in self.request_log.lines.items():
+            (directory / f"engine-{key}.log").write_text("\n".join(lines) + "\n")
+        for kind in (
+            "LLMService", "Deployment", "ReplicaSet", "Pod", "Service", "EndpointSlice", "ConfigMap", "ScaledObject",
+            "HorizontalPodAutoscaler", "Job", "PersistentVolumeClaim", "Event",
+        ):  # fmt: skip
+            with contextlib.suppress(ApiError):
+                found = await self.kube.list(kind, self.name)
+                for each in found:
+                    each["metadata"].pop("managedFields", None)
+                (directory / f"{kind}.json").write_text(json.dumps(found, indent=1))
+        await dump_logs(self.kube, self.name, GATEWAY, directory)
+        await dump_logs(self.kube, self.name, "serving.hearth.dev/prewarm", directory)
+
+
+class Model:
+    """One LLMService of a scenario."""
+
+    def __init__(self, namespace: Namespace, name: str) -> None:
+        self.namespace = namespace
+        self.kube = namespace.kube
+        self.name = name
+        self.host = f"{name}.{namespace.name}.svc"
+        self.pods_label = f"{SERVING}={name}"
+
+    async def ready(self, seconds: float = PATIENCE) -> Object:
+        """Wait for the condition Ready, as `kubectl wait --for=condition=Ready` does, and for an answer at its address."""
+        found = await self.until(is_true("Ready"), "Ready", seconds)
+        await self.reachable()
+        return found
+
+    async def reachable(self, seconds: float = PATIENCE) -> None:
+        """Wait until the Service leads to a gateway that knows the model; kube-proxy needs a moment."""
+        # until kube-proxy knows a Service, what is sent to it is lost: try again before TCP does, after a second
+        async with http_client(self.namespace.addresses, 5, connect=0.5) as client:
+            deadline = time.monotonic() + seconds
+            while True:
+                try:
+                    answer = await client.get(f"http://{self.host}/{self.name}/hearth/queue")
+                    if answer.status_code == 200:
+                        return
+                    seen = f"{answer.status_code}: {answer.text}"
+                except httpx2.HTTPError as error:
+                    seen = repr(error)
+                if time.monotonic() > deadline:
+                    raise NeverError(f"http://{self.host} does not answer within {seconds:g} s: {seen}")
+                await asyncio.sleep(0.05)
+
+    async def until(self, wanted: Callable[[Object], Any], what: str, seconds: float = PATIENCE) -> Object:
+        return await self.kube.until("LLMService", self.name, self.namespace.name, wanted, what, seconds)
+
+    async def until_condition(
+        self, kind: str, status: str, reason: str | None = None, says: str = "", seconds: float = PATIENCE
+    ) -> Object:
+        """Wait for a condition; returns it."""
+
+        def wanted(found: Object) -> bool:
+            seen = condition(found, kind)
+            return (
+                seen.get("status") == status
+                and (reason is None or seen.get("reason") == reason)
+                and says in seen.get("message", "")
+            )
+
+        found = await self.until(wanted, f"{kind}={status} {reason or ''} {says!r}", seconds)
+        return condition(found, kind)
+
+    def client(self, seconds: float = 120, retries: int = 0) -> openai.AsyncOpenAI:
+        """A new client with connections of its own; it lives as long as the scenario."""
+        client = openai_client(self.namespace.addresses, self.host, seconds, retries)
+        self.namespace._stack.push_async_callback(client.close)
+        return client
+
+    def client_at(self, port: int, seconds: float = 120) -> openai.AsyncOpenAI:
+        """A client of the same host on another port: that of the gateway's pods, when the host leads to one of them."""
+        client = openai_client(self.namespace.addresses, self.host, seconds, port=port)
+        self.namespace._stack.push_async_callback(client.close)
+        return client
+
+    async def demand(self) -> Mapping[str, Any]:
+        """What the gateway says at /hearth/queue."""
+        async with http_client(self.namespace.addresses, 5) as client:
+            document: Mapping[str, Any] = (await client.get(f"http://{self.host}/{self.name}/hearth/queue")).json()
+            return document
+
+    async def held(self, count: int, seconds: float = PATIENCE) -> None:
+        """Wait until the gateway counts so much demand."""
+        deadline = time.monotonic() + seconds
+        seen: Any = None
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx2.HTTPError, ValueError):
+                seen = await self.demand()
+                if seen.get("pending", 0) >= count:
+                    return
+            await asyncio.sleep(0.05)
+        raise NeverError(f"{self.name}: the demand is not {count} within {seconds:g} s: {seen}")
+
+    def replicas(self) -> Recorder:
+        """(wanted, ready) replicas over time; an asynchronous context."""
+        return replicas(self.kube, self.name, self.namespace.name)
+
+    async def pods(self) -> list[Object]:
+        return await self.kube.list("Pod", self.namespace.name, self.pods_label)
+
+    async def awake(self, count: int = 1, seconds: float = PATIENCE) -> list[Object]:
+        """Wait until so many backends are Ready; returns their pods."""
+        found = await self.kube.until_count(
+            "Pod",
+            self.namespace.name,
+            self.pods_label,
+            lambda pods: len(steady(pods)) >= count,
+            f"{count} backends Ready",
+            seconds,
+        )
+        return steady(found)
+
+    async def asleep(self, seconds: float = PATIENCE) -> None:
+        """Wait until the Deployment has no replicas and no pod is left."""
+        await self.kube.until(
+            "Deployment", self.name, self.namespace.name, lambda each: each["spec"].get("replicas") == 0, "0", seconds
+        )
+        await self.kube.until_count(
+            "Pod", self.namespace.name, self.pods_label, lambda pods: not pods, "no pod", seconds
+        )
+
+
+def steady(pods: list[Object]) -> list[Object]:
+    """The pods that are Ready and not about to go."""
+    return [
+        pod for pod in pods
+        if "deletionTimestamp" not in pod["metadata"] and condition(pod, "Ready").get("status") == "True"
+    ]  # fmt: skip
+
+
+async def ready_pod(kube: Kube, namespace: str, labels: str) -> Object:
+    """The one pod with these labels, once it is Ready."""
+    found = await kube.until_count("Pod", namespace, labels, lambda pods: bool(steady(pods)), f"{labels} is Ready")
+    return steady(found)[0]
+
+
+async def dump_logs(kube: Kube, namespace: str, labels: str, directory: Path) -> None:
+    """The logs of pods, also of containers that were restarted."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(ApiError):
+        for pod in await kube.list("Pod", namespace, labels):
+            name = pod["metadata"]["name"]
+            for container in pod["spec"]["containers"]:
+                for previous in (False, True):
+                    with contextlib.suppress(ApiError):
+                        text = await kube.logs(namespace, name, container["name"], previous=previous)
+                        suffix = "-previous" if previous else ""
+                        (directory / f"{name}-{container['name']}{suffix}.log").write_text(text)

@@ -1,0 +1,1 @@
+"""Benchmarks of Hearth beside its peers, and of Hearth alone."""

@@ -1,0 +1,5 @@
+"""`python -m tools.devcluster`."""
+
+from tools.devcluster.cli import main
+
+main()
