@@ -1,13 +1,21 @@
-"""Listen addresses of commands: HOST:PORT, or :PORT for every address of the machine."""
+"""Option `--listen`: its text means the same in `hearth up`, `hearth operator` and `hearth-gateway`."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
+if TYPE_CHECKING:
+    from hearth_gateway.listen import ListenAddress
 
-def parse_listen(text: str) -> tuple[str, int]:
-    """Return host and port; the host is empty for every address. Raises typer.BadParameter."""
-    host, colon, number = text.rpartition(":")
-    if not colon or not (number.isascii() and number.isdigit() and int(number) < 65536):
-        raise typer.BadParameter(f"{text!r} is not [HOST]:PORT, such as 127.0.0.1:8080", param_hint="--listen")
-    return host.strip("[]"), int(number)
+
+def read_listen(text: str) -> ListenAddress:
+    """Return the address of the option. Raises typer.BadParameter."""
+    from hearth_gateway.errors import ListenAddressError
+    from hearth_gateway.listen import parse_listen
+
+    try:
+        return parse_listen(text)
+    except ListenAddressError as exc:
+        raise typer.BadParameter(str(exc), param_hint="--listen") from exc

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hearth.cli.listen import parse_listen
+from hearth.cli.listen import read_listen
 from hearth.cli.plan_options import (
     GatewayImageOption,
     GatewayPodOption,
@@ -65,12 +65,12 @@ def operator(
             raise
         raise HearthError(f"the operator needs {exc.name}", "pip install 'hearth[operator]'") from exc
 
-    host, port = parse_listen(listen)
+    address = read_listen(listen)
     set_up_logs(log_format.value)
     options = Options(
         plan=plan_options(scaler, gateway_image, gateway_replicas, gateway_pod),
-        host=host,
-        port=port,
+        host=address.host or None,
+        port=address.port,
         leader_elect=leader_elect,
         workers=workers,
         identity=os.environ.get("POD_NAME") or f"hearth-operator-{os.getpid()}",

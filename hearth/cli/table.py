@@ -25,10 +25,10 @@ def write_table(
 
 
 def _line(row: Sequence[str], widths: Sequence[int], shades: Sequence[Mapping[str, str]]) -> str:
-    *cells, last = (
+    cells = (
         _shaded(cell, shade) + " " * (width - len(cell)) for cell, width, shade in zip(row, widths, shades, strict=True)
     )
-    return GAP.join((*cells, last.rstrip()))
+    return GAP.join(cells).rstrip()
 
 
 def _shaded(cell: str, shade: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hearth.cli.inputs import Files
-from hearth.cli.listen import parse_listen
+from hearth.cli.listen import read_listen
 from hearth.cli.state import StateOption, state_dir
 
 
@@ -42,10 +42,10 @@ def up(
     from hearth.local.app import up as run
     from hearth.plugins import VendorHost
 
-    host, port = parse_listen(listen)
-    options = Options(tuple(files), host, port, state_dir(state))
+    address = read_listen(listen)
+    options = Options(tuple(files), address, state_dir(state))
     live = sys.stdout.isatty() and can_move_cursor(os.environ.get("TERM"))
-    screen = LiveScreen(host) if live else PlainScreen(host)
+    screen = LiveScreen(address.host) if live else PlainScreen(address.host)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run(options, VendorHost.load(), os.environ, screen))

@@ -1,22 +1,29 @@
-"""Listen addresses: their forms, and what is none."""
+"""Option `--listen`: one meaning for each command that has it."""
 
 from __future__ import annotations
 
 import pytest
 import typer
 
-from hearth.cli.listen import parse_listen
+from hearth.cli.listen import read_listen
+from tests.cli.support import hearth
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("0.0.0.0:80", ("0.0.0.0", 80)), (":0", ("", 0)), ("localhost:9000", ("localhost", 9000)), ("[::1]:1", ("::1", 1))],
-)
-def test_an_address_is_a_host_and_a_port(text: str, expected: tuple[str, int]) -> None:
-    assert parse_listen(text) == expected
+def test_a_host_and_a_port() -> None:
+    assert read_listen("[::1]:8080") == ("::1", 8080)
 
 
-@pytest.mark.parametrize("text", ["localhost", "9000", "x:y", "1.2.3.4:70000", ":", ":-1"])
-def test_anything_else_is_a_wrong_option(text: str) -> None:
-    with pytest.raises(typer.BadParameter, match=r"is not \[HOST\]:PORT, such as"):
-        parse_listen(text)
+def test_no_host_is_every_address() -> None:
+    assert read_listen(":8080") == ("", 8080)
+
+
+def test_a_port_alone_is_a_wrong_option() -> None:
+    with pytest.raises(typer.BadParameter, match=r"'8080' has no host; write 127\.0\.0\.1:8080 for this machine only"):
+        read_listen("8080")
+
+
+@pytest.mark.parametrize("command", [("up", "-f", "m.yaml"), ("operator",)])
+def test_a_wrong_option_is_exit_code_2(command: tuple[str, ...]) -> None:
+    done = hearth(*command, "--listen", "8080")
+    assert (done.code, done.out) == (2, "")
+    assert "Invalid value for --listen: '8080' has no host" in " ".join(done.err.split())

@@ -18,9 +18,7 @@ from tests.cli.support import hearth
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 SHAPES: dict[str, Any] = {
     command: json.loads(example)
-    for command, example in re.findall(
-        r"^### `([^`]+)`\n.*?^```json\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S
-    )
+    for command, example in re.findall(r"^### `([^`]+)`\n.*?^```json\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S)
 }
 
 
@@ -100,7 +98,7 @@ def test_several_manifests_are_a_list_in_json_and_a_stream_in_yaml(capsys: pytes
 
 @pytest.mark.parametrize(
     "args",
-    [("render", "-f", "{manifest}"), ("crds",), ("runtimes", "show", "vllm-fake"), ("runtimes", "render", "vllm-fake")],
+    [("render", "-f", "{manifest}"), ("crds",), ("runtimes", "render", "vllm-fake")],
 )
 def test_manifests_are_the_same_in_both_forms(args: Sequence[str], manifest: Path) -> None:
     args = [arg.format(manifest=manifest) for arg in args]

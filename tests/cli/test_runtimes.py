@@ -82,6 +82,15 @@ def test_show_from_standard_input() -> None:
     assert shown["spec"]["container"] == {"image": "mine"}
 
 
+def test_show_as_json_is_the_object() -> None:
+    shown = json.loads(hearth("runtimes", "show", "vllm-fake", "-o", "json").out)
+    assert (shown["kind"], shown["metadata"], shown["spec"]["vendor"]) == (
+        "InferenceRuntime",
+        {"name": "vllm-fake"},
+        "fake",
+    )
+
+
 def test_render_a_sample() -> None:
     done = hearth("runtimes", "render", "vllm-nvidia", HEARTH_PLUGINS="nvidia")
     pod = yaml.safe_load(done.out)
