@@ -12,6 +12,7 @@ from hearth.cli.plan_options import (
     GatewayImageOption,
     GatewayPodOption,
     GatewayReplicasOption,
+    ImageRegistryOption,
     ScalerChoice,
     ScalerOption,
     plan_options,
@@ -28,6 +29,7 @@ class LogFormatChoice(StrEnum):
 def operator(
     *,
     scaler: ScalerOption = ScalerChoice.push,
+    image_registry: ImageRegistryOption = "",
     gateway_image: GatewayImageOption = None,
     gateway_replicas: GatewayReplicasOption = 1,
     gateway_pod: GatewayPodOption = "{}",
@@ -68,7 +70,7 @@ def operator(
     address = read_listen(listen)
     set_up_logs(log_format.value)
     options = Options(
-        plan=plan_options(scaler, gateway_image, gateway_replicas, gateway_pod),
+        plan=plan_options(scaler, image_registry, gateway_image, gateway_replicas, gateway_pod),
         host=address.host or None,
         port=address.port,
         leader_elect=leader_elect,

@@ -12,6 +12,7 @@ from hearth.cli.plan_options import (
     GatewayImageOption,
     GatewayPodOption,
     GatewayReplicasOption,
+    ImageRegistryOption,
     ScalerChoice,
     ScalerOption,
     plan_options,
@@ -26,6 +27,7 @@ def render(
         typer.Option("-n", "--namespace", help="Namespace of services that name none.", show_default="default"),
     ] = None,
     scaler: ScalerOption = ScalerChoice.push,
+    image_registry: ImageRegistryOption = "",
     gateway_image: GatewayImageOption = None,
     gateway_replicas: GatewayReplicasOption = 1,
     gateway_pod: GatewayPodOption = "{}",
@@ -36,10 +38,15 @@ def render(
     These are the objects of every service and of each namespace's gateway, in the order to apply them. Warnings go to
     stderr.
     """
-    options = plan_options(scaler, gateway_image, gateway_replicas, gateway_pod)
+    from hearth.planning import LOCAL_REGISTRY
+
+    options = plan_options(scaler, image_registry, gateway_image, gateway_replicas, gateway_pod)
     planned = plan_files(files, "cluster", options=options, namespace=namespace)
     for name, warning in planned.warnings():
         typer.echo(f"warning: {name}: {warning}", err=True)
+    images = {options.gateway_image, *(plan.serving["image"] for plan in planned.plans)}
+    for image in sorted(image for image in images if image.startswith(f"{LOCAL_REGISTRY}/")):
+        typer.echo(f"warning: no node can pull {image}; push it to a registry, and set --image-registry", err=True)
     objects = [
         item
         for shared in planned.namespaces

@@ -89,7 +89,7 @@ def kubeconfig(cluster_name: str) -> Path:
 
 @pytest.fixture
 async def kube(kubeconfig: Path) -> AsyncIterator[Kube]:
-    async with Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None) as client:
+    async with await Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None) as client:
         yield client
 
 

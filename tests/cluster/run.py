@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import IO, TypeVar
 
 from tests.cluster import manifests
-from tests.cluster.kube import Kube, NeverError
+from tests.cluster.kube import Kube, WaitError
 from tests.cluster.listing import KINDS
 from tests.cluster.manifests import DEVICE
 from tests.cluster.node import other_cluster
@@ -150,6 +150,7 @@ class Place:
         with self.step("helm install" if before is None else "helm upgrade"):
             self.api(lambda kube: kube.apply(manifests.namespace(NAMESPACE)))
             self.do(*helm, "upgrade", "--install", RELEASE, "charts/hearth", "-n", NAMESPACE,
+                    "--set", f"image.registry={manifests.REGISTRY}",
                     "--set", f"gateway.replicas={self.gateways}", "--wait", "--timeout", "3m")  # fmt: skip
         devices = self.api(devices_of_node)
         self.give_devices(DEVICES)
@@ -181,7 +182,7 @@ class Place:
         """Some requests to the API server."""
 
         async def run() -> Result:
-            async with Kube.open(Path(self.environment["KUBECONFIG"]), self.context or None) as kube:
+            async with await Kube.open(Path(self.environment["KUBECONFIG"]), self.context or None) as kube:
                 return await work(kube)
 
         return asyncio.run(run())
@@ -394,7 +395,7 @@ async def no_scenarios(kube: Kube) -> None:
             continue  # the release's own
         try:
             await kube.until_gone("Namespace", namespace["metadata"]["name"])
-        except NeverError as error:
+        except WaitError as error:
             raise StepError(str(error)) from None
 
 
