@@ -58,7 +58,7 @@ class PlainScreen:
 
     def started(self, supervisor: Supervisor, port: int) -> None:
         names = ", ".join(view.name for view in supervisor.views())
-        self.tell("", f"listening on {_url(self._host, port)} for {names}")
+        self.tell("", f"listening on {_place(self._host, port)} for {names}")
 
     def stopping(self) -> None:
         """The events say it."""
@@ -85,7 +85,7 @@ class LiveScreen:
         self._printer.put(service, text)
 
     def started(self, supervisor: Supervisor, port: int) -> None:
-        self.title = f"{_url(self._host, port)}   Ctrl-C stops"
+        self.title = f"{_place(self._host, port)}   Ctrl-C stops"
         self._refresh(supervisor)
         self._live.start()
 
@@ -125,7 +125,9 @@ class LiveScreen:
         return table
 
 
-def _url(host: str, port: int) -> str:
+def _place(host: str, port: int) -> str:
+    if not host:
+        return f"http://127.0.0.1:{port}/v1 (every address)"
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
