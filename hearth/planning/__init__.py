@@ -24,7 +24,7 @@ from hearth.planning.names import (
 )
 from hearth.planning.namespace import NamespacePlan, plan_namespace
 from hearth.planning.objects import CREATED_ONCE, KINDS
-from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
+from hearth.planning.options import DEFAULT_OPTIONS, LOCAL_REGISTRY, PlanOptions, Scaler, default_gateway_image
 from hearth.planning.plan import Plan
 from hearth.planning.prewarm import TEMPLATE_ANNOTATION
 from hearth.planning.probes import Probes
@@ -40,6 +40,7 @@ __all__ = [
     "DOCUMENT",
     "GATEWAY_LABEL",
     "KINDS",
+    "LOCAL_REGISTRY",
     "MANAGED_BY_LABEL",
     "NOTICES",
     "PREWARM_LABEL",
@@ -67,6 +68,7 @@ __all__ = [
     "backend_name",
     "bind",
     "claim_name",
+    "default_gateway_image",
     "endpoint_url",
     "gateway_entries",
     "gateway_name",

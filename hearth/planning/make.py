@@ -66,7 +66,7 @@ def make_plan(
     adaptation, adaptation_notes = (
         merge_adaptation(runtime, vendor_adaptation) if target == "cluster" else (PodAdaptation(), ())
     )
-    templates = template_values(service, model, devices.count)
+    templates = template_values(service, model, devices.count, options.image_registry)
     args = render_args(ctx, templates, devices.count)
     probes = merge_probes(runtime, vendor_probes)
     ending = plan_ending(service, runtime, args)

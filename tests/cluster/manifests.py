@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 GROUP = "serving.hearth.dev/v1alpha1"
-STUB = os.environ.get("E2E_STUB_IMAGE", "ghcr.io/hearth-project/hearth-vllm-stub:0.1.0")
+REGISTRY = os.environ.get("E2E_REGISTRY", "localhost")
+"""The registry of the images; localhost: the development cluster was given them."""
+STUB = "{{ .Image.Registry }}/hearth-vllm-stub:0.1.0"
 DEVICE = "hearth.dev/fake-accelerator"
 USER = 65532
 RESTRICTED = "restricted"

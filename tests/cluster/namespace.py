@@ -15,7 +15,7 @@ import openai
 
 from tests.cluster import manifests
 from tests.cluster.clients import Addresses, http_client, openai_client
-from tests.cluster.kube import PATIENCE, ApiError, Kube, NeverError, Object, condition, is_true
+from tests.cluster.kube import PATIENCE, ApiError, Kube, Object, WaitError, condition, is_true
 from tests.cluster.request_log import RequestLog
 from tests.cluster.timeline import Recorder, Timeline, replicas
 
@@ -165,7 +165,7 @@ class Model:
                 except httpx2.HTTPError as error:
                     seen = repr(error)
                 if time.monotonic() > deadline:
-                    raise NeverError(f"http://{self.host} does not answer within {seconds:g} s: {seen}")
+                    raise WaitError(f"http://{self.host} does not answer within {seconds:g} s: {seen}")
                 await asyncio.sleep(0.05)
 
     async def until(self, wanted: Callable[[Object], Any], what: str, seconds: float = PATIENCE) -> Object:
@@ -215,7 +215,7 @@ class Model:
                 if seen.get("pending", 0) >= count:
                     return
             await asyncio.sleep(0.05)
-        raise NeverError(f"{self.name}: the demand is not {count} within {seconds:g} s: {seen}")
+        raise WaitError(f"{self.name}: the demand is not {count} within {seconds:g} s: {seen}")
 
     def replicas(self) -> Recorder:
         """(wanted, ready) replicas over time; an asynchronous context."""

@@ -11,7 +11,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
-REGISTRY = "ghcr.io/hearth-project"
+REGISTRY = "localhost"
+"""The registry in the names of images that are not pushed yet."""
 DISTRIBUTIONS = {
     "hearth": ".",
     "hearth-gateway": "gateway",
@@ -45,9 +46,14 @@ class Recipe:
 
     @property
     def reference(self) -> str:
-        """Return the full name of the image: `ghcr.io/hearth-project/hearth-gateway:0.1.0`."""
+        """Return the full name of the image as it is built here: `localhost/hearth-gateway:0.1.0`."""
+        return f"{REGISTRY}/{self.name_and_tag}"
+
+    @property
+    def name_and_tag(self) -> str:
+        """Return the name of the image in any registry: `hearth-gateway:0.1.0`."""
         first = next(iter(self.distributions))
-        return f"{REGISTRY}/{self.image}:{project(first)['version']}"
+        return f"{self.image}:{project(first)['version']}"
 
     def requirements(self) -> tuple[str, ...]:
         """Return what the image needs from others, sorted; an extra that a distribution lacks raises KeyError."""
