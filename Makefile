@@ -110,7 +110,7 @@ cluster-hearth: cluster-up cluster-images ## bring it up with Hearth in it, by t
 	  --namespace hearth-system --create-namespace --set image.registry=localhost --wait
 
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
-	@$(BIN)/hearth crds --output charts/hearth/crds
+	@$(BIN)/hearth crds --output-dir charts/hearth/crds
 
 PROTOS := gateway/src/hearth_gateway/cluster/rpc
 

@@ -22,6 +22,7 @@ from kubernetes.aio.config import load_kube_config
 from kubernetes.aio.dynamic import DynamicClient, Resource
 
 Object = dict[str, Any]
+Objects = list[Object]
 Event = tuple[str, Object]
 """`ADDED`, `MODIFIED` or `DELETED` and the object; `LISTED` and nothing."""
 
@@ -132,9 +133,9 @@ class Kube:
                 return None
             raise
 
-    async def list(self, kind: str, namespace: str | None = None, labels: str = "") -> list[Object]:
+    async def list(self, kind: str, namespace: str | None = None, labels: str = "") -> Objects:
         """Return the objects that a label selector selects."""
-        items: list[Object] = (await self._list(kind, namespace, label_selector=labels or None))["items"]
+        items: Objects = (await self._list(kind, namespace, label_selector=labels or None))["items"]
         return items
 
     async def table(self, kind: str, namespace: str) -> Object:
@@ -359,10 +360,10 @@ class Kube:
         kind: str,
         namespace: str,
         labels: str,
-        wanted: Callable[[list[Object]], Any],
+        wanted: Callable[[Objects], Any],
         what: str = "",
         seconds: float = PATIENCE,
-    ) -> list[Object]:
+    ) -> Objects:
         """Wait until the set of objects with these labels meets the condition; return the set. Raises WaitError."""
         present: dict[str, Object] = {}
         try:

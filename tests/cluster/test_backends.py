@@ -6,14 +6,12 @@ import asyncio
 import contextlib
 
 import httpx2
-import pytest
 
 from tests.cluster.clients import ask
 from tests.cluster.namespace import Namespace
 from tests.cluster.node import kill_pod
 
 
-@pytest.mark.lasting(40)
 async def test_backend_killed_before_the_first_byte(namespace: Namespace, on_this_machine: str) -> None:
     """The engine is killed while it thinks about its first token: the client sees a normal answer, of the next one."""
     model = await namespace.service(runtime=await namespace.runtime(env={"STUB_PREFILL_DELAY": "5s"}))

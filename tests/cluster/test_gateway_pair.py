@@ -11,12 +11,11 @@ from tests.cluster.kube import PATIENCE
 from tests.cluster.namespace import Model, Namespace
 from tests.cluster.node import kill_pod
 
-pytestmark = pytest.mark.pair
+pytestmark = pytest.mark.runs(how="paired")
 
 PORT = 8080  # of the gateway's pods
 
 
-@pytest.mark.lasting(37)
 async def test_gateway_killed_while_requests_are_held(namespace: Namespace, on_this_machine: str) -> None:
     """Clients of the killed replica see a cut connection; the other replica's requests and the demand survive."""
     model = await namespace.service(

@@ -18,7 +18,6 @@ from tests.cluster.node import kill_pod, pids_of_pod
 HELD = 50
 
 
-@pytest.mark.lasting(80)
 async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> None:
     """The old pods answer all fifty before they go; the demand that they hold is not forgotten for a moment."""
     model = await namespace.service(
@@ -63,7 +62,6 @@ async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> N
     assert await namespace.request_log.settle() == {answer.tag: 1 for answer in answers}
 
 
-@pytest.mark.lasting(50)
 async def test_two_vendors_on_one_gateway(namespace: Namespace) -> None:
     """Models of different vendors and engines side by side: each request reaches the model that its host names."""
     one = await namespace.runtime("one", device=await namespace.devices(4))
@@ -100,7 +98,6 @@ async def test_two_vendors_on_one_gateway(namespace: Namespace) -> None:
     assert "tag=first" not in by_engine["second"]
 
 
-@pytest.mark.lasting(50)
 async def test_models_come_and_go_while_others_stream(namespace: Namespace) -> None:
     """Nobody who streams notices; a new model has an address that answers within a second of its object."""
     name = await namespace.runtime()
@@ -153,7 +150,7 @@ async def test_gateway_told_to_go_while_it_starts(namespace: Namespace, on_this_
     await model.ready()
 
 
-@pytest.mark.pair  # else there is no budget to remove
+@pytest.mark.runs(how="paired")  # else there is no budget to remove
 async def test_deleting_the_last_model_removes_the_gateway(namespace: Namespace) -> None:
     name = await namespace.runtime()
     first, second = await namespace.service("first", name), await namespace.service("second", name)
@@ -166,7 +163,6 @@ async def test_deleting_the_last_model_removes_the_gateway(namespace: Namespace)
     await namespace.kube.until_count("Pod", namespace.name, GATEWAY, lambda pods: not pods, "no pod of the gateway")
 
 
-@pytest.mark.lasting(55)
 async def test_namespace_deleted_while_a_model_serves(namespace: Namespace) -> None:
     """A namespace with everything in it awake goes away whole: nothing has a finalizer that waits for Hearth."""
     model = await namespace.service(scaling={"drainTimeout": "3s"})
@@ -181,7 +177,6 @@ async def test_namespace_deleted_while_a_model_serves(namespace: Namespace) -> N
     assert not [each for kind in KINDS if KINDS[kind][2] for each in await namespace.kube.list(kind, namespace.name)]
 
 
-@pytest.mark.lasting(28)
 async def test_namespace_deleted_while_requests_are_held(namespace: Namespace) -> None:
     """Who waits is told at once that the model was removed, and the gateway goes: no backend will ever come."""
     model = await namespace.service(

@@ -131,7 +131,6 @@ def vendors(table: str) -> dict[str, str]:
     return {row[0]: row[status] for row in rows[1:]}
 
 
-@pytest.mark.lasting(45)
 async def test_one_more_vendor_is_two_lines(namespace: Namespace, powers: Callable[..., Any], tmp_path: Path) -> None:
     """docs/images.md, with the chip of docs/plugin-tutorial.md and a folder of wheels in place of the index."""
     archive = await asyncio.to_thread(derived, tmp_path)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hearth.api import API_VERSION, HearthError, LLMService
-from hearth.operator.cache import MANAGER, Cache, Child, Key
+from hearth.operator.cache import MANAGER, Cache, Key
 from hearth.operator.diagnosis.prewarm import prewarm_nodes
 from hearth.operator.fingerprint import digest
 from hearth.operator.kubernetes.client import Api
@@ -23,14 +23,13 @@ from hearth.operator.kubernetes.kinds import (
     ACCOUNT,
     CLAIM,
     CONFIG_MAP,
-    DEPLOYMENT,
     JOB,
     LLM_SERVICE,
     SCALED_OBJECT,
-    SERVICE,
     kind_of,
 )
 from hearth.operator.metrics import Metrics
+from hearth.operator.objects import Service
 from hearth.operator.planner import Planner, ServiceEntry
 from hearth.operator.reconcile.apply import Applier
 from hearth.operator.status.conditions import service_status, unreadable_status, waiting_notice
@@ -224,13 +223,12 @@ class Reconciler:
         metadata = service.metadata
         if self._cache.child(SCALED_OBJECT, metadata.namespace, metadata.name) is not None:
             return True
-        return is_available(self._cache.child(DEPLOYMENT, metadata.namespace, gateway_name(service)))
+        return self._cache.is_available(metadata.namespace, gateway_name(service))
 
     def _gateway_address(self, namespace: str, name: str) -> str | None:
         """The cluster IP of a gateway's Service; None when there is no such Service, or it has none yet."""
-        child = self._cache.child(SERVICE, namespace, name)
-        address = child.view.get("clusterIP") if child is not None and child.view is not None else None
-        return str(address) if address else None
+        service = self._cache.view(Service, namespace, name)
+        return (service.spec.cluster_ip or None) if service is not None else None
 
     def _account_uid(self, namespace: str, name: str) -> str | None:
         """The uid of a gateway's ServiceAccount, which has the gateway's name and is applied before its Deployment."""
@@ -341,7 +339,7 @@ class Reconciler:
         return True
 
     def _is_available(self, namespace: str) -> bool:
-        return is_available(self._cache.child(DEPLOYMENT, namespace, SHARED_GATEWAY))
+        return self._cache.is_available(namespace, SHARED_GATEWAY)
 
     async def _kept(self, namespace: str, entries: Sequence[ServiceEntry]) -> tuple[Mapping[str, Any], ...]:
         """What the shared gateway knows of services that cannot be planned, and could be by an operator before this.
@@ -377,9 +375,3 @@ class Reconciler:
         logger.info("KEDA is %s", "there" if served else "not installed: models are not scaled")
         for key in self._cache.services:
             self._queue.add(key)
-
-
-def is_available(deployment: Child | None) -> bool:
-    """Whether a Deployment has an available replica."""
-    view = deployment.view if deployment is not None else None
-    return bool(view and (view["status"].get("availableReplicas") or 0) > 0)
