@@ -132,9 +132,7 @@ async def test_devices_limit_the_replicas(namespace: Namespace) -> None:
     name = await namespace.runtime(device=resource)
     model = await namespace.service("first", name, scaling={"max": 3, "target": 1})
     async with Load(model, clients=4, query={"tokens": 60}) as load:
-        await namespace.kube.until_count(
-            "Pod",
-            namespace.name,
+        await namespace.pods_until(
             model.pods_label,
             lambda pods: any(condition(pod, "PodScheduled").get("reason") == "Unschedulable" for pod in pods),
             "a pod without a device",

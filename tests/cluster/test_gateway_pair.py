@@ -8,8 +8,9 @@ import pytest
 
 from tests.cluster.clients import Answer, ask
 from tests.cluster.kube import PATIENCE
-from tests.cluster.namespace import Model, Namespace
+from tests.cluster.namespace import POLL, Model, Namespace
 from tests.cluster.node import kill_pod
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.runs(how="paired")
 
@@ -54,6 +55,8 @@ async def _pending(namespace: Namespace, model: Model, pod: dict[str, dict[str, 
     """Wait until a replica of the gateway counts so much demand."""
     client = namespace.http(30)
     url = f"http://{pod['status']['podIP']}:{PORT}/{model.name}/hearth/queue"
-    async with asyncio.timeout(60):
-        while (await client.get(url)).json()["pending"] < count:
-            await asyncio.sleep(0.05)
+
+    async def enough() -> bool:
+        return bool((await client.get(url)).json()["pending"] >= count)
+
+    await until(enough, f"{url}: the demand is {count}", 60, interval=POLL)
