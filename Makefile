@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-DISTS  := gateway[cluster] stub . plugins/hearth-fake plugins/hearth-nvidia plugins/hearth-ascend
+DISTS  := gateway[cluster] stub . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status test-devcluster images cluster-images cluster-hearth crds protos clean
