@@ -56,7 +56,7 @@ def operator(
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in ("kopf", "aiohttp"):
             raise
-        raise HearthError(f"the operator needs {exc.name}", "pip install 'hearth[operator]'") from exc
+        raise HearthError(f"the operator needs {exc.name}", "pip install 'hearth-serving[operator]'") from exc
 
     host, port = parse_listen(listen)
     set_up_logs(log_format.value)

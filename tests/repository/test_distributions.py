@@ -20,7 +20,7 @@ build-backend = "hatchling.build"
 [project]
 name = "hearth-zeta"
 version = "0.1.0"
-dependencies = ["hearth>=0.1,<0.2", "zeta-driver>=3"]
+dependencies = ["hearth-serving>=0.1,<0.2", "zeta-driver>=3"]
 
 [project.entry-points."hearth.vendors"]
 zeta = "hearth_zeta"

@@ -56,8 +56,8 @@ RECIPES = {
             "operator",
             "hearth-operator",
             {
-                "hearth": ("operator",),
-                # hearth asks for the first, because local mode embeds it, and hearth-fake for the second
+                "hearth-serving": ("operator",),
+                # hearth-serving asks for the first, because local mode embeds it, and hearth-fake for the second
                 "hearth-gateway": (),
                 "hearth-vllm-stub": (),
                 **dict.fromkeys(plugins(), ()),
