@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway[cluster] stub . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-kit test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status test-devcluster images cluster-images cluster-hearth crds protos clean
+.PHONY: help install demo demo-vllm test test-kit test-registry test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status test-devcluster images push cluster-images cluster-hearth crds protos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ test-tutorial: $(STAMP) ## carry out docs/plugin-tutorial.md from built wheels i
 
 test-scale-e2e: $(STAMP) ## a cluster of its own, Hearth in it, 0 -> 1 -> N -> 0, and every scenario (as root; minutes)
 	@$(BIN)/python -m tests.cluster.run $(ARGS)
+
+test-registry: $(STAMP) ## push to a real registry, and a cluster that pulls from it, with and without a password (as root; 3 minutes)
+	@$(BIN)/python -m pytest tests/registry -m cluster
 
 test-soak: $(STAMP) ## 200 sleeps and wakes with 10 clients each (about 6 minutes)
 	@$(BIN)/python -m pytest -m slow tests/e2e
@@ -94,16 +97,20 @@ test-devcluster: $(STAMP) ## bring clusters of its own up and down, interrupt th
 images: ## build the images of operator, gateway and stub into build/images/ (BASE=python:3.11-slim, ONLY=gateway)
 	@$(PYTHON) -m tools.images $(ONLY)
 
+push: ## push the images to a registry that the cluster's nodes can pull from (REGISTRY=registry.example.com/hearth, PLAIN_HTTP=1, ONLY=gateway)
+	@test -n "$(REGISTRY)" || { echo "error: REGISTRY is not set; make push REGISTRY=registry.example.com/hearth" >&2; exit 1; }
+	@$(PYTHON) -m tools.images --push $(REGISTRY) $(if $(PLAIN_HTTP),--plain-http) $(ONLY)
+
 cluster-images: ## build them, and that of the tests, and put them into the development cluster (NAME=hearth, ONLY=gateway)
 	@$(PYTHON) -m tools.images --load $(or $(NAME),hearth) $(or $(ONLY),operator gateway stub hub)
 
 cluster-hearth: cluster-up cluster-images ## bring it up with Hearth in it, by the chart
 	@KUBECONFIG=$$($(PYTHON) -m tools.devcluster path kubeconfig --name $(NAME)) \
 	  $$($(PYTHON) -m tools.devcluster path helm --name $(NAME)) upgrade --install hearth charts/hearth \
-	  --namespace hearth-system --create-namespace --wait
+	  --namespace hearth-system --create-namespace --set image.registry=localhost --wait
 
 crds: $(STAMP) ## write charts/hearth/crds/ from the models in hearth/api
-	@$(BIN)/hearth crds --output charts/hearth/crds
+	@$(BIN)/hearth crds --output-dir charts/hearth/crds
 
 PROTOS := gateway/src/hearth_gateway/cluster/rpc
 

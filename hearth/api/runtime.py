@@ -34,7 +34,9 @@ class Container(Model):
     """The serving container. Arguments, the command and literal environment values may use templates:
     `{{ .Model.Path }}`, `{{ .Service.Name }}`, `{{ .Service.Namespace }}`."""
 
-    image: Text = Field(description="Image of the engine.")
+    image: Text = Field(
+        description="Image of the engine; `{{ .Image.Registry }}` is the registry that Hearth's own images are in."
+    )
     command: Items[str] = Field((), description="Replaces the entrypoint of the image.", json_schema_extra=ALPHA)
     args: Items[str] = Field((), description="Arguments of the engine.")
     env: Items[EnvVar] = Field((), description="Environment of the engine.")

@@ -9,12 +9,23 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from hearth.api import InferenceRuntime
-from hearth.operator.fingerprint import digest, live_digest
+from hearth.operator.fingerprint import live_digest
 from hearth.operator.kubernetes.errors import OperatorError
 from hearth.operator.kubernetes.kinds import DEPLOYMENT, Kind
+from hearth.operator.objects import (
+    AnyView,
+    Deployment,
+    FieldManager,
+    Metadata,
+    Pod,
+    View,
+    read,
+    read_managers,
+    read_metadata,
+    read_view,
+)
 from hearth.operator.planner import ServiceEntry, read_runtime, read_service
-from hearth.operator.trim import trimmed_pod, trimmed_view
-from hearth.planning import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, SERVICE_LABEL
+from hearth.planning import GATEWAY_LABEL, PREWARM_LABEL, SERVICE_LABEL
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +76,15 @@ class Child:
     owner: str | None
     deleting: bool
     live: bytes
-    view: dict[str, Any] | None
+    view: View | None
     claims: Claims = "settled"
     wanted: bytes | None = None
     seen: bytes | None = None
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it is a Deployment with an available replica."""
+        return isinstance(self.view, Deployment) and self.view.is_available
 
     def is_as_wanted(self, wanted: bytes) -> bool:
         return self.wanted == wanted and self.seen == self.live and not self.deleting and self.claims != "kept"
@@ -84,7 +100,7 @@ class Cache:
         self.invalid: dict[str, OperatorError] = {}
         """Why runtimes are not valid, by name."""
         self.children: dict[ChildId, Child] = {}
-        self.pods: dict[tuple[str, str], dict[str, Any]] = {}
+        self.pods: dict[tuple[str, str], Pod] = {}
         self.epoch = 0
         """Counts the changes of runtimes."""
         self._names: defaultdict[str, set[str]] = defaultdict(set)
@@ -98,10 +114,10 @@ class Cache:
 
     def see_service(self, item: Mapping[str, Any]) -> tuple[ServiceEntry, bool]:
         """Remember a service. Returns its entry, and whether anything that is planned from changed."""
-        metadata = item["metadata"]
-        key = Key(metadata["namespace"], metadata["name"])
+        metadata = read_metadata(item)
+        key = Key(metadata.namespace, metadata.name)
         entry = self.services.get(key)
-        version = version_of(item)
+        version = metadata.version
         if entry is not None and version <= entry.version:
             return entry, False
         fresh = read_service(item)
@@ -136,8 +152,8 @@ class Cache:
 
     def see_runtime(self, item: Mapping[str, Any]) -> bool:
         """Remember a runtime. Returns whether plans may change."""
-        name = item["metadata"]["name"]
-        version = version_of(item)
+        metadata = read_metadata(item)
+        name, version = metadata.name, metadata.version
         if version <= self._runtime_versions.get(name, -1):
             return False
         self._runtime_versions[name] = version
@@ -170,12 +186,12 @@ class Cache:
 
     def see_child(self, kind: Kind, item: Mapping[str, Any]) -> Change:
         """Remember a child from a watch event or a list."""
-        metadata = item["metadata"]
-        child_id = ChildId(kind, metadata["namespace"], metadata["name"])
+        metadata = read_metadata(item)
+        child_id = ChildId(kind, metadata.namespace, metadata.name)
         known = self.children.get(child_id)
-        if known is not None and known.uid == metadata["uid"] and version_of(item) <= known.version:
+        if known is not None and known.uid == metadata.uid and metadata.version <= known.version:
             return "none"
-        child = _child(kind, item)
+        child = _child(kind, item, metadata)
         if known is None or known.uid != child.uid:
             self._index(child_id, child)
             return "content"
@@ -188,10 +204,10 @@ class Cache:
 
     def applied(self, kind: Kind, item: Mapping[str, Any], wanted: bytes) -> Child:
         """Remember what the API server answered to an apply of an object with the digest `wanted`."""
-        metadata = item["metadata"]
-        child_id = ChildId(kind, metadata["namespace"], metadata["name"])
+        metadata = read_metadata(item)
+        child_id = ChildId(kind, metadata.namespace, metadata.name)
         known = self.children.get(child_id)
-        child = _child(kind, item)
+        child = _child(kind, item, metadata)
         child.wanted, child.seen = wanted, child.live
         if known is not None and known.uid == child.uid and known.version > child.version:
             known.wanted, known.seen = child.wanted, child.seen  # an event overtook the answer
@@ -211,6 +227,16 @@ class Cache:
     def child(self, kind: Kind, namespace: str, name: str) -> Child | None:
         return self.children.get(ChildId(kind, namespace, name))
 
+    def view(self, wanted: type[AnyView], namespace: str, name: str) -> AnyView | None:
+        """What is kept of a child, None when there is none."""
+        child = self.child(wanted.kind, namespace, name)
+        return child.view if child is not None and isinstance(child.view, wanted) else None
+
+    def is_available(self, namespace: str, name: str) -> bool:
+        """Whether a Deployment has an available replica."""
+        child = self.child(DEPLOYMENT, namespace, name)
+        return child is not None and child.is_available
+
     def has(self, kind: Kind) -> bool:
         """Whether there is any child of a kind."""
         return any(child_id.kind is kind for child_id in self.children)
@@ -222,14 +248,13 @@ class Cache:
 
     # Pods
 
-    def see_pod(self, item: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Remember a pod. Returns it trimmed when something about it is new."""
-        metadata = item["metadata"]
-        pod_id = metadata["namespace"], metadata["name"]
-        version = version_of(item)
+    def see_pod(self, item: Mapping[str, Any]) -> Pod | None:
+        """Remember a pod. Returns it when something about it is new."""
+        metadata = read_metadata(item)
+        pod_id, version = (metadata.namespace, metadata.name), metadata.version
         if version <= self._pod_versions.get(pod_id, -1):
             return None
-        pod = trimmed_pod(item)
+        pod = read(item, Pod)
         self._pod_versions[pod_id] = version
         if self.pods.get(pod_id) == pod:
             return None
@@ -239,12 +264,13 @@ class Cache:
             self._pods_of[pod_id[0], label, value].add(pod_id[1])
         return pod
 
-    def forget_pod(self, namespace: str, name: str) -> None:
+    def forget_pod(self, namespace: str, name: str) -> Pod | None:
+        """Forget a pod that is gone. Returns it when it was known."""
         self._unindex_pod((namespace, name))
-        self.pods.pop((namespace, name), None)
         self._pod_versions.pop((namespace, name), None)
+        return self.pods.pop((namespace, name), None)
 
-    def pods_of(self, namespace: str, label: str, value: str) -> list[dict[str, Any]]:
+    def pods_of(self, namespace: str, label: str, value: str) -> list[Pod]:
         """The pods of a namespace with a label of Hearth's, by name."""
         return [self.pods[namespace, name] for name in sorted(self._pods_of.get((namespace, label, value), ()))]
 
@@ -272,49 +298,31 @@ class Cache:
             _discard(self._of_gateway, child_id.namespace, child_id)
 
 
-def version_of(item: Mapping[str, Any]) -> int:
-    """The resource version as a number: Kubernetes has promised that they can be compared (KEP-5504)."""
-    version = item["metadata"].get("resourceVersion", "0")
-    return int(version) if version.isdigit() else 0
-
-
-def controller_of(metadata: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The owner reference of the object's controller."""
-    return next((owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), None)
-
-
-def of_hearth(item: Mapping[str, Any]) -> bool:
-    return (item["metadata"].get("labels") or {}).get(MANAGED_BY_LABEL) == "hearth"
-
-
-def _child(kind: Kind, item: Mapping[str, Any]) -> Child:
-    metadata = item["metadata"]
-    labels = metadata.get("labels") or {}
-    owner = controller_of(metadata)
+def _child(kind: Kind, item: Mapping[str, Any], metadata: Metadata) -> Child:
     return Child(
-        uid=metadata["uid"],
-        version=version_of(item),
-        service=labels.get(SERVICE_LABEL, ""),
-        gateway=labels.get(GATEWAY_LABEL, ""),
-        owner=owner["uid"] if owner else None,
-        deleting="deletionTimestamp" in metadata,
+        uid=metadata.uid,
+        version=metadata.version,
+        service=metadata.labels.get(SERVICE_LABEL, ""),
+        gateway=metadata.labels.get(GATEWAY_LABEL, ""),
+        owner=metadata.controller,
+        deleting=bool(metadata.deletion_timestamp),
         live=live_digest(item),
-        view=trimmed_view(kind, item),
-        claims=claims_of(metadata.get("managedFields") or ()) if kind is DEPLOYMENT else "settled",
+        view=read_view(kind, item),
+        claims=claims_of(read_managers(item)) if kind is DEPLOYMENT else "settled",
     )
 
 
-def claims_of(managers: Iterable[Mapping[str, Any]]) -> Claims:
+def claims_of(managers: Iterable[FieldManager]) -> Claims:
     """What `hearth-init` claims, by the managed fields of a Deployment."""
-    applied = {each.get("manager"): each.get("fieldsV1") or {} for each in managers if each.get("operation") == "Apply"}
+    applied = {each.manager: each.fields for each in managers if each.operation == "Apply"}
     fields = applied.get(INIT_MANAGER)
     if fields is None or (set(fields) == {"f:spec"} and set(fields["f:spec"]) == {"f:replicas"}):
         return "settled"
     return "kept" if MANAGER in applied else "created"
 
 
-def _pod_labels(pod: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    labels = pod["metadata"].get("labels") or {}
+def _pod_labels(pod: Pod) -> Iterator[tuple[str, str]]:
+    labels = pod.metadata.labels
     for label in (SERVICE_LABEL, PREWARM_LABEL, GATEWAY_LABEL):
         if label in labels:
             yield label, labels[label]
@@ -326,20 +334,3 @@ def _discard(index: defaultdict[Any, set[Any]], key: Any, value: Any) -> None:
         found.discard(value)
         if not found:
             del index[key]
-
-
-__all__ = [
-    "INIT_MANAGER",
-    "MANAGER",
-    "Cache",
-    "Change",
-    "Child",
-    "ChildId",
-    "Claims",
-    "Key",
-    "claims_of",
-    "controller_of",
-    "digest",
-    "of_hearth",
-    "version_of",
-]

@@ -13,6 +13,7 @@ from hearth.api import HearthError, InferenceRuntime, LLMService, ManifestErrors
 from hearth.api.service import LLMServiceStatus
 from hearth.operator.fingerprint import digest
 from hearth.operator.kubernetes.errors import OperatorError
+from hearth.operator.objects import read_metadata
 from hearth.planning import Plan, PlanOptions, available_runtimes, identity, make_plan
 from hearth.planning.names import Identity
 from hearth.plugins import VendorHost
@@ -82,13 +83,13 @@ def read_service(item: Mapping[str, Any]) -> ServiceEntry:
     status = _read_status(item.get("status"))
     if status is not None:
         service = service.model_copy(update={"status": status})
-    version = item["metadata"].get("resourceVersion", "0")
+    known = read_metadata(item)
     return ServiceEntry(
         service=service,
-        uid=metadata["uid"],
+        uid=known.uid,
         generation=metadata.get("generation", 0),
-        version=int(version) if version.isdigit() else 0,
-        deleting="deletionTimestamp" in metadata,
+        version=known.version,
+        deleting=bool(known.deletion_timestamp),
         error=error,
     )
 

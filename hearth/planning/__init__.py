@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from hearth.planning.binding import LiveValues, bind
 from hearth.planning.document import as_document
 from hearth.planning.errors import PlanningError
-from hearth.planning.explanation import cold_request
 from hearth.planning.gateway.config import DOCUMENT, NOTICES, gateway_entries
-from hearth.planning.gateway.deployment import ACCOUNT_ANNOTATION, with_account
+from hearth.planning.gateway.deployment import ACCOUNT_ANNOTATION
 from hearth.planning.inventory import LocalInventory, local_devices, local_inventory_sources
 from hearth.planning.labels import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, RUNTIME_LABEL, SERVICE_LABEL
 from hearth.planning.launch import HttpProbe, Launch, local_launch
-from hearth.planning.make import make_plan, with_notice
+from hearth.planning.make import make_plan
 from hearth.planning.names import (
     SHARED_GATEWAY,
     Identity,
@@ -24,11 +24,10 @@ from hearth.planning.names import (
 )
 from hearth.planning.namespace import NamespacePlan, plan_namespace
 from hearth.planning.objects import CREATED_ONCE, KINDS
-from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions, Scaler
+from hearth.planning.options import DEFAULT_OPTIONS, LOCAL_REGISTRY, PlanOptions, Scaler, default_gateway_image
 from hearth.planning.plan import Plan
-from hearth.planning.prewarm import TEMPLATE_ANNOTATION, with_nodes
+from hearth.planning.prewarm import TEMPLATE_ANNOTATION
 from hearth.planning.probes import Probes
-from hearth.planning.scaledobject import with_scaler_ip
 from hearth.planning.scaling import Scaling
 from hearth.planning.selection import available_runtimes, named_runtime
 from hearth.planning.target import Target
@@ -41,6 +40,7 @@ __all__ = [
     "DOCUMENT",
     "GATEWAY_LABEL",
     "KINDS",
+    "LOCAL_REGISTRY",
     "MANAGED_BY_LABEL",
     "NOTICES",
     "PREWARM_LABEL",
@@ -51,6 +51,7 @@ __all__ = [
     "HttpProbe",
     "Identity",
     "Launch",
+    "LiveValues",
     "LocalInventory",
     "NamespacePlan",
     "Plan",
@@ -65,8 +66,9 @@ __all__ = [
     "as_document",
     "available_runtimes",
     "backend_name",
+    "bind",
     "claim_name",
-    "cold_request",
+    "default_gateway_image",
     "endpoint_url",
     "gateway_entries",
     "gateway_name",
@@ -79,8 +81,4 @@ __all__ = [
     "named_runtime",
     "plan_namespace",
     "prewarm_name",
-    "with_account",
-    "with_nodes",
-    "with_notice",
-    "with_scaler_ip",
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from hearth.api import HearthError, InferenceRuntime, LLMService
 from hearth.planning.accelerator import plan_devices
@@ -14,10 +13,11 @@ from hearth.planning.errors import PlanningError
 from hearth.planning.explanation import explain
 from hearth.planning.gateway.entry import gateway_entry
 from hearth.planning.lifecycle import plan_ending
+from hearth.planning.metrics import runtime_metrics, vendor_metrics
 from hearth.planning.model import resolve_model
 from hearth.planning.objects import service_objects
 from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions
-from hearth.planning.plan import Plan
+from hearth.planning.plan import Draft, Plan
 from hearth.planning.pod import PodInputs, build_pod, render_args
 from hearth.planning.probes import merge_probes
 from hearth.planning.scaling import plan_scaling
@@ -27,7 +27,6 @@ from hearth.planning.templates import template_values
 from hearth.planning.unsupported import check_supported
 from hearth.planning.warnings import warn
 from hearth.plugins import (
-    MetricsEndpoint,
     PluginRejects,
     PodAdaptation,
     RenderContext,
@@ -62,12 +61,12 @@ def make_plan(
         devices = plan_devices(ctx, host, vendor, target)
         vendor_env = host.env(ctx)
         vendor_probes = host.probes(ctx)
-        metrics = _runtime_metrics(runtime) or _vendor_metrics(runtime, host.metrics(ctx))
+        metrics = runtime_metrics(runtime) or vendor_metrics(runtime, host.metrics(ctx))
         vendor_adaptation = host.pod(ctx) if target == "cluster" else None
     adaptation, adaptation_notes = (
         merge_adaptation(runtime, vendor_adaptation) if target == "cluster" else (PodAdaptation(), ())
     )
-    templates = template_values(service, model, devices.count)
+    templates = template_values(service, model, devices.count, options.image_registry)
     args = render_args(ctx, templates, devices.count)
     probes = merge_probes(runtime, vendor_probes)
     ending = plan_ending(service, runtime, args)
@@ -85,7 +84,7 @@ def make_plan(
         cache=cache,
     )
     pod, notes = build_pod(inputs, host)
-    plan = Plan(
+    draft = Draft(
         service=service,
         runtime=runtime,
         vendor=vendor,
@@ -95,44 +94,18 @@ def make_plan(
         pod=pod,
         probes=probes,
         metrics=metrics,
-        objects=(),
         gateway=gateway_entry(service, probes.readiness),
         scaling=plan_scaling(service, runtime),
+        ending=ending,
         devices=devices.count,
         no_device_env=adaptation.no_device_env,
-        reasons=(),
-        warnings=(),
     )
-    return replace(
-        plan,
-        objects=service_objects(plan) if target == "cluster" else (),
-        reasons=(*selection.reasons, *explain(plan)),
-        warnings=(*selection.warnings, *warn(plan, ending), *devices.request.notes, *adaptation_notes, *notes),
+    return Plan.of(
+        draft,
+        objects=service_objects(draft) if target == "cluster" else (),
+        reasons=(*selection.reasons, *explain(draft)),
+        warnings=(*selection.warnings, *warn(draft), *devices.request.notes, *adaptation_notes, *notes),
     )
-
-
-def with_notice(plan: Plan, notice: str | None) -> Plan:
-    """Return the plan with what the service's own gateway tells clients who wait; the same plan where it shares one,
-    whose notices are those of `plan_namespace`."""
-    if plan.target != "cluster" or plan.service.spec.endpoint.gateway == "shared" or plan.notice == notice:
-        return plan
-    noticed = replace(plan, notice=notice)
-    return replace(noticed, objects=service_objects(noticed))
-
-
-def _runtime_metrics(runtime: InferenceRuntime) -> MetricsEndpoint | None:
-    metrics = runtime.spec.metrics
-    if metrics is None:
-        return None
-    wire = metrics.to_wire()
-    names = {meaning: name for meaning, name in wire.items() if meaning not in ("path", "port")}
-    return MetricsEndpoint(path=metrics.path, port=str(metrics.port), names=names)
-
-
-def _vendor_metrics(runtime: InferenceRuntime, metrics: MetricsEndpoint | None) -> MetricsEndpoint | None:
-    if metrics is None or metrics.port:
-        return metrics
-    return replace(metrics, port=runtime.spec.container.port.name)
 
 
 @contextmanager

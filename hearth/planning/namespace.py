@@ -17,8 +17,6 @@ from hearth.planning.names import Identity, identity
 from hearth.planning.options import DEFAULT_OPTIONS, PlanOptions
 from hearth.planning.plan import Plan
 
-_NONE: Mapping[str, str] = {}
-
 
 @dataclass(frozen=True, slots=True)
 class NamespacePlan:
@@ -39,14 +37,12 @@ def plan_namespace(
     plans: Sequence[Plan],
     options: PlanOptions = DEFAULT_OPTIONS,
     *,
-    notices: Mapping[str, str] = _NONE,
     kept: Sequence[Mapping[str, Any]] = (),
 ) -> NamespacePlan:
     """Plan what the services of a namespace share. Pure; the order of the plans does not matter.
 
-    `notices` are sentences for clients who wait for a service, by its name; those of services with a gateway of their
-    own have no effect here, see `with_notice`. `kept` are entries that the gateway has now, of services that cannot be
-    planned at the moment (`gateway_entries`): what runs of them goes on, and so does the way there.
+    `kept` are entries that the gateway has now, of services that cannot be planned at the moment (`gateway_entries`):
+    what runs of them goes on, and so does the way there.
 
     Where two services want the same, the older one gets it (`metadata.creationTimestamp`, then the name), so that a new
     service takes nothing from one that runs.
@@ -85,7 +81,7 @@ def plan_namespace(
     gateway = shared_gateway(namespace, secrets)
     objects = (
         (
-            *gateway_objects(gateway, [entries[name] for name in sorted(entries)], options, notices),
+            *gateway_objects(gateway, [entries[name] for name in sorted(entries)], options),
             gateway_service(gateway),
         )
         if entries

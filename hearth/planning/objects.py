@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hearth.planning.cache import cache_claim
 from hearth.planning.core_services import backend_service, client_service
 from hearth.planning.deployment import backend_deployment
 from hearth.planning.gateway.gateway import gateway_of
 from hearth.planning.gateway.objects import gateway_objects
+from hearth.planning.plan import Draft
 from hearth.planning.prewarm import prewarm_job
 from hearth.planning.scaledobject import scaled_object
-
-if TYPE_CHECKING:
-    from hearth.planning.plan import Plan
 
 KINDS: Mapping[str, str] = {
     "ServiceAccount": "v1",
@@ -34,27 +32,26 @@ CREATED_ONCE = frozenset({"PersistentVolumeClaim", "Job"})
 """Kinds that are created when they are missing and never updated: Kubernetes allows next to no change of them."""
 
 
-def service_objects(plan: Plan) -> tuple[Mapping[str, Any], ...]:
+def service_objects(draft: Draft) -> tuple[Mapping[str, Any], ...]:
     """Return the objects of a service: what others need comes first.
 
     The ScaledObject is the last, because KEDA gives up for ever longer when nobody answers for a new one.
     """
-    return tuple(_objects(plan))
+    return tuple(_objects(draft))
 
 
-def _objects(plan: Plan) -> Iterator[Mapping[str, Any]]:
-    service, runtime = plan.service, plan.runtime
+def _objects(draft: Draft) -> Iterator[Mapping[str, Any]]:
+    service, runtime = draft.service, draft.runtime
     gateway = gateway_of(service, runtime)
-    claim = cache_claim(service, runtime, plan.model)
+    claim = cache_claim(service, runtime, draft.model)
     if claim is not None:
         yield claim
     if service.spec.endpoint.gateway == "dedicated":
-        notices = {service.metadata.name: plan.notice} if plan.notice else {}
-        yield from gateway_objects(gateway, [plan.gateway], plan.options, notices)
+        yield from gateway_objects(gateway, [draft.gateway], draft.options)
     yield backend_service(service, runtime)
     yield client_service(service, runtime, gateway)
-    job = prewarm_job(plan)
+    job = prewarm_job(draft)
     if job is not None:
         yield job
-    yield backend_deployment(service, runtime, plan.pod)
-    yield scaled_object(service, runtime, plan.scaling, plan.scaler)
+    yield backend_deployment(service, runtime, draft.pod)
+    yield scaled_object(service, runtime, draft.scaling, draft.scaler)

@@ -7,7 +7,14 @@ from typing import Literal
 
 from hearth.api import GatewayPod
 
-GATEWAY_IMAGE = "ghcr.io/hearth-project/hearth-gateway:0.1.0"
+LOCAL_REGISTRY = "localhost"
+"""The registry in the names of images that were built here and pushed nowhere; no node pulls from it."""
+
+
+def default_gateway_image(registry: str) -> str:
+    """Return the gateway's image of this version in a registry, such as `registry.example.com/hearth`."""
+    return f"{registry}/hearth-gateway:0.1.0"
+
 
 Scaler = Literal["push", "metrics-api"]
 """How KEDA learns of demand: the gateway pushes it (external-push), or KEDA polls it over HTTP (metrics-api)."""
@@ -15,10 +22,14 @@ Scaler = Literal["push", "metrics-api"]
 
 @dataclass(frozen=True, slots=True)
 class PlanOptions:
-    """Settings of the cluster. `gateway_replicas` is at least 1; `scaler` holds where a service names none."""
+    """Settings of the cluster. `gateway_replicas` is at least 1; `scaler` holds where a service names none.
+
+    `image_registry` becomes `{{ .Image.Registry }}` in runtimes: where Hearth's own images are.
+    """
 
     scaler: Scaler = "push"
-    gateway_image: str = GATEWAY_IMAGE
+    image_registry: str = LOCAL_REGISTRY
+    gateway_image: str = default_gateway_image(LOCAL_REGISTRY)
     gateway_replicas: int = 1
     gateway_pod: GatewayPod = field(default_factory=GatewayPod)
 

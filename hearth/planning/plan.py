@@ -1,12 +1,13 @@
-"""The plan: everything that follows from a service, a runtime and a vendor, computed once and used by all."""
+"""The plan of a service: everything that follows from it, a runtime and a vendor, computed once and used by all."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from hearth.api import EnvVar, InferenceRuntime, LLMService
+from hearth.planning.lifecycle import Ending
 from hearth.planning.options import PlanOptions, Scaler
 from hearth.planning.probes import Probes
 from hearth.planning.scaling import Scaling
@@ -15,15 +16,13 @@ from hearth.plugins import MetricsEndpoint, RenderContext, ResolvedModel, Vendor
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What will be, and why.
+class Draft:
+    """The decisions of a plan, from which its objects and its words are made.
 
     `pod` is the merged pod template on the wire form (`metadata`, `spec`); its first container is `serving`.
-    `objects` are the Kubernetes objects of this service in the order of applying, without those of the gateway that it
-    shares with others (`plan_namespace`); none for the local target. `gateway` is the service's entry of the gateway's
-    services file. `devices` counts the devices of one replica as its engine does.
-    `metrics` is where the engine's metrics are, None when nobody says. `no_device_env` is the environment of pods that
-    run the image without a device. `notice` is a sentence for clients who wait, see `with_notice`.
+    `gateway` is the service's entry of the gateway's services file. `devices` counts the devices of one replica as its
+    engine does. `metrics` is where the engine's metrics are, None when neither runtime nor vendor says so.
+    `no_device_env` is the environment of pods that run the image without a device.
     """
 
     service: LLMService
@@ -35,23 +34,20 @@ class Plan:
     pod: Mapping[str, Any]
     probes: Probes
     metrics: MetricsEndpoint | None
-    objects: tuple[Mapping[str, Any], ...]
     gateway: Mapping[str, Any]
     scaling: Scaling
+    ending: Ending
     devices: int
     no_device_env: tuple[EnvVar, ...]
-    reasons: tuple[str, ...]
-    warnings: tuple[str, ...]
-    notice: str | None = None
 
     @property
     def scaler(self) -> Scaler:
-        """How KEDA learns of this service's demand."""
+        """The way in which KEDA learns of this service's demand."""
         return self.service.spec.scaling.scaler or self.options.scaler
 
     @property
     def context(self) -> RenderContext:
-        """What the vendor's hooks are told."""
+        """The arguments of the vendor's hooks."""
         return RenderContext(self.service, self.runtime, self.model)
 
     @property
@@ -59,3 +55,29 @@ class Plan:
         """The serving container, on the wire form."""
         container: Mapping[str, Any] = self.pod["spec"]["containers"][0]
         return container
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Draft):
+    """What will be, and why: a draft with the objects and the words that follow from it.
+
+    `objects` are the Kubernetes objects of this service in the order of applying, without those of the gateway that it
+    shares with others (`plan_namespace`); none for the local target.
+    """
+
+    objects: tuple[Mapping[str, Any], ...]
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls,
+        draft: Draft,
+        *,
+        objects: tuple[Mapping[str, Any], ...],
+        reasons: tuple[str, ...],
+        warnings: tuple[str, ...],
+    ) -> Plan:
+        """Return the plan that a draft becomes."""
+        decisions = {field.name: getattr(draft, field.name) for field in fields(Draft)}
+        return cls(**decisions, objects=objects, reasons=reasons, warnings=warnings)

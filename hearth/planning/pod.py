@@ -76,7 +76,10 @@ def build_pod(inputs: PodInputs, host: VendorHost) -> tuple[Mapping[str, Any], t
     annotations, annotation_notes = _annotations(inputs, host)
     volumes, mounts = _volumes(inputs, host)
     adaptation = inputs.adaptation
-    container: dict[str, Any] = {"name": SERVING, "image": runtime.spec.container.image}
+    image = render_template(
+        runtime.spec.container.image, inputs.templates, place=f"runtime {runtime.metadata.name}: spec.container.image"
+    )
+    container: dict[str, Any] = {"name": SERVING, "image": image}
     if runtime.spec.container.command:
         container["command"] = [
             render_template(word, inputs.templates, place=f"runtime {runtime.metadata.name}: spec.container.command")

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hearth.api import GROUP
 from hearth.planning.arguments import flag_values
 from hearth.planning.cache import VOLUME
 from hearth.planning.labels import PREWARM_LABEL, RUNTIME_LABEL, helper_labels, object_metadata
 from hearth.planning.names import prewarm_name
-
-if TYPE_CHECKING:
-    from hearth.planning.plan import Plan
+from hearth.planning.plan import Draft
 
 CONTAINER = "prewarm"
 RETRIES = 6
@@ -37,23 +35,23 @@ _IDENTITY = ("runAsUser", "runAsGroup", "runAsNonRoot", "seLinuxOptions")
 _FILES = ("fsGroup", "fsGroupChangePolicy", "supplementalGroups")
 
 
-def prewarm_job(plan: Plan) -> Mapping[str, Any] | None:
+def prewarm_job(draft: Draft) -> Mapping[str, Any] | None:
     """Return the Job, or None where there is nothing to download or nowhere to keep it.
 
     It has no `ttlSecondsAfterFinished`: the finished Job is what says that the download is done, and one that
     disappears would be created, and run, again.
     """
-    service = plan.service
-    kept = any(volume["name"] == VOLUME for volume in plan.pod["spec"].get("volumes", ()))
-    if not (service.spec.cache.prewarm and plan.model.downloads and kept):
+    service = draft.service
+    kept = any(volume["name"] == VOLUME for volume in draft.pod["spec"].get("volumes", ()))
+    if not (service.spec.cache.prewarm and draft.model.downloads and kept):
         return None
-    template = _template(plan)
+    template = _template(draft)
     digest = sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:16]
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            **object_metadata(service, plan.runtime, prewarm_name(service)),
+            **object_metadata(service, draft.runtime, prewarm_name(service)),
             "annotations": {TEMPLATE_ANNOTATION: digest},
         },
         "spec": {
@@ -85,21 +83,21 @@ def with_nodes(job: Mapping[str, Any], hostnames: Sequence[str]) -> Mapping[str,
     return {**job, "spec": {**job["spec"], "template": {**template, "spec": spec}}}
 
 
-def _template(plan: Plan) -> Mapping[str, Any]:
-    labels = helper_labels(plan.service.metadata.name, PREWARM_LABEL, plan.service.metadata.name)
+def _template(draft: Draft) -> Mapping[str, Any]:
+    labels = helper_labels(draft.service.metadata.name, PREWARM_LABEL, draft.service.metadata.name)
     return {
-        "metadata": {"labels": {**labels, RUNTIME_LABEL: plan.runtime.metadata.name}},
-        "spec": _pod(plan),
+        "metadata": {"labels": {**labels, RUNTIME_LABEL: draft.runtime.metadata.name}},
+        "spec": _pod(draft),
     }
 
 
-def _pod(plan: Plan) -> Mapping[str, Any]:
+def _pod(draft: Draft) -> Mapping[str, Any]:
     """The pod runs where backends may, as the same user, and with none of their privileges.
 
     That a node also has the devices cannot be said without taking them: whoever creates the Job names such nodes
     (`with_nodes`).
     """
-    serving = plan.pod["spec"]
+    serving = draft.pod["spec"]
     pod = {
         name: serving[name]
         for name in ("nodeSelector", "affinity", "tolerations", "imagePullSecrets")
@@ -114,19 +112,19 @@ def _pod(plan: Plan) -> Mapping[str, Any]:
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         **pod,
-        "containers": [_container(plan)],
+        "containers": [_container(draft)],
         "volumes": [volume for volume in serving["volumes"] if volume["name"] == VOLUME],
     }
 
 
-def _container(plan: Plan) -> Mapping[str, Any]:
-    serving = plan.serving
+def _container(draft: Draft) -> Mapping[str, Any]:
+    serving = draft.serving
     return {
         "name": CONTAINER,
         "image": serving["image"],
-        "command": ["python3", "-c", _DOWNLOAD[plan.model.scheme]],
-        "args": [plan.model.path, *flag_values(serving.get("args", ()), "--revision")[:1]],
-        "env": _environment(plan),
+        "command": ["python3", "-c", _DOWNLOAD[draft.model.scheme]],
+        "args": [draft.model.path, *flag_values(serving.get("args", ()), "--revision")[:1]],
+        "env": _environment(draft),
         "resources": {"requests": {"cpu": "250m", "memory": "512Mi"}},
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
@@ -138,7 +136,7 @@ def _container(plan: Plan) -> Mapping[str, Any]:
     }
 
 
-def _environment(plan: Plan) -> list[Mapping[str, Any]]:
+def _environment(draft: Draft) -> list[Mapping[str, Any]]:
     """The engine's environment, because it leads to the hub (token, mirror, proxy) and to the cache.
 
     Then what keeps devices away: the image's container runtime may give every device to a container that asks for
@@ -146,10 +144,10 @@ def _environment(plan: Plan) -> list[Mapping[str, Any]]:
     """
     kept = {
         variable["name"]: variable
-        for variable in plan.serving.get("env", ())
+        for variable in draft.serving.get("env", ())
         if variable["name"] not in _OFFLINE and "resourceFieldRef" not in variable.get("valueFrom", {})
     }
-    kept |= {variable.name: variable.to_wire() for variable in plan.no_device_env}
+    kept |= {variable.name: variable.to_wire() for variable in draft.no_device_env}
     kept["TORCH_DEVICE_BACKEND_AUTOLOAD"] = {"name": "TORCH_DEVICE_BACKEND_AUTOLOAD", "value": "0"}
     return list(kept.values())
 

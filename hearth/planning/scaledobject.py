@@ -80,7 +80,7 @@ def scaler_address(service: LLMService) -> str:
     return f"{gateway_service_name(service)}.{service.metadata.namespace}.svc:{SCALER_PORT_NUMBER}"
 
 
-def with_scaler_ip(item: Mapping[str, Any], address: str) -> Mapping[str, Any]:
+def with_gateway_ip(item: Mapping[str, Any], address: str) -> Mapping[str, Any]:
     """Return a ScaledObject whose push trigger has the gateway's Service by its cluster IP instead of by its name.
 
     KEDA keeps one gRPC channel per address for as long as it runs, and gRPC asks again for a name that was unknown only

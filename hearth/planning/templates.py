@@ -13,13 +13,15 @@ from hearth.plugins import ResolvedModel
 _TEMPLATE = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 
 
-def template_values(service: LLMService, model: ResolvedModel, devices: int) -> Mapping[str, str]:
+def template_values(service: LLMService, model: ResolvedModel, devices: int, registry: str) -> Mapping[str, str]:
     """Return what each template field becomes; `devices` are those of one replica, as its engine counts them.
 
-    `.Service.Accelerators` (devices per replica, for `--tensor-parallel-size`) and `.Service.DrainTimeoutSeconds`
-    (whole seconds, for `--shutdown-timeout`) are additions to the reference implementation's three.
+    `.Image.Registry` (`registry`, where Hearth's own images are), `.Service.Accelerators` (devices per replica, for
+    `--tensor-parallel-size`) and `.Service.DrainTimeoutSeconds` (whole seconds, for `--shutdown-timeout`) are additions
+    to the reference implementation's three.
     """
     return {
+        ".Image.Registry": registry,
         ".Model.Path": model.path,
         ".Service.Accelerators": str(devices),
         ".Service.DrainTimeoutSeconds": str(math.ceil(service.spec.scaling.drain_timeout.seconds)),

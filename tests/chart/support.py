@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "hearth"
 KUBE_VERSION = "1.34.0"
 """What charts are rendered for when no cluster is asked."""
+REGISTRY = "registry.example.com/hearth"
+"""The registry of the README and of rendered charts."""
 
 _VARIABLES = {"$__rate_interval": "5m", "$__range": "1h"}
 
@@ -125,23 +127,19 @@ def helm(*argv: str, check: bool = True, **environment: str) -> subprocess.Compl
 
 def render(*argv: str) -> str:
     """The chart's objects, as YAML."""
-    return helm(
-        "template", "hearth", str(CHART), "--namespace=hearth-system", f"--kube-version={KUBE_VERSION}", *argv
-    ).stdout
+    return template(f"--set=image.registry={REGISTRY}", *argv).stdout
 
 
 def render_with(changes: Mapping[str, Any], *, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Render with values by dotted key."""
-    argv = [word for key, value in changes.items() for word in ("--set-json", f"{key}={json.dumps(value)}")]
-    return helm(
-        "template",
-        "hearth",
-        str(CHART),
-        "--namespace=hearth-system",
-        f"--kube-version={KUBE_VERSION}",
-        *argv,
-        check=check,
-    )
+    given = {"image.registry": REGISTRY, **changes}
+    return template(*(f"--set-json={key}={json.dumps(value)}" for key, value in given.items()), check=check)
+
+
+def template(*argv: str, chart: Path = CHART, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run `helm template`."""
+    fixed = ("template", "hearth", str(chart), "--namespace=hearth-system", f"--kube-version={KUBE_VERSION}")
+    return helm(*fixed, *argv, check=check)
 
 
 def objects(text: str) -> dict[tuple[str, str], dict[str, Any]]:

@@ -96,7 +96,8 @@ def test_the_arguments_are_those_of_the_program() -> None:
     assert container["command"] == ["hearth", "operator"]
     assert container["args"] == [
         "--scaler=metrics-api",
-        "--gateway-image=ghcr.io/hearth-project/hearth-gateway:0.1.0",
+        "--image-registry=registry.example.com/hearth",
+        "--gateway-image=registry.example.com/hearth/hearth-gateway:0.1.0",
         "--gateway-replicas=2",
         '--gateway-pod={"imagePullPolicy":"IfNotPresent","imagePullSecrets":[],"nodeSelector":{},"priorityClassName":"",'
         '"resources":{"limits":{"memory":"2Gi"},"requests":{"cpu":"50m","memory":"128Mi"}},"tolerations":[]}',

@@ -14,7 +14,7 @@ from typer.main import get_command
 from hearth.api import parse_manifests
 from hearth.cli.app import app
 from tests.chart import expositions
-from tests.chart.support import CHART, ROOT, alerts
+from tests.chart.support import CHART, REGISTRY, ROOT, alerts
 
 DOCUMENTS = [ROOT / "README.md", ROOT / "docs" / "operations.md"]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
@@ -61,13 +61,15 @@ def test_every_command_exists(words: list[str]) -> None:
             found = found[key]
 
 
-def test_the_cluster_takes_three_commands_and_the_manifest_above_them() -> None:
+def test_the_cluster_takes_four_commands_and_the_manifest_above_them() -> None:
     text = (ROOT / "README.md").read_text()
     section = re.search(r"^## In a cluster\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)
     assert section
     [block] = blocks(section[1], "sh")
-    install, apply, wait = (shlex.split(line) for line in block.splitlines())
+    push, install, apply, wait = (shlex.split(line, comments=True) for line in block.replace("\\\n", " ").splitlines())
+    assert push == ["make", "push", f"REGISTRY={REGISTRY}"]
     assert install[:4] == ["helm", "install", "hearth", "charts/hearth"]
+    assert install[-1] == f"image.registry={REGISTRY}"
     [manifest] = [each for each in blocks(text, "yaml") if each.startswith(f"# {apply[-1]}\n")]
     [service] = parse_manifests(manifest).services
     assert wait[-1] == service.metadata.name

@@ -22,11 +22,13 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearth.operator.kubernetes.kinds import CHILDREN
-from tests.chart.support import CHART, ROOT, alerts, helm, queries, selectors
+from tests.chart.support import CHART, REGISTRY, ROOT, alerts, helm, queries, selectors
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 NAMESPACE = "hearth-system"
+LOADED = "localhost"
+"""The registry of images that the development cluster has without one."""
 README = (ROOT / "README.md").read_text()
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 OURS = "app.kubernetes.io/instance=hearth"
@@ -69,9 +71,10 @@ class Cluster:
         self.kubectl("wait", "--for=delete", kinds, "--all-namespaces", f"--selector={selector}", "--timeout=120s")
 
     def type(self, command: str) -> str:
-        """Carry out a documented command; file names are those of the manifest and the chart of this checkout."""
+        """Carry out a documented command with the manifest and the chart of this checkout, and images that are loaded."""
         program, *words = shlex.split(command)
         words = [str(self._manifest) if word == self._manifest.name else word for word in words]
+        words = [word.replace(f"={REGISTRY}", f"={LOADED}") for word in words]
         said = helm(*words).stdout if program == "helm" else self.kubectl(*words)
         if program == "helm":
             self.notes = said
@@ -114,7 +117,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     metadata = {"name": NAMESPACE, "labels": restricted}
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
     found.kubectl("apply", "-f", "-", stdin=json.dumps(namespace))
-    install, *_ = block(README, "helm install")
+    _, install, *_ = block(README, "make push")
     found.type(install)
     try:
         yield found
@@ -127,11 +130,11 @@ def ready(cluster: Cluster) -> None:
     cluster.kubectl("rollout", "status", "deployment/hearth-operator", "-n", NAMESPACE, "--timeout=120s")
 
 
-def test_from_an_empty_cluster_to_a_sleeping_model_in_three_commands(cluster: Cluster) -> None:
+def test_from_an_empty_cluster_to_a_sleeping_model_by_the_readme(cluster: Cluster) -> None:
     assert "NEXT: a model that sleeps" in cluster.notes
     assert "KEDA is not in this cluster" not in cluster.notes
     assert "not this chart's" not in cluster.notes
-    _, *rest = block(README, "helm install")
+    _, _, *rest = block(README, "make push")
     assert len(rest) == 2
     for command in rest:
         cluster.type(command)
@@ -202,7 +205,12 @@ def test_old_crds_are_noticed_and_the_documented_commands_bring_them_up_to_date(
 def test_upgrade_to_two_operators_and_back(cluster: Cluster) -> None:
     """The Lease comes and goes with leaderElect; the model stays as it is."""
     before = cluster.get("deployments", "qwen3-8b", "-n", "default")[0]
-    changes = ["operator.replicas=2", "operator.leaderElect=true", "networkPolicy.enabled=true"]
+    changes = [
+        f"image.registry={LOADED}",
+        "operator.replicas=2",
+        "operator.leaderElect=true",
+        "networkPolicy.enabled=true",
+    ]
     helm(
         "upgrade", "hearth", str(CHART), "--namespace", NAMESPACE, "--wait", "--timeout=3m",
         *(word for change in changes for word in ("--set", change)),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.chart.support import CHART, helm, objects, render, render_with, values
+from tests.chart.support import CHART, REGISTRY, helm, objects, render, render_with, template, values
 from tests.chart.test_values import leaves
 
 pytestmark = pytest.mark.cluster
@@ -25,8 +25,9 @@ CASES = {
         "scaler.mode": "metrics-api",
     },
     "everything": {
+        "image.registry": "mirror.example.com:5000/hearth",
         "operator.image": {
-            "repository": "mirror.example.com:5000/hearth/operator",
+            "repository": "operator",
             "tag": "0.1.0-mychip",
             "pullPolicy": "Always",
             "pullSecrets": ["registry"],
@@ -40,7 +41,7 @@ CASES = {
         "operator.priorityClassName": "system-cluster-critical",
         "operator.logFormat": "text",
         "gateway.image": {
-            "repository": "mirror.example.com:5000/hearth/gateway",
+            "repository": "gateway",
             "tag": "0.1.0",
             "pullPolicy": "Always",
             "pullSecrets": ["registry"],
@@ -151,6 +152,15 @@ def test_the_service_account_may_do_the_same_whatever_the_scaler() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
+        (
+            {"image.registry": ""},
+            "image.registry is not set: Hearth's images are in no public registry. Build them and push",
+        ),
+        (
+            {"image.registry": "https://a.example/b"},
+            'image.registry "https://a.example/b" is not the name of a registry',
+        ),
+        ({"image.registry": "a.example/b/"}, 'image.registry "a.example/b/" is not the name of a registry'),
         ({"scaler.mode": "pull"}, "at '/scaler/mode': value must be one of 'push', 'metrics-api'"),
         ({"operator.replica": 2}, "at '/operator': additional properties 'replica' not allowed"),
         ({"operators": {}}, "additional properties 'operators' not allowed"),
@@ -228,7 +238,7 @@ def test_the_crds_are_shown_for_kubectl_to_apply() -> None:
 def test_a_packaged_chart_is_the_same(tmp_path: Path) -> None:
     helm("package", str(CHART), "--destination", str(tmp_path))
     [archive] = tmp_path.glob("hearth-*.tgz")
-    packaged = helm("template", "hearth", str(archive), "--namespace=hearth-system", "--kube-version=1.34.0").stdout
+    packaged = template(f"--set=image.registry={REGISTRY}", chart=archive).stdout
     assert packaged == render()
 
 

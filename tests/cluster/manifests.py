@@ -10,7 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 GROUP = "serving.hearth.dev/v1alpha1"
-STUB = os.environ.get("E2E_STUB_IMAGE", "ghcr.io/hearth-project/hearth-vllm-stub:0.1.0")
+REGISTRY = os.environ.get("E2E_REGISTRY", "localhost")
+"""The registry of the images; localhost: the development cluster was given them."""
+STUB = "{{ .Image.Registry }}/hearth-vllm-stub:0.1.0"
 DEVICE = "hearth.dev/fake-accelerator"
 USER = 65532
 RESTRICTED = "restricted"
@@ -53,8 +55,9 @@ def runtime(
     startup_seconds: int = 300,
     health: Mapping[str, Any] | None = None,
     pod: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
 ) -> dict[str, Any]:
-    """The stub as an engine of ``vendor``: five tokens, ten a second (OpenAI's client is busy with every one)."""
+    """Return the stub as an engine of `vendor`: five tokens, ten a second (OpenAI's client is busy with every one)."""
     settings = {"STUB_TOKEN_COUNT": "5", "STUB_TOKEN_DELAY": "100ms", **(env or {})}
     return {
         "apiVersion": GROUP,
@@ -75,7 +78,7 @@ def runtime(
                 ],
                 "env": [{"name": key, "value": value} for key, value in settings.items()],
             },
-            "accelerator": {"resourceName": device},
+            "accelerator": {"resourceName": device, **({"scheduler": {"name": scheduler}} if scheduler else {})},
             "health": health
             or {
                 "startup": {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.cluster import manifests
-from tests.cluster.kube import ApiError, Kube, Object, condition, path
+from tests.cluster.kube import ApiError, Kube, Object, condition
 
 Result = TypeVar("Result")
 
@@ -51,7 +51,7 @@ class Server:
         thread = threading.Thread(target=loop.run_forever, daemon=True)
         thread.start()
         try:
-            kube = _within(loop, _opened(kubeconfig))
+            kube = _within(loop, Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None))
             server = cls(kube, loop, namespace)
             try:
                 server.run(kube.delete("Namespace", namespace))  # of an earlier run
@@ -87,13 +87,11 @@ class Server:
 
     def create(self, document: Object) -> Object:
         """The object as it would be stored in the namespace. Raises ApiError."""
-        where = path(document["kind"], self.namespace)
-        stored: Object = self.run(self.kube.request("POST", where, document, dryRun="All", fieldValidation="Strict"))
-        return stored
+        return self.run(self.kube.create(document, self.namespace, dry_run=True))
 
     def apply(self, document: Object) -> Object:
         """The same by server-side apply."""
-        return self.run(self.kube.apply(document, dryRun="All"))
+        return self.run(self.kube.apply(document, dry_run=True))
 
     def warnings(self) -> list[str]:
         """What the server warned of since the last call."""
@@ -116,10 +114,6 @@ def _refusals(error: ApiError) -> list[Refusal]:
         for each in causes
     ]
     return found or [Refusal("", error.message, error.document.get("reason", ""))]
-
-
-async def _opened(kubeconfig: Path) -> Kube:
-    return Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None)
 
 
 def _within(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, Result]) -> Result:

@@ -116,6 +116,5 @@ def test_a_refusal_in_full(server: Server) -> None:
 
 
 def test_the_columns_of_kubectl_get(server: Server) -> None:
-    where = f"apis/serving.hearth.dev/v1alpha1/namespaces/{NAMESPACE}/llmservices"
-    table = server.run(server.kube.request("GET", where, accept="application/json;as=Table;v=v1;g=meta.k8s.io"))
+    table = server.run(server.kube.table("LLMService", NAMESPACE))
     assert [column["name"] for column in table["columnDefinitions"]][1:] == ["Phase", "Runtime", "Replicas", "Age"]

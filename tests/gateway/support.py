@@ -513,8 +513,8 @@ class Program:
         command = [sys.executable, "-m", "hearth_gateway", "--config", str(config), "--listen", f"{HOST}:0", *argv]
         with log.open("wb") as output:
             program = cls(subprocess.Popen(command, stdout=output, stderr=output), log)
-        line = await program.logged("listening on ")
-        program.port = int(line.partition("listening on ")[2].partition(",")[0].rpartition(":")[2])
+        line = await program.logged("Listening on ")
+        program.port = int(line.partition("Listening on ")[2].partition(",")[0].rpartition(":")[2])
         return program
 
     async def connect(self) -> Wire:

@@ -118,7 +118,7 @@ async def test_the_file_is_read_again(run: Run, config: Path, listen: Any) -> No
     assert piece == event("a")
 
     config.write_text(table(served(slow.port), served(quick.port, "n", aliases=["nick"])))
-    assert "m, n" in await process.logged("services applied")
+    assert "m, n" in await process.logged("Applied the services file")
     assert (await ask(process, post(content=body(model="nick")))).status == 200
 
     for bad in (
@@ -130,15 +130,15 @@ async def test_the_file_is_read_again(run: Run, config: Path, listen: Any) -> No
         "\x00",
     ):
         config.write_text(bad)
-        assert str(config) in await process.logged("services not changed")
+        assert str(config) in await process.logged("Failed to reload the services file")
         assert (await ask(process, post(content=body(model="n")))).status == 200
     config.unlink()
-    assert str(config) in await process.logged("services not changed")
+    assert str(config) in await process.logged("Failed to reload the services file")
 
     replacement = config.with_suffix(".new")
     replacement.write_text(table(served(quick.port, "n")))
     replacement.replace(config)
-    assert "applied: n" in await process.logged("services applied")
+    assert "file: n" in await process.logged("Applied the services file")
     for model in ("m", "nick"):
         assert (await ask(process, post(content=body(model=model)))).status == 404
     go.set()
@@ -161,7 +161,7 @@ async def test_sigterm_lets_requests_end(run: Run, config: Path, listen: Any) ->
     asked = asyncio.create_task(ask(process, post()))
     await arrived.wait()
     process.popen.terminate()
-    await process.logged("stopping")
+    await process.logged("Stopping")
     with pytest.raises(OSError):
         await process.connect()
     assert process.popen.poll() is None
@@ -199,7 +199,7 @@ async def test_a_second_signal_cuts_off_what_runs(run: Run) -> None:
     wire.send(post(content=body(stream=True)))
     await wire.head()
     process.popen.send_signal(signal.SIGHUP)
-    await process.logged("stopping")
+    await process.logged("Stopping")
     begun = monotonic()
     process.popen.send_signal(signal.SIGINT)
     assert b'data: {"error"' in await wire.rest()
@@ -256,7 +256,7 @@ def test_a_bad_file(content: str | None, words: list[str], config: Path) -> None
 def test_a_grace_that_is_none(config: Path) -> None:
     for grace in ("-1", "nan"):
         code, text = fails("--config", str(config), "--grace", grace)
-        assert (code, f"--grace: {grace} is not a time" in text) == (2, True)
+        assert (code, f"--grace: {grace!r} is not a time" in text) == (2, True)
 
 
 @pytest.mark.parametrize("listen", ["nope", "192.0.2.1:0", "127.0.0.1:99999", "no.such.host.invalid:0"])

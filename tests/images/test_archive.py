@@ -16,7 +16,7 @@ from tools.images.archive import pack, written
 from tools.images.builder import Docker
 from tools.images.errors import ImagesError
 
-REFERENCE = "ghcr.io/hearth-project/hearth-gateway:0.1.0"
+REFERENCE = "localhost/hearth-gateway:0.1.0"
 
 
 def put(directory: Path, data: bytes) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from hearth.planning import LOCAL_REGISTRY, default_gateway_image
 from tools.distributions import ROOT, Distribution, plugins
 from tools.images import wheels
 from tools.images.recipe import DISTRIBUTIONS, RECIPES, Recipe
@@ -18,9 +19,9 @@ def names(each: Recipe) -> set[str]:
 
 def test_the_images_have_the_names_that_charts_and_runtimes_use() -> None:
     packaged = (ROOT / "plugins/hearth-fake/src/hearth_fake/runtimes/vllm-fake.yaml").read_text()
-    assert f"image: {RECIPES['stub'].reference}\n" in packaged
-    assert RECIPES["gateway"].reference == "ghcr.io/hearth-project/hearth-gateway:0.1.0"
-    assert RECIPES["operator"].reference == "ghcr.io/hearth-project/hearth-operator:0.1.0"
+    assert f'image: "{{{{ .Image.Registry }}}}/{RECIPES["stub"].name_and_tag}"\n' in packaged
+    assert RECIPES["gateway"].reference == default_gateway_image(LOCAL_REGISTRY) == "localhost/hearth-gateway:0.1.0"
+    assert RECIPES["operator"].reference == "localhost/hearth-operator:0.1.0"
 
 
 def test_the_gateway_carries_no_control_plane() -> None:

@@ -7,11 +7,12 @@ import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hearth.operator.cache import Cache, ChildId, Key, of_hearth
+from hearth.operator.cache import Cache, ChildId, Key
 from hearth.operator.kubernetes.errors import OperatorError
 from hearth.operator.kubernetes.event_recorder import EventRecorder
 from hearth.operator.kubernetes.kinds import DEPLOYMENT, EVENT, INFERENCE_RUNTIME, LLM_SERVICE, NODE, POD, Kind
 from hearth.operator.metrics import Metrics
+from hearth.operator.objects import read_metadata
 from hearth.operator.planner import Planner
 from hearth.operator.reconcile.service import Reconciler
 from hearth.operator.status.observer import Observer
@@ -101,7 +102,7 @@ class Harness:
         """What a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
         if kind is NODE:
             return
-        if kind in (EVENT, LLM_SERVICE, INFERENCE_RUNTIME) or of_hearth(item):
+        if kind in (EVENT, LLM_SERVICE, INFERENCE_RUNTIME) or read_metadata(item).is_hearths:
             if kind is not EVENT:
                 self.handlers.handle(kind, what, item)
         elif (

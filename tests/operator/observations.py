@@ -12,9 +12,11 @@ from typing import Any
 
 from hearth.api import LLMService
 from hearth.operator.diagnosis.observation import Observed
+from hearth.operator.objects import Claim, Deployment, Job, Node, Pod, ScaledObject, read
 from hearth.operator.status.conditions import service_status
 from hearth.planning import Plan, make_plan
-from tests.planning.support import host, runtime, service
+from tests.planning.plans import runtime, service
+from tests.support.vendors import host
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NOW = datetime(2026, 11, 24, 1, 0, 0, tzinfo=UTC)
@@ -33,29 +35,55 @@ def made(spec: Mapping[str, Any] | None = None, runtime_spec: Mapping[str, Any] 
 def observation(plan: Plan | None = None, **parts: Any) -> Observed:
     """All is well and asleep, but for what is given."""
     plan = plan or made()
+    parts = {"deployment": deployment(0), "scaled_object": scaled_object(), "gateway": gateway(), **parts}
+    parts = {"gateway_pods": (ready_pod("hearth-gateway-1"),), **parts}
     base: dict[str, Any] = {
         "service": plan.service,
         "plan": plan,
         "error": None,
-        "deployment": deployment(0),
         "pods": (),
         "prewarm": None,
         "prewarm_pods": (),
-        "scaled_object": scaled_object(),
         "keda": True,
-        "gateway": gateway(),
-        "gateway_pods": (ready_pod("hearth-gateway-1"),),
         "nodes": None,
         "now": NOW,
     }
-    return Observed(**{**base, **parts})
+    return Observed(**{**base, **read_parts(parts)})
+
+
+TYPES: Mapping[str, Any] = {
+    "deployment": Deployment,
+    "pods": Pod,
+    "prewarm": Job,
+    "prewarm_pods": Pod,
+    "scaled_object": ScaledObject,
+    "gateway": Deployment,
+    "gateway_pods": Pod,
+    "nodes": Node,
+    "claims": Claim,
+}
+
+
+def changed(observed: Observed, **parts: Any) -> Observed:
+    """The observation, but for what is given."""
+    return replace(observed, **read_parts(parts))
+
+
+def read_parts(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Read what is given on the wire form."""
+    return {name: read_part(TYPES[name], part) if name in TYPES else part for name, part in parts.items()}
+
+
+def read_part(kind: Any, part: Any) -> Any:
+    if part is None or isinstance(part, kind):
+        return part
+    return read(part, kind) if isinstance(part, Mapping) else tuple(read_part(kind, each) for each in part)
 
 
 def again(observed: Observed, status: Mapping[str, Any], **parts: Any) -> Observed:
     """The next look: the service has this status now."""
     wire = {**observed.service.to_wire(), "status": status}
-    read = LLMService.model_validate(wire)
-    return replace(observed, **{"service": read, **parts})
+    return changed(observed, service=LLMService.model_validate(wire), **parts)
 
 
 def conditions(status: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,9 +168,10 @@ def unscheduled(message: str, reason: str = "Unschedulable", name: str = "tiny-1
     )
 
 
-def node(name: str = "node-1", devices: int | None = 4, labels: Any = None, **spec: Any) -> dict[str, Any]:
+def node(name: str = "node-1", devices: int | None = 4, labels: Any = None, **spec: Any) -> Node:
     amounts = {"cpu": "2", "memory": "8Gi", **({} if devices is None else {DEVICE: str(devices)})}
-    return {"metadata": {"name": name, "labels": labels or {}}, "spec": spec, "status": {"allocatable": amounts}}
+    metadata = {"name": name, "labels": labels or {}}
+    return read({"metadata": metadata, "spec": spec, "status": {"allocatable": amounts}}, Node)
 
 
 def ended(code: int, message: str = "", reason: str = "Error", ran: int = 5) -> dict[str, Any]:

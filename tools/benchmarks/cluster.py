@@ -11,7 +11,7 @@ from pathlib import Path
 import aiohttp
 
 from tests.cluster import manifests
-from tests.cluster.kube import ApiError, Kube, NeverError, Object, condition
+from tests.cluster.kube import ApiError, Kube, Object, WaitError, condition
 from tests.cluster.node import state_directory
 from tools.benchmarks import report
 from tools.benchmarks.processes import BenchmarkError
@@ -19,9 +19,9 @@ from tools.benchmarks.processes import BenchmarkError
 __all__ = [
     "ApiError",
     "Kube",
-    "NeverError",
     "Object",
     "Operator",
+    "WaitError",
     "condition",
     "keda_as_shipped",
     "manifests",
@@ -42,7 +42,7 @@ async def opened() -> AsyncIterator[Kube]:
     kubeconfig = Path(named) if named else state_directory(os.environ.get("E2E_CLUSTER", "hearth")) / "kubeconfig"
     if not kubeconfig.exists():
         raise BenchmarkError(f"{kubeconfig}: there is no cluster; run `make cluster-up` or set KUBECONFIG")
-    async with Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None) as kube:
+    async with await Kube.open(kubeconfig, os.environ.get("E2E_CONTEXT") or None) as kube:
         yield kube
 
 
@@ -59,7 +59,7 @@ async def namespaces(kube: Kube, names: Iterable[str], runtime: Object) -> Async
     finally:
         try:
             await remove(kube, names)
-        except NeverError as error:  # what was measured counts all the same
+        except WaitError as error:  # what was measured counts all the same
             report.note(f"not cleaned up: {error}")
         await kube.delete("InferenceRuntime", runtime["metadata"]["name"])
 

@@ -18,9 +18,8 @@ from contextlib import AsyncExitStack, aclosing
 from datetime import datetime
 from typing import Any
 
-from tests.cluster.kube import path
 from tools.benchmarks import report
-from tools.benchmarks.cluster import ApiError, Kube, NeverError, Object, condition, manifests, namespaces, opened
+from tools.benchmarks.cluster import ApiError, Kube, Object, WaitError, condition, manifests, namespaces, opened
 from tools.benchmarks.processes import BenchmarkError
 from tools.benchmarks.streams import Stream, request_bytes
 
@@ -101,9 +100,8 @@ async def asleep(kube: Kube, deployments: Deployments, name: str) -> None:
 async def listening(kube: Kube, name: str) -> float:
     """When the engine said that it listens, in seconds since 1970."""
     for pod in await kube.list("Pod", NAMESPACE, f"{SERVICE_LABEL}={name}"):
-        where = f"{path('Pod', NAMESPACE, pod['metadata']['name'])}/log"
         try:
-            text = await kube.request("GET", where, container="serving", timestamps="true")
+            text = await kube.logs(NAMESPACE, pod["metadata"]["name"], "serving", timestamps=True)
         except ApiError:
             continue
         for line in text.splitlines():
@@ -175,7 +173,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run it; the result is JSON-ready. Raises BenchmarkError."""
     try:
         return asyncio.run(wakes(options))
-    except NeverError as error:
+    except WaitError as error:
         raise BenchmarkError(str(error)) from None
 
 

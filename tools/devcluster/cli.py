@@ -42,6 +42,10 @@ def _parser() -> argparse.ArgumentParser:
     command("down", "remove a cluster and everything of it")
     command("status", "say what a cluster is and what it lacks; exit status 0 when it is up")
     command("load-image", "put the images of archives into the node").add_argument("files", nargs="+", type=Path)
+    trust = command(
+        "trust-registry", "let the node pull from a registry of this machine without TLS; print its address"
+    )
+    trust.add_argument("port", type=int, metavar="PORT")
     command("accelerators", "change the node's extended resources").add_argument("amounts", nargs="+", metavar="KEY=N")
     execute = command("exec", "run a command inside the node's namespaces")
     execute.add_argument("argv", nargs=argparse.REMAINDER, metavar="-- COMMAND")
@@ -111,6 +115,12 @@ def _run_node(paths: Paths, arguments: argparse.Namespace) -> int:
             for file in arguments.files:
                 for name in load_archive(pid, file):
                     answer(name)
+        case "trust-registry":
+            from tools.devcluster.node import running
+            from tools.devcluster.registry import trust_registry
+
+            claim, _ = running(paths)
+            answer(trust_registry(paths, claim, arguments.port))
         case "accelerators":
             _accelerators(paths, arguments.amounts)
         case "exec":

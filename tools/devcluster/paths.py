@@ -71,6 +71,11 @@ class Paths:
         return self.root / "config"
 
     @property
+    def registries(self) -> Path:
+        """A folder for each registry that containerd is told about."""
+        return self.config / "certs.d"
+
+    @property
     def disk(self) -> Path:
         """What the node sees as /var/lib, /var/log, /srv and /mnt."""
         return self.root / "disk"

@@ -1,4 +1,4 @@
-"""`python -m tools.images [operator] [gateway] [stub]`: build them, write build/images/NAME.tar, say how large they are."""
+"""`python -m tools.images [operator] [gateway] [stub]`: build the images, write build/images/NAME.tar, print their sizes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tools.images.base import debian_packages, ensure_base
 from tools.images.builder import Buildah, Builder, docker
 from tools.images.cache import digest, locked, run, say, sweep
 from tools.images.errors import ImagesError
+from tools.images.push import check_registry, push
 from tools.images.recipe import RECIPES, Recipe
 from tools.images.wheels import dependencies, first_party, installer
 
@@ -31,6 +32,8 @@ def main() -> int:
     )
     parser.add_argument("--base", default=os.environ.get("BASE") or None, help="image to build on; has Python 3.11")
     parser.add_argument("--load", metavar="CLUSTER", help="put them into this development cluster as well")
+    parser.add_argument("--push", metavar="HOST[:PORT][/PATH]", help="push them to this registry as well")
+    parser.add_argument("--plain-http", action="store_true", help="the registry has no TLS")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in RECIPES]
     if unknown:
@@ -38,7 +41,11 @@ def main() -> int:
     try:
         with locked():
             recipes = [recipe for recipe in RECIPES.values() if wanted(recipe, options.names)]
-            build(recipes, options.base)
+            if options.push is not None:
+                check_registry(options.push)
+            builder = build(recipes, options.base)
+            for recipe in recipes if options.push else ():
+                push(recipe, archive(recipe), builder, options.push, plain_http=options.plain_http)
             if options.load:
                 load(recipes, options.load)
     except ImagesError as error:
@@ -52,8 +59,8 @@ def wanted(recipe: Recipe, names: Sequence[str]) -> bool:
     return recipe.name in names if names else recipe.shipped
 
 
-def build(recipes: list[Recipe], base: str | None) -> None:
-    """Build each image and write its archive; raises ImagesError."""
+def build(recipes: list[Recipe], base: str | None) -> Builder:
+    """Build each image and write its archive; return what built them. Raises ImagesError."""
     began = time.monotonic()
     builder, base = choose(base)
     written = [(recipe, make(recipe, builder, base)) for recipe in recipes]
@@ -62,6 +69,7 @@ def build(recipes: list[Recipe], base: str | None) -> None:
     sweep()
     report(written)
     say(f"{len(recipes)} images in {time.monotonic() - began:.1f} s, archives in {OUTPUT.relative_to(ROOT)}/")
+    return builder
 
 
 def choose(base: str | None) -> tuple[Builder, str]:

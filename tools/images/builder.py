@@ -20,6 +20,9 @@ from tools.images.cache import EPOCH, cache, run
 class Builder(Protocol):
     """What the build asks of a program."""
 
+    archive_format: str
+    """The archives that `save` writes, in skopeo's words."""
+
     def build(self, reference: str, containerfile: Path, context: Path, arguments: Mapping[str, str]) -> None:
         """Build the image and name it `reference`."""
         ...
@@ -28,10 +31,15 @@ class Builder(Protocol):
         """Write the image where containerd can import it."""
         ...
 
+    def push(self, reference: str, target: str, *, plain_http: bool) -> None:
+        """Push the image to a registry as `target`."""
+        ...
+
 
 class Buildah:
     """buildah with storage of its own, so that no other program's images are in the way, nor the other way round."""
 
+    archive_format = "oci-archive"
     times = (f"--timestamp={EPOCH}",)
 
     def __init__(self) -> None:
@@ -87,9 +95,16 @@ class Buildah:
             self.run("push", "--quiet", "--disable-compression", reference, f"dir:{directory}")
             return pack(Path(directory), reference, archive, cache() / "compressed")
 
+    def push(self, reference: str, target: str, *, plain_http: bool) -> None:
+        """Push from buildah's storage."""
+        verify = ["--tls-verify=false"] if plain_http else []
+        self.run("push", "--quiet", *verify, reference, f"docker://{target}")
+
 
 class Docker:
     """docker, or podman which takes the same arguments."""
+
+    archive_format = "docker-archive"
 
     def __init__(self, program: str) -> None:
         self._program = program
@@ -108,6 +123,12 @@ class Docker:
         size = int(run([self._program, "image", "inspect", "--format", "{{.Size}}", reference]))
         image = run([self._program, "image", "inspect", "--format", "{{.Id}}", reference]).strip()
         return Written(image, archive.stat().st_size, size)
+
+    def push(self, reference: str, target: str, *, plain_http: bool) -> None:
+        """Push from the program's storage. Whether a registry may speak plain HTTP is in docker's own configuration."""
+        verify = ["--tls-verify=false"] if plain_http and self._program == "podman" else []
+        run([self._program, "tag", reference, target])
+        run([self._program, "push", "--quiet", *verify, target])
 
 
 def docker() -> Docker | None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tools.distributions import ROOT, distributions, plugins
 
-REGISTRY = "ghcr.io/hearth-project"
+REGISTRY = "localhost"
+"""The registry in the names of images that are not pushed yet."""
 DISTRIBUTIONS = distributions()
 """First-party distributions by name."""
 
@@ -36,8 +37,13 @@ class Recipe:
 
     @property
     def reference(self) -> str:
-        """Return the full name of the image: `ghcr.io/hearth-project/hearth-gateway:0.1.0`."""
-        return f"{REGISTRY}/{self.image}:{self.version}"
+        """Return the full name of the image as it is built here: `localhost/hearth-gateway:0.1.0`."""
+        return f"{REGISTRY}/{self.name_and_tag}"
+
+    @property
+    def name_and_tag(self) -> str:
+        """Return the name of the image in any registry: `hearth-gateway:0.1.0`."""
+        return f"{self.image}:{self.version}"
 
     @property
     def version(self) -> str:

@@ -15,7 +15,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
 {{- define "hearth.operatorImage" -}}
-{{ .Values.operator.image.repository }}:{{ .Values.operator.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.registry }}/{{ .Values.operator.image.repository }}:{{ .Values.operator.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
 {{/* The part of a gateway's pod that values say something about. */}}
@@ -26,10 +26,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- define "hearth.gatewayImage" -}}
-{{ .Values.gateway.image.repository }}:{{ .Values.gateway.image.tag | default .Chart.AppVersion }}
+{{ .Values.image.registry }}/{{ .Values.gateway.image.repository }}:{{ .Values.gateway.image.tag | default .Chart.AppVersion }}
 {{- end -}}
 
 {{- define "hearth.check" -}}
+{{- if not .Values.image.registry -}}
+{{- fail "image.registry is not set: Hearth's images are in no public registry. Build them and push them to one that the cluster's nodes can pull from (make images && make push REGISTRY=registry.example.com/hearth), and add --set image.registry=registry.example.com/hearth" -}}
+{{- end -}}
+{{- if not (regexMatch "^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*$" .Values.image.registry) -}}
+{{- fail (printf "image.registry %q is not the name of a registry: write HOST[:PORT][/PATH] without a scheme and without a slash at the end, such as registry.example.com/hearth" .Values.image.registry) -}}
+{{- end -}}
 {{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
 {{- if hasKey $.Values.operator.podLabels . -}}
 {{- fail (printf "operator.podLabels must not set %s: the Deployment knows its pods by it" .) -}}

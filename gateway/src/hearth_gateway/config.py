@@ -14,11 +14,9 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from hearth_gateway.errors import ConfigError
+
 MAX_FILE_BYTES = 4 * 1024 * 1024
-
-
-class ConfigError(Exception):
-    """The services document cannot be used; the message names the place, the value and the remedy."""
 
 
 class ColdStart(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

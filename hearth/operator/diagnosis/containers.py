@@ -6,29 +6,32 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from hearth.api import format_duration
 from hearth.operator.diagnosis.diagnosis import Diagnosis, Stage
-from hearth.operator.diagnosis.observation import Object
 from hearth.operator.diagnosis.reasons import Reason
 from hearth.operator.diagnosis.redaction import redact
 from hearth.operator.diagnosis.termination_message import TerminationMessage, read_termination_message
+from hearth.operator.objects import ContainerStatus, Deployment, Terminated, Waiting
 from hearth.planning import Plan
 
 _SERVING = "serving"
-_PULL_REASONS = frozenset(
-    {
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "ErrImageNeverPull",
-        "ImageInspectError",
-        "RegistryUnavailable",
-    }
-)
+_PULL_REASONS: Mapping[str, Reason] = {
+    "ErrImagePull": Reason.IMAGE_PULL_BACK_OFF,
+    "ImagePullBackOff": Reason.IMAGE_PULL_BACK_OFF,
+    "InvalidImageName": Reason.INVALID_IMAGE_NAME,
+    "ErrImageNeverPull": Reason.ERR_IMAGE_NEVER_PULL,
+    "ImageInspectError": Reason.IMAGE_PULL_BACK_OFF,
+    "RegistryUnavailable": Reason.IMAGE_PULL_BACK_OFF,
+}
+"""The kubelet's words for a failing pull. Those that take turns while it tries again are one reason."""
 _CONFIG_REASONS = frozenset({"CreateContainerConfigError"})
-_START_REASONS = frozenset({"CreateContainerError", "RunContainerError", "PreStartHookError", "PostStartHookError"})
+_START_REASONS: Mapping[str, Reason] = {
+    "CreateContainerError": Reason.CREATE_CONTAINER_ERROR,
+    "RunContainerError": Reason.RUN_CONTAINER_ERROR,
+    "PreStartHookError": Reason.RUN_CONTAINER_ERROR,
+    "PostStartHookError": Reason.RUN_CONTAINER_ERROR,
+}
 _START_FAILURES = frozenset({"StartError", "ContainerCannotRun"})
 _LOOP = 2
 """This many failures in a row are a crash loop, as in local mode."""
@@ -80,11 +83,11 @@ def prewarmer(plan: Plan) -> Program:
     )
 
 
-def gateway_program(deployment: Object) -> Program:
-    metadata = deployment.get("metadata", {})
+def gateway_program(deployment: Deployment) -> Program:
+    metadata = deployment.metadata
     return Program(
         name="the gateway",
-        logs=_log_command(f"deployment/{metadata.get('name', '')}", metadata.get("namespace", "")),
+        logs=_log_command(f"deployment/{metadata.name}", metadata.namespace),
         more_memory="raise gateway.resources of the Helm release",
         pull_remedy="the image is gateway.image of the Helm release; list the secret in gateway.image.pullSecrets",
     )
@@ -94,34 +97,27 @@ def _log_command(target: str, namespace: str, *, container: str = "") -> str:
     return f"kubectl logs -n {namespace} {target}{f' -c {container}' if container else ''} --previous"
 
 
-def container_trouble(container: Mapping[str, Any], program: Program) -> Diagnosis | None:
+def container_trouble(container: ContainerStatus, program: Program) -> Diagnosis | None:
     """Say why a container is not ready; None for one that is, or that has done its work."""
-    state = container.get("state") or {}
-    before = (container.get("lastState") or {}).get("terminated")
-    failures = int(container.get("restartCount") or 0)
-    if "waiting" in state:
-        return _waiting(container, state["waiting"], before, failures, program)
-    if "terminated" in state:
-        ended = state["terminated"]
-        if (
-            ended.get("exitCode") == 0
-            and ended.get("reason") == "Completed"
-            and not failures
-            and not _restarts(container)
-        ):
+    waiting, ended, before = container.state.waiting, container.state.terminated, container.last_state.terminated
+    failures = container.restart_count
+    if waiting is not None:
+        return _waiting(container, waiting, before, failures, program)
+    if ended is not None:
+        if ended.exit_code == 0 and ended.reason == "Completed" and not failures and not _restarts(container):
             return None
         return _ended(ended, failures + 1, program)
-    if container.get("ready"):
+    if container.ready:
         return None
     if before is not None:
         return _ended(before, failures, program)
-    if container.get("started"):
+    if container.started:
         return None
     return Diagnosis(Reason.LOADING, _loading(program), "starting")
 
 
-def _restarts(container: Mapping[str, Any]) -> bool:
-    return container.get("name") == _SERVING
+def _restarts(container: ContainerStatus) -> bool:
+    return container.name == _SERVING
 
 
 def _loading(program: Program) -> str:
@@ -134,25 +130,25 @@ def _loading(program: Program) -> str:
 
 
 def _waiting(
-    container: Mapping[str, Any],
-    waiting: Mapping[str, Any],
-    before: Mapping[str, Any] | None,
+    container: ContainerStatus,
+    waiting: Waiting,
+    before: Terminated | None,
     failures: int,
     program: Program,
 ) -> Diagnosis:
-    reason, message = waiting.get("reason", ""), waiting.get("message", "")
+    reason, message = waiting.reason, waiting.message
     if reason in _PULL_REASONS:
-        return _not_pulled(container.get("image", ""), reason, message, program)
+        return _not_pulled(container.image, reason, message, program)
     if reason in _CONFIG_REASONS:
         return Diagnosis(
-            Reason.CONFIGURATION_MISSING,
+            Reason.CREATE_CONTAINER_CONFIG_ERROR,
             f"{program.name} cannot be configured: {redact(message)}; create what is missing, or correct the env of "
             "the runtime",
             "broken",
             "it is not configured completely; its owner finds the reason in its status",
         )
     if reason in _START_REASONS:
-        return _not_started(message or reason, program)
+        return _not_started(message or reason, program, _START_REASONS[reason])
     if reason == "CrashLoopBackOff" and before is not None:
         return _ended(before, failures + 1, program)
     if before is not None and failures:
@@ -170,12 +166,12 @@ _UNREACHABLE = re.compile(r"no such host|dial tcp|i/o timeout|connection refused
 
 
 def _not_pulled(image: str, reason: str, message: str, program: Program) -> Diagnosis:
-    """The kubelet's two states of a failing pull, which take turns, say the same."""
+    word = _PULL_REASONS[reason]
     words = _REFERENCE.sub("", _PULL_PREFIX.sub("", message))
     words = redact(OWN_PORT.sub("->", words).removeprefix(f"{image}: ")) or reason
-    if reason == "InvalidImageName":
+    if word is Reason.INVALID_IMAGE_NAME:
         remedy = "correct spec.container.image of the runtime"
-    elif reason == "ErrImageNeverPull":
+    elif word is Reason.ERR_IMAGE_NEVER_PULL:
         remedy = "load the image onto the node, or let the cluster pull it"
     elif _NO_ACCESS.search(words):
         remedy = f"its registry wants a pull secret: {program.pull_remedy}"
@@ -184,7 +180,7 @@ def _not_pulled(image: str, reason: str, message: str, program: Program) -> Diag
     else:
         remedy = f"check its name and tag; a private image also looks like this without a pull secret ({program.pull_remedy})"
     return Diagnosis(
-        Reason.IMAGE_PULL_FAILED,
+        word,
         f"the image {redact(image)} of {program.name} cannot be pulled: {words}; {remedy}",
         "broken",
         "its container image cannot be pulled",
@@ -196,36 +192,36 @@ _RUNTIME_PREFIX = re.compile(
 )
 
 
-def _not_started(message: str, program: Program) -> Diagnosis:
+def _not_started(message: str, program: Program, reason: Reason = Reason.RUN_CONTAINER_ERROR) -> Diagnosis:
     words = redact(_RUNTIME_PREFIX.sub("", message))
     return Diagnosis(
-        Reason.CANNOT_START,
+        reason,
         f"{program.name} cannot be started: {words}; check command, args and mounts of the runtime against its image",
         "broken",
         "it cannot be started; its owner finds the reason in its status",
     )
 
 
-def _ended(ended: Mapping[str, Any], failures: int, program: Program) -> Diagnosis:
+def _ended(ended: Terminated, failures: int, program: Program) -> Diagnosis:
     """Say why a container ended; `failures` counts the ends in a row, as far as is known."""
-    ran = seconds_between(ended.get("startedAt"), ended.get("finishedAt"))
+    ran = seconds_between(ended.started_at, ended.finished_at)
     slow = _outlasted_startup(ended, ran, program)
     if ran is not None and ran >= _STABLE_SECONDS and not slow:
         failures = 1
     looping = failures >= _LOOP
     stage: Stage = "broken" if looping else "starting"
     notice = "the engine keeps ending; its owner finds the reason in its status" if looping else None
-    if ended.get("reason") == "OOMKilled":
+    if ended.reason == "OOMKilled":
         limit = f" at its memory limit of {program.memory}" if program.memory else ""
         return Diagnosis(
-            Reason.OUT_OF_MEMORY,
+            Reason.OOM_KILLED,
             f"{program.name} was killed for memory{limit}; {program.more_memory}",
             stage,
             "it runs out of memory and is started again" if looping else None,
         )
-    if ended.get("reason") in _START_FAILURES:
-        return _not_started(ended.get("message") or str(ended["reason"]), program)
-    words = read_termination_message(ended.get("message") or "")
+    if ended.reason in _START_FAILURES:
+        return _not_started(ended.message or ended.reason, program)
+    words = read_termination_message(ended.message)
     if slow:
         return Diagnosis(
             Reason.STARTUP_TIMEOUT,
@@ -239,14 +235,14 @@ def _ended(ended: Mapping[str, Any], failures: int, program: Program) -> Diagnos
         return Diagnosis(words.reason, f"{how}: {words.line}; {words.remedy}", stage, notice)
     where = f"its log says why: `{program.logs}`" if words.elsewhere or not words.line else f"see `{program.logs}`"
     return Diagnosis(
-        Reason.CRASH_LOOPING if looping else Reason.RESTARTING,
+        Reason.CRASH_LOOP_BACK_OFF if looping else Reason.RESTARTING,
         f"{how}{_quoted(words)}; {'' if looping else _AGAIN}{where}",
         stage,
         notice,
     )
 
 
-def ended_words(ended: Mapping[str, Any], program: Program) -> str:
+def ended_words(ended: Terminated, program: Program) -> str:
     """Say why a container ended that is not started again."""
     return _ended(ended, 1, program).message.replace(_AGAIN, "")
 
@@ -255,8 +251,8 @@ def _quoted(words: TerminationMessage) -> str:
     return f": {words.line}" if words.line else ""
 
 
-def _exit(ended: Mapping[str, Any]) -> str:
-    code = int(ended.get("exitCode") or 0)
+def _exit(ended: Terminated) -> str:
+    code = ended.exit_code
     if code > 128:
         return {137: "by SIGKILL", 139: "by a segmentation fault", 143: "by SIGTERM"}.get(
             code, f"by signal {code - 128}"
@@ -264,18 +260,17 @@ def _exit(ended: Mapping[str, Any]) -> str:
     return f"with exit code {code}"
 
 
-def _outlasted_startup(ended: Mapping[str, Any], ran: float | None, program: Program) -> bool:
+def _outlasted_startup(ended: Terminated, ran: float | None, program: Program) -> bool:
     """A container that the kubelet ended because of its startup probe does not say so. It ran for as long as the probe
     allows, give or take the period of a check and the time to end, and was ended by a signal."""
-    if program.startup is None or ran is None or ended.get("reason") == "OOMKilled":
+    if program.startup is None or ran is None or ended.reason == "OOMKilled":
         return False
-    killed = int(ended.get("exitCode") or 0) in (0, 137, 143) or int(ended.get("signal") or 0) in (9, 15)
+    killed = ended.exit_code in (0, 137, 143) or ended.signal in (9, 15)
     return killed and program.startup * 0.9 <= ran <= program.startup * 1.5 + 60
 
 
-def seconds_between(start: Any, end: Any) -> float | None:
-    if not (isinstance(start, str) and isinstance(end, str)):
-        return None
+def seconds_between(start: str, end: str) -> float | None:
+    """Return the seconds from one time to another; None when either is missing."""
     try:
         return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
     except (ValueError, TypeError):

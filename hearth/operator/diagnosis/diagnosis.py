@@ -6,11 +6,9 @@ of restarts): the same trouble has the same words, so that a status is written o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from hearth.operator.diagnosis.observation import Object
 from hearth.operator.diagnosis.reasons import Reason
 
 Stage = Literal["starting", "waiting", "broken"]
@@ -30,21 +28,3 @@ class Diagnosis:
 
 def rank(trouble: Diagnosis) -> tuple[int, str, str]:
     return ("broken", "waiting", "starting").index(trouble.stage), trouble.reason, trouble.message
-
-
-def is_ending(pod: Object) -> bool:
-    return bool(pod.get("metadata", {}).get("deletionTimestamp"))
-
-
-def is_ready(pod: Object) -> bool:
-    """Ready, and not on its way out."""
-    return not is_ending(pod) and condition(pod, "Ready").get("status") == "True"
-
-
-def is_over(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") in ("Failed", "Succeeded")
-
-
-def condition(item: Object, kind: str) -> Mapping[str, Any]:
-    conditions = (item.get("status") or {}).get("conditions") or ()
-    return next((condition for condition in conditions if condition.get("type") == kind), {})

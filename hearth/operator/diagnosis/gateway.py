@@ -7,7 +7,7 @@ from dataclasses import replace
 from hearth.operator.diagnosis.containers import (
     gateway_program,
 )
-from hearth.operator.diagnosis.diagnosis import Diagnosis, is_ending, is_over, is_ready, rank
+from hearth.operator.diagnosis.diagnosis import Diagnosis, rank
 from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.pods import ON_ITS_WAY, pod_trouble, refused_pods
 from hearth.operator.diagnosis.reasons import Reason
@@ -18,12 +18,12 @@ def gateway_trouble(observed: Observed) -> Diagnosis | None:
     gateway = observed.gateway
     if gateway is None:
         return Diagnosis(Reason.GATEWAY_STARTING, "its gateway is being created", "waiting")
-    pods = [pod for pod in observed.gateway_pods if not is_ending(pod)]
+    pods = [pod for pod in observed.gateway_pods if not pod.is_ending]
     # Either of them may be known later than the other; what comes second is looked at again only if it matters.
-    if any(is_ready(pod) for pod in pods) or int((gateway.get("status") or {}).get("availableReplicas") or 0):
+    if any(pod.is_ready for pod in pods) or gateway.is_available:
         return None
     program = gateway_program(gateway)
-    troubles = sorted((pod_trouble(pod, program, _of_gateway(observed)) for pod in pods if not is_over(pod)), key=rank)
+    troubles = sorted((pod_trouble(pod, program, _of_gateway(observed)) for pod in pods if not pod.is_over), key=rank)
     refusal = refused_pods(gateway)
     if refusal is not None and not troubles:
         troubles = [refusal]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hearth.operator.diagnosis.containers import OWN_PORT
-from hearth.operator.diagnosis.diagnosis import Diagnosis, condition
-from hearth.operator.diagnosis.observation import Object, Observed
+from hearth.operator.diagnosis.diagnosis import Diagnosis
+from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.reasons import Reason
 from hearth.operator.diagnosis.redaction import redact
+from hearth.operator.objects import ScaledObject
 
 _SCALE_IN = "autoscaling.keda.sh/paused-scale-in"
 _FORCED = "autoscaling.keda.sh/force-activation"
@@ -34,13 +35,12 @@ def scaler_trouble(observed: Observed) -> Diagnosis | None:
         )
     scaled = observed.scaled_object
     if scaled is None:
-        return Diagnosis(Reason.SCALER_STARTING, "its ScaledObject is being created", "waiting")
-    metadata = scaled.get("metadata") or {}
-    pause = _pause(metadata.get("annotations") or {})
+        return Diagnosis(Reason.SCALED_OBJECT_PENDING, "its ScaledObject is being created", "waiting")
+    pause = _pause(scaled.metadata.annotations)
     if pause is not None:
         name, namespace = observed.service.metadata.name, observed.service.metadata.namespace
         return Diagnosis(
-            Reason.SCALING_PAUSED,
+            Reason.SCALED_OBJECT_PAUSED,
             f"its ScaledObject has the annotation {pause}: the service {_PAUSES[pause]}; "
             f"kubectl annotate scaledobject -n {namespace} {name} {pause}- lets it scale again",
             "broken",
@@ -65,28 +65,27 @@ def waking_trouble(observed: Observed) -> Diagnosis | None:
     """Say why a service that sleeps would not wake; None when it would. Replicas that may not be taken away are no
     reason."""
     trouble = scaler_trouble(observed)
-    if trouble is None or trouble.reason != Reason.SCALING_PAUSED:
+    if trouble is None or trouble.reason != Reason.SCALED_OBJECT_PAUSED:
         return trouble
-    metadata = (observed.scaled_object or {}).get("metadata") or {}
-    return None if _pause(metadata.get("annotations") or {}) in (_SCALE_IN, _FORCED) else trouble
+    annotations = observed.scaled_object.metadata.annotations if observed.scaled_object is not None else {}
+    return None if _pause(annotations) in (_SCALE_IN, _FORCED) else trouble
 
 
-def _scaler_condition(scaled: Object) -> Diagnosis | None:
-    ready = condition(scaled, "Ready")
-    if ready.get("status") == "True":
+def _scaler_condition(scaled: ScaledObject) -> Diagnosis | None:
+    ready = scaled.ready
+    if ready.is_true:
         return None
-    status = scaled.get("status") or {}
-    if ready.get("status") != "False" and not ready.get("reason"):
+    if not ready.is_false and not ready.reason:
         return Diagnosis(
-            Reason.SCALER_STARTING,
+            Reason.SCALED_OBJECT_PENDING,
             "KEDA has not looked at its ScaledObject yet; if that lasts, look at KEDA's operator "
             "(kubectl get pods -A -l app=keda-operator)",
             "waiting",
         )
-    words = redact(OWN_PORT.sub("->", ready.get("message") or ready.get("reason") or "it does not say why"))
-    known = bool(status.get("hpaName") or status.get("lastActiveTime"))
+    words = redact(OWN_PORT.sub("->", ready.message or ready.reason or "it does not say why"))
+    known = bool(scaled.status.hpa_name or scaled.status.was_active)
     return Diagnosis(
-        Reason.SCALER_NOT_READY,
+        Reason.SCALED_OBJECT_NOT_READY,
         f"KEDA cannot scale it: {words}; KEDA tries again by itself, and `kubectl describe scaledobject` and the log of "
         "KEDA's operator say more",
         "broken" if known else "waiting",

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hearth.operator.diagnosis.observation import Object
+from hearth.operator.objects import Node, Taint
 from hearth.planning import Plan
 
 _HARD_EFFECTS = ("NoSchedule", "NoExecute")
@@ -45,7 +45,7 @@ class Supply:
     """Why nodes that have enough may not take the pod, with how many they are; most frequent first."""
 
 
-def supply(demand: Demand, nodes: Sequence[Object]) -> Supply:
+def supply(demand: Demand, nodes: Sequence[Node]) -> Supply:
     """Add up the nodes. What is free on them is the scheduler's knowledge: nodes do not say it."""
     amounts = [(node, amount(node, demand.device)) for node in nodes]
     closed: Counter[str] = Counter()
@@ -90,9 +90,9 @@ def _whole_number(amount: Any) -> int:
     return int(text) if text.isdecimal() else 1
 
 
-def amount(node: Object, resource: str) -> int:
+def amount(node: Node, resource: str) -> int:
     """What a node has of a resource that is counted, in use or not."""
-    text = str((node.get("status") or {}).get("allocatable", {}).get(resource, "0"))
+    text = node.status.allocatable.get(resource, "0")
     return int(text) if text.isdecimal() else 0
 
 
@@ -103,10 +103,9 @@ def required_terms(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return required.get("nodeSelectorTerms") or ()
 
 
-def barriers(node: Object, spec: Mapping[str, Any]) -> Iterator[str]:
+def barriers(node: Node, spec: Mapping[str, Any]) -> Iterator[str]:
     """Why this node does not take the pod, in words that follow a number of nodes."""
-    own = node.get("spec") or {}
-    labels = node.get("metadata", {}).get("labels") or {}
+    labels = node.metadata.labels
     selector = spec.get("nodeSelector") or {}
     missing = [f"{key}={value}" for key, value in sorted(selector.items()) if labels.get(key) != value]
     if missing:
@@ -114,27 +113,27 @@ def barriers(node: Object, spec: Mapping[str, Any]) -> Iterator[str]:
     terms = required_terms(spec)
     if terms and not any(_matches_term(term, labels) for term in terms):
         yield "outside the runtime's node requirements"
-    if own.get("unschedulable"):
+    if node.spec.unschedulable:
         yield "cordoned"
-    for taint in own.get("taints") or []:
-        if taint.get("effect") in _HARD_EFFECTS and not _tolerated(taint, spec.get("tolerations") or []):
+    for taint in node.spec.taints:
+        if taint.effect in _HARD_EFFECTS and not _tolerated(taint, spec.get("tolerations") or []):
             yield _spelled(taint)
 
 
-def _spelled(taint: Mapping[str, Any]) -> str:
-    if taint.get("key") in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+def _spelled(taint: Taint) -> str:
+    if taint.key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
         return "not ready"
-    value = f"={taint['value']}" if taint.get("value") else ""
-    return f"with the taint {taint.get('key')}{value}:{taint.get('effect')}"
+    value = f"={taint.value}" if taint.value else ""
+    return f"with the taint {taint.key}{value}:{taint.effect}"
 
 
-def _tolerated(taint: Mapping[str, Any], tolerations: Sequence[Mapping[str, Any]]) -> bool:
+def _tolerated(taint: Taint, tolerations: Sequence[Mapping[str, Any]]) -> bool:
     return any(
-        toleration.get("effect") in (None, "", taint.get("effect"))
+        toleration.get("effect") in (None, "", taint.effect)
         and (
-            toleration.get("key") in (None, "", taint.get("key"))
+            toleration.get("key") in (None, "", taint.key)
             if toleration.get("operator") == "Exists"
-            else toleration.get("key") == taint.get("key") and toleration.get("value", "") == taint.get("value", "")
+            else toleration.get("key") == taint.key and toleration.get("value", "") == taint.value
         )
         for toleration in tolerations
     )

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from hearth.api import HearthError, LLMService
+from hearth.operator.objects import Claim, Deployment, Job, Node, Pod, ScaledObject
 from hearth.planning import Plan
-
-Object = Mapping[str, Any]
-"""A Kubernetes object on the wire form; of pods `metadata`, `status` and `spec.nodeName` are enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +21,24 @@ class Observed:
     """None when planning failed; `error` then says why."""
     error: HearthError | None
     """What keeps the plan from being made (PlanningError, PluginError), accepted (refused), or applied."""
-    deployment: Object | None
+    deployment: Deployment | None
     """Of the backends."""
-    pods: Sequence[Object]
+    pods: Sequence[Pod]
     """Of the backends; those that are ending included."""
-    prewarm: Object | None
+    prewarm: Job | None
     """The Job."""
-    prewarm_pods: Sequence[Object]
-    scaled_object: Object | None
+    prewarm_pods: Sequence[Pod]
+    scaled_object: ScaledObject | None
     keda: bool
     """Whether the API server knows ScaledObjects."""
-    gateway: Object | None
+    gateway: Deployment | None
     """The Deployment of the gateway that serves this service."""
-    gateway_pods: Sequence[Object]
-    nodes: Sequence[Object] | None
+    gateway_pods: Sequence[Pod]
+    nodes: Sequence[Node] | None
     """Fetched only when a pod is unschedulable or the prewarm Job is not there; None means that nobody looked."""
     now: datetime
     """Aware. Used for `lastTransitionTime` of what changed, and for nothing else."""
-    claims: Sequence[Object] = ()
+    claims: Sequence[Claim] = ()
     """PersistentVolumeClaims that the pods mount, as far as they are known."""
     holders: Mapping[str, int] = field(default_factory=dict)
     """Devices of the wanted kind held by other services' pods: `NAMESPACE/NAME` of the LLMService -> devices. Only

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from hearth.api.errors import join_remedy
 from hearth.operator.diagnosis.containers import (
@@ -12,11 +10,12 @@ from hearth.operator.diagnosis.containers import (
     container_creating,
     container_trouble,
 )
-from hearth.operator.diagnosis.diagnosis import Diagnosis, condition, rank
-from hearth.operator.diagnosis.observation import Object, Observed
+from hearth.operator.diagnosis.diagnosis import Diagnosis, rank
+from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.reasons import Reason
 from hearth.operator.diagnosis.redaction import redact
 from hearth.operator.diagnosis.scheduling import unscheduled
+from hearth.operator.objects import Deployment, Pod
 
 ON_ITS_WAY = frozenset(
     {
@@ -24,38 +23,38 @@ ON_ITS_WAY = frozenset(
         Reason.SCHEDULING,
         Reason.CONTAINER_CREATING,
         Reason.LOADING,
-        Reason.NOT_ANSWERING,
+        Reason.CONTAINERS_NOT_READY,
         Reason.RESTARTING,
     }
 )
 
 
-def pod_trouble(pod: Object, program: Program, observed: Observed) -> Diagnosis:
+def pod_trouble(pod: Pod, program: Program, observed: Observed) -> Diagnosis:
     """Say what a pod that is not ready waits for."""
-    status = pod.get("status") or {}
-    if status.get("phase") == "Failed" and status.get("reason"):
-        return evicted(status, program)
-    scheduled = condition(pod, "PodScheduled")
-    if scheduled.get("status") == "False":
+    status = pod.status
+    if status.phase == "Failed" and status.reason:
+        return evicted(status.reason, status.message, program)
+    scheduled = pod.condition("PodScheduled")
+    if scheduled.is_false:
         return unscheduled(scheduled, observed)
-    containers = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+    containers = [*status.init_container_statuses, *status.container_statuses]
     troubles = [found for container in containers if (found := container_trouble(container, program)) is not None]
     if troubles:
         return min(troubles, key=rank)
-    if scheduled.get("status") != "True" and not pod.get("spec", {}).get("nodeName"):
+    if not scheduled.is_true and not pod.spec.node_name:
         return Diagnosis(Reason.SCHEDULING, "a node is being found for its pod", "waiting")
     if not containers:
         return container_creating(program)
     return Diagnosis(
-        Reason.NOT_ANSWERING,
+        Reason.CONTAINERS_NOT_READY,
         f"{program.name} runs and its readiness probe is not answered; if that lasts: "
         f"{program.logs.removesuffix(' --previous')}",
         "starting",
     )
 
 
-def evicted(status: Mapping[str, Any], program: Program) -> Diagnosis:
-    words = redact(f"{status['reason']}: {status.get('message', '')}".rstrip(": "))
+def evicted(reason: str, message: str, program: Program) -> Diagnosis:
+    words = redact(f"{reason}: {message}".rstrip(": "))
     return Diagnosis(
         Reason.EVICTED,
         f"the pod of {program.name} was ended by its node ({words}); free what the node ran short of",
@@ -64,12 +63,11 @@ def evicted(status: Mapping[str, Any], program: Program) -> Diagnosis:
     )
 
 
-def refused_pods(deployment: Object | None) -> Diagnosis | None:
-    failure = condition(deployment or {}, "ReplicaFailure")
-    if failure.get("status") != "True":
+def refused_pods(deployment: Deployment | None) -> Diagnosis | None:
+    if deployment is None or not deployment.replica_failure.is_true:
         return None
     # The pod's name is another one at each attempt.
-    words = re.sub(r'^.*?pods? "[^"]*" is forbidden: ', "", failure.get("message", ""))
+    words = re.sub(r'^.*?pods? "[^"]*" is forbidden: ', "", deployment.replica_failure.message)
     remedy = "change what refuses it (kubectl describe quota, limitrange, namespace), or what the service asks for"
     if "PodSecurity" in words:
         remedy = (
@@ -77,7 +75,7 @@ def refused_pods(deployment: Object | None) -> Diagnosis | None:
             "namespace that allows it"
         )
     return Diagnosis(
-        Reason.PODS_REFUSED,
+        Reason.FAILED_CREATE,
         join_remedy(f"the cluster refuses to create its pods: {redact(words)}", remedy),
         "broken",
         "the cluster refuses to start it; its owner finds the reason in its status",

@@ -6,7 +6,7 @@ is bound to the node of its first pod, a download on a node without accelerators
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hearth.operator.diagnosis.containers import (
@@ -14,12 +14,13 @@ from hearth.operator.diagnosis.containers import (
     ended_words,
     prewarmer,
 )
-from hearth.operator.diagnosis.diagnosis import Diagnosis, condition, is_ending, rank
+from hearth.operator.diagnosis.diagnosis import Diagnosis, rank
 from hearth.operator.diagnosis.nodes import amount, barriers, demand_of, required_terms
-from hearth.operator.diagnosis.observation import Object, Observed
+from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.pods import ON_ITS_WAY, pod_trouble
 from hearth.operator.diagnosis.reasons import Reason
 from hearth.operator.diagnosis.redaction import redact
+from hearth.operator.objects import Claim, Node, Pod
 from hearth.planning import Plan, claim_name, prewarm_name
 
 HOSTNAME = "kubernetes.io/hostname"
@@ -32,7 +33,7 @@ _SELECTED = "volume.kubernetes.io/selected-node"
 """The scheduler's annotation on a claim: the node for which its volume was made."""
 
 
-def prewarm_nodes(plan: Plan, nodes: Sequence[Object], claims: Sequence[Object]) -> tuple[str, ...] | None:
+def prewarm_nodes(plan: Plan, nodes: Sequence[Node], claims: Sequence[Claim]) -> tuple[str, ...] | None:
     """Return the hostnames that the Job of a plan is to be kept to: of nodes that may take the engine and have its
     devices, whether they are free or not. `claims` are the volume claims of the service.
 
@@ -47,27 +48,23 @@ def prewarm_nodes(plan: Plan, nodes: Sequence[Object], claims: Sequence[Object])
     able = [node for node in free if amount(node, demand.device) >= max(demand.count, 1)]
     if len(able) == len(free) and (demand.spec.get("nodeSelector") or required_terms(demand.spec)):
         return ()
-    selected = {_annotation(claim) for claim in claims if claim["metadata"].get("name") == claim_name(plan.service)}
+    selected = {
+        claim.metadata.annotations.get(_SELECTED) for claim in claims if claim.metadata.name == claim_name(plan.service)
+    }
     # Where the volume is already comes first, so that it is not the one that is left out.
-    able.sort(key=lambda node: (node["metadata"].get("name") not in selected, _hostname(node)))
+    able.sort(key=lambda node: (node.metadata.name not in selected, _hostname(node)))
     names = [name for node in able if (name := _hostname(node))]
     return tuple(names[:MOST_NODES]) or None
 
 
-def _hostname(node: Object) -> str:
-    labels: Mapping[str, str] = node["metadata"].get("labels") or {}
-    return labels.get(HOSTNAME, "")
-
-
-def _annotation(claim: Object) -> str | None:
-    annotations: Mapping[str, str] = claim["metadata"].get("annotations") or {}
-    return annotations.get(_SELECTED)
+def _hostname(node: Node) -> str:
+    return node.metadata.labels.get(HOSTNAME, "")
 
 
 def prewarm_trouble(observed: Observed) -> Diagnosis | None:
     """Say how far the prewarm Job is; None when the weights are there."""
     job, plan = observed.prewarm, observed.plan
-    if plan is None or (job is not None and condition(job, "Complete").get("status") == "True"):
+    if plan is None or (job is not None and job.is_complete):
         return None
     if job is None:
         return _no_node_to_prewarm_on(plan, observed) or Diagnosis(
@@ -75,13 +72,12 @@ def prewarm_trouble(observed: Observed) -> Diagnosis | None:
         )
     program = prewarmer(plan)
     troubles = sorted(
-        (pod_trouble(pod, program, _of_prewarm(observed)) for pod in observed.prewarm_pods if not is_ending(pod)),
+        (pod_trouble(pod, program, _of_prewarm(observed)) for pod in observed.prewarm_pods if not pod.is_ending),
         key=rank,
     )
     again = f"kubectl delete job -n {plan.service.metadata.namespace} {prewarm_name(plan.service)}"
-    failed = condition(job, "Failed")
-    if failed.get("status") == "True":
-        cause = _last_failure(observed.prewarm_pods, program) or redact(failed.get("message") or "")
+    if job.failure.is_true:
+        cause = _last_failure(observed.prewarm_pods, program) or redact(job.failure.message)
         return Diagnosis(
             Reason.PREWARM_FAILED,
             f"the weights were not downloaded ahead: {cause}; the first start downloads them itself. To try again: "
@@ -117,14 +113,14 @@ def _no_node_to_prewarm_on(plan: Plan, observed: Observed) -> Diagnosis | None:
     )
 
 
-def _last_failure(pods: Sequence[Object], program: Program) -> str:
+def _last_failure(pods: Sequence[Pod], program: Program) -> str:
     ends = sorted(
         (
             ended
             for pod in pods
-            for container in (pod.get("status") or {}).get("containerStatuses") or ()
-            if (ended := (container.get("state") or {}).get("terminated")) is not None and ended.get("exitCode")
+            for container in pod.status.container_statuses
+            if (ended := container.state.terminated) is not None and ended.exit_code
         ),
-        key=lambda ended: str(ended.get("finishedAt", "")),
+        key=lambda ended: ended.finished_at,
     )
     return ended_words(ends[-1], program) if ends else ""

@@ -14,10 +14,8 @@ class Reason(StrEnum):
     # All is well.
     AVAILABLE = "Available"
     SCALED_TO_ZERO = "ScaledToZero"
-    AS_WANTED = "AsWanted"
-    AWAKE = "Awake"
-    ASLEEP = "Asleep"
-    RUNTIME_CHOSEN = "RuntimeChosen"
+    MINIMUM_REPLICAS_AVAILABLE = "MinimumReplicasAvailable"
+    RUNTIME_SELECTED = "RuntimeSelected"
     PREWARMED = "Prewarmed"
 
     # On its way; nothing to do.
@@ -25,13 +23,13 @@ class Reason(StrEnum):
     SCHEDULING = "Scheduling"
     CONTAINER_CREATING = "ContainerCreating"
     LOADING = "Loading"
-    NOT_ANSWERING = "NotAnswering"
+    CONTAINERS_NOT_READY = "ContainersNotReady"
     RESTARTING = "Restarting"
     PREWARMING = "Prewarming"
     GATEWAY_STARTING = "GatewayStarting"
-    SCALER_STARTING = "ScalerStarting"
+    SCALED_OBJECT_PENDING = "ScaledObjectPending"
     BEING_DELETED = "BeingDeleted"
-    DELETING = "Deleting"
+    TERMINATING = "Terminating"
     NOT_PLANNED = "NotPlanned"
 
     # No node takes a pod.
@@ -45,15 +43,18 @@ class Reason(StrEnum):
     VOLUME_MISSING = "VolumeMissing"
     SCHEDULING_GATED = "SchedulingGated"
     UNSCHEDULABLE = "Unschedulable"
-    PODS_REFUSED = "PodsRefused"
+    FAILED_CREATE = "FailedCreate"
 
-    # A container does not run.
-    IMAGE_PULL_FAILED = "ImagePullFailed"
-    CONFIGURATION_MISSING = "ConfigurationMissing"
-    CANNOT_START = "CannotStart"
-    OUT_OF_MEMORY = "OutOfMemory"
+    # A container does not run, in the kubelet's words.
+    IMAGE_PULL_BACK_OFF = "ImagePullBackOff"
+    INVALID_IMAGE_NAME = "InvalidImageName"
+    ERR_IMAGE_NEVER_PULL = "ErrImageNeverPull"
+    CREATE_CONTAINER_CONFIG_ERROR = "CreateContainerConfigError"
+    CREATE_CONTAINER_ERROR = "CreateContainerError"
+    RUN_CONTAINER_ERROR = "RunContainerError"
+    OOM_KILLED = "OOMKilled"
     STARTUP_TIMEOUT = "StartupTimeout"
-    CRASH_LOOPING = "CrashLooping"
+    CRASH_LOOP_BACK_OFF = "CrashLoopBackOff"
     EVICTED = "Evicted"
 
     # Why it ended, from its own words.
@@ -69,8 +70,8 @@ class Reason(StrEnum):
     # Around it.
     GATEWAY_UNAVAILABLE = "GatewayUnavailable"
     KEDA_NOT_INSTALLED = "KEDANotInstalled"
-    SCALER_NOT_READY = "ScalerNotReady"
-    SCALING_PAUSED = "ScalingPaused"
+    SCALED_OBJECT_NOT_READY = "ScaledObjectNotReady"
+    SCALED_OBJECT_PAUSED = "ScaledObjectPaused"
     PREWARM_FAILED = "PrewarmFailed"
     APPLY_FAILED = "ApplyFailed"
     INVALID_SERVICE = "InvalidService"
@@ -80,21 +81,19 @@ NORMAL = frozenset(
     {
         Reason.AVAILABLE,
         Reason.SCALED_TO_ZERO,
-        Reason.AS_WANTED,
-        Reason.AWAKE,
-        Reason.ASLEEP,
-        Reason.RUNTIME_CHOSEN,
+        Reason.MINIMUM_REPLICAS_AVAILABLE,
+        Reason.RUNTIME_SELECTED,
         Reason.PREWARMED,
         Reason.CREATING,
         Reason.SCHEDULING,
         Reason.CONTAINER_CREATING,
         Reason.LOADING,
-        Reason.NOT_ANSWERING,
+        Reason.CONTAINERS_NOT_READY,
         Reason.PREWARMING,
         Reason.GATEWAY_STARTING,
-        Reason.SCALER_STARTING,
+        Reason.SCALED_OBJECT_PENDING,
         Reason.BEING_DELETED,
-        Reason.DELETING,
+        Reason.TERMINATING,
         Reason.NOT_PLANNED,
     }
 )

@@ -10,22 +10,20 @@ from hearth.operator.diagnosis.containers import (
     engine,
     seconds_between,
 )
-from hearth.operator.diagnosis.diagnosis import Diagnosis, is_ending, is_over, is_ready, rank
-from hearth.operator.diagnosis.observation import Object, Observed
+from hearth.operator.diagnosis.diagnosis import Diagnosis, rank
+from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.pods import evicted, pod_trouble, refused_pods
 from hearth.operator.diagnosis.reasons import Reason
+from hearth.operator.objects import Deployment, Pod
 
 _LOOP = 2
 _AT_ONCE = 60.0
 """Seconds between the end of a pod and the start of the one that takes its place."""
 
 
-def wanted_replicas(deployment: Object | None) -> int:
-    """What the Deployment is told to have; Kubernetes' own default is one."""
-    if deployment is None:
-        return 0
-    replicas = (deployment.get("spec") or {}).get("replicas")
-    return 1 if replicas is None else int(replicas)
+def wanted_replicas(deployment: Deployment | None) -> int:
+    """What the Deployment is told to have."""
+    return 0 if deployment is None else deployment.spec.replicas
 
 
 def replica_troubles(observed: Observed) -> tuple[Diagnosis, ...]:
@@ -34,11 +32,11 @@ def replica_troubles(observed: Observed) -> tuple[Diagnosis, ...]:
     if plan is None:
         return ()
     program = engine(plan)
-    staying = [pod for pod in observed.pods if not is_ending(pod) and not is_ready(pod)]
-    alive = [pod for pod in staying if not is_over(pod)]
-    over = sorted((pod for pod in staying if is_over(pod)), key=_created)
+    staying = [pod for pod in observed.pods if not pod.is_ending and not pod.is_ready]
+    alive = [pod for pod in staying if not pod.is_over]
+    over = sorted((pod for pod in staying if pod.is_over), key=_created)
     found = [_replaces(pod, over, program) or pod_trouble(pod, program, observed) for pod in alive]
-    ready = sum(1 for pod in observed.pods if is_ready(pod))
+    ready = sum(1 for pod in observed.pods if pod.is_ready)
     if len(alive) + ready < wanted_replicas(observed.deployment):
         refusal = refused_pods(observed.deployment)
         if refusal is not None:
@@ -48,7 +46,7 @@ def replica_troubles(observed: Observed) -> tuple[Diagnosis, ...]:
     return tuple(sorted(dict.fromkeys(found), key=rank))
 
 
-def _replaces(pod: Object, over: Sequence[Object], program: Program) -> Diagnosis | None:
+def _replaces(pod: Pod, over: Sequence[Pod], program: Program) -> Diagnosis | None:
     """Say why the pods before this one ended, if one after the other did right away: this one will fare no better.
 
     A pod that its node ended is not started again. It stays for ever, and another one takes its place.
@@ -59,23 +57,22 @@ def _replaces(pod: Object, over: Sequence[Object], program: Program) -> Diagnosi
     gaps = [seconds_between(_ended_at(one), _created(other)) for one, other in pairwise(chain)]
     if not all(gap is not None and gap <= _AT_ONCE for gap in gaps):
         return None
-    last = over[-1].get("status") or {}
-    return evicted(last, program) if last.get("reason") else None
+    last = over[-1].status
+    return evicted(last.reason, last.message, program) if last.reason else None
 
 
-def _created(pod: Object) -> str:
-    return str(pod.get("metadata", {}).get("creationTimestamp") or "")
+def _created(pod: Pod) -> str:
+    return pod.metadata.creation_timestamp
 
 
-def _ended_at(pod: Object) -> str:
+def _ended_at(pod: Pod) -> str:
     """When its last container ended; when it was made, for a pod that its node did not take at all."""
-    containers = (pod.get("status") or {}).get("containerStatuses") or ()
-    ends = [(container.get("state") or {}).get("terminated", {}).get("finishedAt") for container in containers]
-    return max((end for end in ends if end), default=_created(pod))
+    ends = [container.state.terminated for container in pod.status.container_statuses]
+    return max((end.finished_at for end in ends if end is not None and end.finished_at), default=_created(pod))
 
 
 def _creating(observed: Observed) -> Diagnosis:
-    if any(is_ending(pod) for pod in observed.pods):
+    if any(pod.is_ending for pod in observed.pods):
         return Diagnosis(Reason.CREATING, "its pod is created when the one before it has ended", "waiting")
     return Diagnosis(Reason.CREATING, "its pod is being created", "waiting")
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
 
-from hearth.operator.diagnosis.diagnosis import Diagnosis, is_ending, is_over
+from hearth.operator.diagnosis.diagnosis import Diagnosis
 from hearth.operator.diagnosis.nodes import Demand, Supply, demand_of, supply
 from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.reasons import Reason
 from hearth.operator.diagnosis.redaction import redact
+from hearth.operator.objects import Condition
 from hearth.planning import Plan, claim_name, identity, prewarm_name
 
 _INSUFFICIENT = re.compile(r"(?:(\d+) )?Insufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])")
@@ -41,9 +40,9 @@ def insufficient(message: str) -> dict[str, int]:
     return {resource: int(count or 1) for count, resource in _INSUFFICIENT.findall(scheduler_words(message))}
 
 
-def unscheduled(condition: Mapping[str, Any], observed: Observed) -> Diagnosis:
-    message = condition.get("message") or ""
-    if condition.get("reason") == "SchedulingGated":
+def unscheduled(condition: Condition, observed: Observed) -> Diagnosis:
+    message = condition.message
+    if condition.reason == "SchedulingGated":
         return Diagnosis(
             Reason.SCHEDULING_GATED,
             f"its pod waits for a scheduling gate: {redact(message)}; whoever set the gate has to remove it",
@@ -70,14 +69,14 @@ def unscheduled(condition: Mapping[str, Any], observed: Observed) -> Diagnosis:
 
 def _unbound(observed: Observed) -> Diagnosis:
     mounted = _mounted(observed)
-    pending = [claim for claim in observed.claims if (claim.get("status") or {}).get("phase") != "Bound"]
-    name = pending[0]["metadata"]["name"] if pending else next(iter(mounted), "")
+    pending = [claim for claim in observed.claims if claim.status.phase != "Bound"]
+    name = pending[0].metadata.name if pending else next(iter(mounted), "")
     subject = f"its volume claim {name!r} is not bound" if name else "a volume claim of its pod is not bound"
-    spec = (pending[0].get("spec") or {}) if pending else {}
-    if pending and not spec.get("storageClassName"):
+    storage_class = pending[0].spec.storage_class_name if pending else ""
+    if pending and not storage_class:
         cause = ": it names no StorageClass and the cluster has no default one"
     elif pending:
-        cause = f": StorageClass {spec['storageClassName']!r} has not made a volume for it"
+        cause = f": StorageClass {storage_class!r} has not made a volume for it"
     else:
         cause = ""
     return Diagnosis(
@@ -108,7 +107,7 @@ def _out_of_reach(conflicts: int, message: str, observed: Observed) -> Diagnosis
     objects = plan.objects if plan is not None else ()
     if ("PersistentVolumeClaim", claim) not in map(identity, objects):
         remedy = "make room on that one, or move the volume"
-    elif any(pod.get("spec", {}).get("nodeName") and not is_over(pod) for pod in observed.pods):
+    elif any(pod.spec.node_name and not pod.is_over for pod in observed.pods):
         remedy = "all replicas share it: lower spec.scaling.max, or set spec.cache.strategy: HostPath"
     else:
         # The Job goes with the volume that it filled: while it is there, the weights count as downloaded.
@@ -216,8 +215,8 @@ def _from_nodes(demand: Demand, have: Supply, observed: Observed, plan: Plan, *,
 
 def _held(demand: Demand, observed: Observed) -> str:
     """By whom the devices are held, as far as that is known and may be told. Pods that are not Hearth's are not seen."""
-    placed = [pod for pod in observed.pods if pod.get("spec", {}).get("nodeName") and not is_over(pod)]
-    ending = demand.count * sum(1 for pod in placed if is_ending(pod))
+    placed = [pod for pod in observed.pods if pod.spec.node_name and not pod.is_over]
+    ending = demand.count * sum(1 for pod in placed if pod.is_ending)
     own = demand.count * len(placed) - ending
     home = f"{observed.service.metadata.namespace}/"
     near = {key.removeprefix(home): count for key, count in observed.holders.items() if key.startswith(home) and count}

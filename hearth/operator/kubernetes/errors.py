@@ -63,6 +63,12 @@ class Forbidden(ApiError):
     """Access control, a quota, Pod Security or a policy says no (403)."""
 
 
+class Malformed(OperatorError):
+    """An object of the API server cannot be read: a field that Kubernetes defines has a value of another type."""
+
+    retriable = False
+
+
 class NamespaceGoing(Forbidden):
     """The namespace is being deleted: nothing can be created in it any more."""
 

@@ -6,12 +6,13 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from hearth.operator.cache import INIT_MANAGER, MANAGER, Cache, Child, ChildId, Key, claims_of, controller_of, of_hearth
+from hearth.operator.cache import INIT_MANAGER, MANAGER, Cache, Child, ChildId, Key, claims_of
 from hearth.operator.fingerprint import is_backend
 from hearth.operator.kubernetes.client import Api
 from hearth.operator.kubernetes.errors import BeingDeleted, Conflict, Invalid, NameTaken, NotFound
 from hearth.operator.kubernetes.kinds import DEPLOYMENT, Kind, kind_of
 from hearth.operator.metrics import Metrics
+from hearth.operator.objects import Claim, Deployment, Job, read_managers, read_metadata
 from hearth.planning import CREATED_ONCE, GATEWAY_LABEL, SERVICE_LABEL, TEMPLATE_ANNOTATION
 
 logger = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ class Applier:
         """
         live = await self._api.get(kind, metadata["namespace"], metadata["name"])
         entries = live["metadata"].get("managedFields") or ()
-        if live["metadata"]["uid"] != child.uid or claims_of(entries) != "created":
+        if live["metadata"]["uid"] != child.uid or claims_of(read_managers(live)) != "created":
             return
         index, first = next(each for each in enumerate(entries) if each[1].get("manager") == INIT_MANAGER)
         fields = first["fieldsV1"]
@@ -149,12 +150,12 @@ class Applier:
     async def _release(self, item: Object, child: Child, wanted: bytes) -> Child:
         """Let the first manager keep the replicas only: what it also owned would outlive a plan that leaves it out."""
         metadata = item["metadata"]
-        spec = (child.view or {}).get("spec") or {}
+        replicas = child.view.spec.replicas if isinstance(child.view, Deployment) else 0
         body = {
             "apiVersion": item["apiVersion"],
             "kind": item["kind"],
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": child.uid},
-            "spec": {"replicas": spec.get("replicas", 0)},
+            "spec": {"replicas": replicas},
         }
         answer = await self._api.apply(DEPLOYMENT, body, manager=INIT_MANAGER, force=False)
         self._metrics.applied(DEPLOYMENT.kind, "release")
@@ -166,7 +167,11 @@ class Applier:
         metadata = item["metadata"]
         if child is not None:
             template = (metadata.get("annotations") or {}).get(TEMPLATE_ANNOTATION)
-            have = ((child.view or {}).get("metadata", {}).get("annotations") or {}).get(TEMPLATE_ANNOTATION)
+            have = (
+                child.view.metadata.annotations.get(TEMPLATE_ANNOTATION)
+                if isinstance(child.view, Job | Claim)
+                else None
+            )
             if template is not None and template != have:
                 await self.delete(ChildId(kind, metadata["namespace"], metadata["name"]))
                 raise _being_deleted(kind, metadata)
@@ -182,18 +187,17 @@ class Applier:
 
     def _check_live(self, kind: Kind, live: Object, owner: str | None) -> None:
         """Raise unless a live object is one that Hearth may write."""
-        metadata = live["metadata"]
-        controller = controller_of(metadata)
-        has = controller["uid"] if controller else None
-        if not of_hearth(live) and not (owner is not None and has == owner) and not _was_applied(live):
+        known = read_metadata(live)
+        has, metadata = known.controller, live["metadata"]
+        if not known.is_hearths and not (owner is not None and has == owner) and not _was_applied(live):
             raise NameTaken(
                 "NameTaken",
                 f"{kind.kind} {metadata['name']!r} exists in {metadata['namespace']!r} and is not Hearth's",
                 "delete or rename it, or give the LLMService another name",
             )
-        labels = metadata.get("labels") or {}
+        labels = known.labels
         self._check_owner(kind, metadata, has, labels.get(SERVICE_LABEL, ""), labels.get(GATEWAY_LABEL, ""), owner)
-        if "deletionTimestamp" in metadata:
+        if known.deletion_timestamp:
             raise _being_deleted(kind, metadata)
 
     def _check_owner(
@@ -216,8 +220,7 @@ class Applier:
 
 def _was_applied(live: Object) -> bool:
     """Whether the operator applied it once, though somebody took its label away."""
-    managers = live["metadata"].get("managedFields") or ()
-    return any(manager.get("manager") == MANAGER and manager.get("operation") == "Apply" for manager in managers)
+    return any(each.manager == MANAGER and each.operation == "Apply" for each in read_managers(live))
 
 
 def _being_deleted(kind: Kind, metadata: Object) -> BeingDeleted:

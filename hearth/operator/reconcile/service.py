@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hearth.api import API_VERSION, HearthError, LLMService
-from hearth.operator.cache import MANAGER, Cache, Child, Key
+from hearth.operator.cache import MANAGER, Cache, Key
 from hearth.operator.diagnosis.prewarm import prewarm_nodes
-from hearth.operator.fingerprint import digest, is_backend
+from hearth.operator.fingerprint import digest
 from hearth.operator.kubernetes.client import Api
 from hearth.operator.kubernetes.errors import BeingDeleted, NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.kubernetes.event_recorder import EventRecorder
@@ -23,14 +23,13 @@ from hearth.operator.kubernetes.kinds import (
     ACCOUNT,
     CLAIM,
     CONFIG_MAP,
-    DEPLOYMENT,
     JOB,
     LLM_SERVICE,
     SCALED_OBJECT,
-    SERVICE,
     kind_of,
 )
 from hearth.operator.metrics import Metrics
+from hearth.operator.objects import Service
 from hearth.operator.planner import Planner, ServiceEntry
 from hearth.operator.reconcile.apply import Applier
 from hearth.operator.status.conditions import service_status, unreadable_status, waiting_notice
@@ -39,17 +38,15 @@ from hearth.operator.status.observer import Observer
 from hearth.operator.work_queue import WorkQueue
 from hearth.planning import (
     SHARED_GATEWAY,
+    LiveValues,
     Plan,
     PlanningError,
+    bind,
     gateway_entries,
     gateway_name,
     gateway_service_name,
     identity,
     plan_namespace,
-    with_account,
-    with_nodes,
-    with_notice,
-    with_scaler_ip,
 )
 from hearth.planning.names import Identity
 
@@ -170,26 +167,14 @@ class Reconciler:
         """Apply a plan. The entry may have another one before this ends; it is not asked for what is wanted."""
         service = plan.service
         going: BeingDeleted | None = None
-        noticed = with_notice(plan, entry.notice)
-        for item in noticed.objects:
-            kind = kind_of(item)
-            wanted = digests[identity(item)] if noticed is plan else digest(item)
-            if kind is SCALED_OBJECT:
-                address = self._gateway_address(service.metadata.namespace, gateway_service_name(service))
-                if address is None or not self._may_scale(service):
-                    continue
-                item = with_scaler_ip(item, address)
-                wanted = digest(item)
-            elif kind is JOB:
-                placed = await self._placed(entry, plan, item)
-                if placed is None:
-                    continue
-                item = placed
-            elif kind is DEPLOYMENT and not is_backend(item):
-                item = self._with_account(item)
-                wanted = digest(item)
+        for item in plan.objects:
+            live = await self._live_values(entry, plan, item)
+            if live is None:
+                continue
+            kind, bound = kind_of(item), bind(item, live)
+            wanted = digests[identity(item)] if bound is item else digest(bound)
             try:
-                await self._applier.apply(item, wanted, owner=entry.uid, replicas=plan.scaling.min)
+                await self._applier.apply(bound, wanted, owner=entry.uid, replicas=plan.scaling.min)
             except BeingDeleted as exc:
                 going = exc  # a Job that is replaced, say; the others need not wait for it
             except NotServed:
@@ -205,17 +190,31 @@ class Reconciler:
         if going is not None:
             raise going
 
-    async def _placed(self, entry: ServiceEntry, plan: Plan, job: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """The prewarm Job, kept to nodes that the engine can use. None, and another look later, while there are none."""
+    async def _live_values(self, entry: ServiceEntry, plan: Plan, item: Mapping[str, Any]) -> LiveValues | None:
+        """The live values for one object of a plan; None for an object that must not be applied yet."""
+        service, name = plan.service, item["metadata"]["name"]
+        kind = kind_of(item)
+        if kind is SCALED_OBJECT:
+            address = self._gateway_address(service.metadata.namespace, gateway_service_name(service))
+            return LiveValues(gateway_ip=address) if address is not None and self._may_scale(service) else None
+        if kind is JOB:
+            hostnames = await self._hostnames(entry, plan, name)
+            return None if hostnames is None else LiveValues(hostnames=hostnames)
+        return LiveValues(
+            account_uid=self._account_uid(service.metadata.namespace, name),
+            notices={service.metadata.name: entry.notice} if entry.notice else {},
+        )
+
+    async def _hostnames(self, entry: ServiceEntry, plan: Plan, job: str) -> tuple[str, ...] | None:
+        """The nodes to which a new prewarm Job is kept, () for any. None, and another look later, while there are none."""
         metadata = entry.service.metadata
-        if self._cache.child(JOB, metadata.namespace, job["metadata"]["name"]) is not None:
-            return job
+        if self._cache.child(JOB, metadata.namespace, job) is not None:
+            return ()
         nodes = await self._observer.nodes()
         names = None if nodes is None else prewarm_nodes(plan, nodes, self._observer.claims(entry))
         if names is None:
             self._queue.add(Key(metadata.namespace, metadata.name), after=NODES_PACE)
-            return None
-        return with_nodes(job, names) if names else job
+        return names
 
     def _may_scale(self, service: LLMService) -> bool:
         """Whether the ScaledObject may be applied: KEDA that finds nobody to ask backs off for minutes."""
@@ -224,20 +223,17 @@ class Reconciler:
         metadata = service.metadata
         if self._cache.child(SCALED_OBJECT, metadata.namespace, metadata.name) is not None:
             return True
-        return is_available(self._cache.child(DEPLOYMENT, metadata.namespace, gateway_name(service)))
+        return self._cache.is_available(metadata.namespace, gateway_name(service))
 
     def _gateway_address(self, namespace: str, name: str) -> str | None:
         """The cluster IP of a gateway's Service; None when there is no such Service, or it has none yet."""
-        child = self._cache.child(SERVICE, namespace, name)
-        address = child.view.get("clusterIP") if child is not None and child.view is not None else None
-        return str(address) if address else None
+        service = self._cache.view(Service, namespace, name)
+        return (service.spec.cluster_ip or None) if service is not None else None
 
-    def _with_account(self, item: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The Deployment of a gateway with the uid of its ServiceAccount, which is applied before it; others as they are."""
-        if kind_of(item) is not DEPLOYMENT:
-            return item
-        account = self._cache.child(ACCOUNT, item["metadata"]["namespace"], item["metadata"]["name"])
-        return item if account is None else with_account(item, account.uid)
+    def _account_uid(self, namespace: str, name: str) -> str | None:
+        """The uid of a gateway's ServiceAccount, which has the gateway's name and is applied before its Deployment."""
+        account = self._cache.child(ACCOUNT, namespace, name)
+        return None if account is None else account.uid
 
     async def _tell(
         self, entry: ServiceEntry, live: Mapping[str, Any], error: HearthError | None, state: NamespaceState
@@ -303,7 +299,7 @@ class Reconciler:
         plans = [entry.planned.plan for entry in entries if entry.planned.plan is not None]
         notices = {entry.service.metadata.name: entry.notice for entry in entries if entry.notice}
         kept = await self._kept(namespace, entries)
-        shared = plan_namespace(namespace, plans, self._planner.options, notices=notices, kept=kept)
+        shared = plan_namespace(namespace, plans, self._planner.options, kept=kept)
         changed = {name for name, token in admitted.items() if state.admitted.get(name) != token}
         changed |= {
             name
@@ -316,8 +312,9 @@ class Reconciler:
         error: HearthError | None = None
         try:
             for item in shared.objects:
-                item = self._with_account(item)
-                await self._applier.apply(item, digest(item), owner=None)
+                live = LiveValues(account_uid=self._account_uid(namespace, SHARED_GATEWAY), notices=notices)
+                bound = bind(item, live)
+                await self._applier.apply(bound, digest(bound), owner=None)
             await self._prune(key, {identity(item) for item in shared.objects})
         except NamespaceGoing:
             pass
@@ -342,7 +339,7 @@ class Reconciler:
         return True
 
     def _is_available(self, namespace: str) -> bool:
-        return is_available(self._cache.child(DEPLOYMENT, namespace, SHARED_GATEWAY))
+        return self._cache.is_available(namespace, SHARED_GATEWAY)
 
     async def _kept(self, namespace: str, entries: Sequence[ServiceEntry]) -> tuple[Mapping[str, Any], ...]:
         """What the shared gateway knows of services that cannot be planned, and could be by an operator before this.
@@ -378,9 +375,3 @@ class Reconciler:
         logger.info("KEDA is %s", "there" if served else "not installed: models are not scaled")
         for key in self._cache.services:
             self._queue.add(key)
-
-
-def is_available(deployment: Child | None) -> bool:
-    """Whether a Deployment has an available replica."""
-    view = deployment.view if deployment is not None else None
-    return bool(view and (view["status"].get("availableReplicas") or 0) > 0)

@@ -16,7 +16,8 @@ from typing import Any, Literal
 
 from hearth.api import HearthError, LLMService, format_duration
 from hearth.api.metadata import Condition
-from hearth.operator.diagnosis.diagnosis import Diagnosis, is_ending, is_ready
+from hearth.api.phase import Phase
+from hearth.operator.diagnosis.diagnosis import Diagnosis
 from hearth.operator.diagnosis.gateway import gateway_trouble
 from hearth.operator.diagnosis.keda import scaler_trouble, waking_trouble
 from hearth.operator.diagnosis.observation import Observed
@@ -33,7 +34,6 @@ from hearth.plugins.errors import VendorUnavailable
 
 __all__ = ["Observed", "service_status", "unreadable_status", "waiting_notice"]
 
-Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
 Truth = Literal["True", "False", "Unknown"]
 
 LONGEST_MESSAGE = 1000
@@ -138,7 +138,7 @@ def _assess(observed: Observed) -> _Assessment:
         refusal=refusal,
         error=error if refusal is not None or not waits else None,
         missing=_missing(error if waits else None) if observed.deployment is None else None,
-        ready=sum(1 for pod in observed.pods if is_ready(pod)),
+        ready=sum(1 for pod in observed.pods if pod.is_ready),
         wanted=wanted_replicas(observed.deployment),
         troubles=replica_troubles(observed),
         gateway=gateway_trouble(observed),
@@ -159,7 +159,9 @@ def _missing(error: HearthError | None) -> Diagnosis:
 def _ready(assessment: _Assessment) -> tuple[Phase, _Finding]:
     observed = assessment.observed
     if observed.service.metadata.deletion_timestamp:
-        return "Pending", _Finding("Ready", "False", Reason.DELETING, "it is being deleted with all that belongs to it")
+        return "Pending", _Finding(
+            "Ready", "False", Reason.TERMINATING, "it is being deleted with all that belongs to it"
+        )
     if assessment.error is not None:
         return "Degraded", _Finding(
             "Ready", "False", _reason(assessment.error), _error_message(assessment, assessment.error)
@@ -178,7 +180,7 @@ def _ready(assessment: _Assessment) -> tuple[Phase, _Finding]:
 def _asleep(assessment: _Assessment) -> str:
     cold = assessment.observed.service.spec.endpoint.cold_start.mode
     what = "the next request starts a replica" + ("" if cold == "keepalive" else " and is answered with 503 until then")
-    ending = any(is_ending(pod) for pod in assessment.observed.pods)
+    ending = any(pod.is_ending for pod in assessment.observed.pods)
     holds = "will hold no accelerator once the last replica has ended" if ending else "holds no accelerator"
     return f"it sleeps and {holds}; {what}"
 
@@ -199,19 +201,19 @@ def _resolved(assessment: _Assessment) -> _Finding:
     said = f"runtime {plan.runtime.metadata.name} of vendor {plan.vendor.name}"
     if notes:
         said += f"; mind: {'; '.join(notes)}"
-    return _Finding("RuntimeResolved", "True", Reason.RUNTIME_CHOSEN, said)
+    return _Finding("RuntimeResolved", "True", Reason.RUNTIME_SELECTED, said)
 
 
 def _activating(assessment: _Assessment) -> _Finding:
     observed = assessment.observed
     if observed.service.metadata.deletion_timestamp:
-        return _Finding("Activating", "False", Reason.DELETING, "it is being deleted")
+        return _Finding("Activating", "False", Reason.TERMINATING, "it is being deleted")
     if observed.plan is None:
         return _Finding("Activating", "False", Reason.NOT_PLANNED, "see the condition RuntimeResolved")
     if assessment.ready:
-        return _Finding("Activating", "False", Reason.AWAKE, "a replica is ready")
+        return _Finding("Activating", "False", Reason.AVAILABLE, "a replica is ready")
     if not assessment.wanted:
-        return _Finding("Activating", "False", Reason.ASLEEP, "no replica is wanted")
+        return _Finding("Activating", "False", Reason.SCALED_TO_ZERO, "no replica is wanted")
     start = assessment.start
     return _Finding("Activating", "True", start.reason, f"a replica is wanted: {start.message}; {_patience(observed)}")
 
@@ -227,10 +229,10 @@ def _patience(observed: Observed) -> str:
 def _scaled(assessment: _Assessment) -> _Finding:
     observed, scaler = assessment.observed, assessment.scaler
     if observed.service.metadata.deletion_timestamp:
-        return _Finding("Scaled", "Unknown", Reason.DELETING, "it is being deleted")
+        return _Finding("Scaled", "Unknown", Reason.TERMINATING, "it is being deleted")
     if observed.plan is None or assessment.refusal is not None:
         return _Finding("Scaled", "Unknown", Reason.NOT_PLANNED, "see the condition RuntimeResolved")
-    if scaler is not None and scaler.reason != Reason.SCALER_STARTING:
+    if scaler is not None and scaler.reason != Reason.SCALED_OBJECT_PENDING:
         return _Finding("Scaled", "False", scaler.reason, scaler.message)
     if assessment.ready < assessment.wanted:
         trouble = assessment.troubles[0] if assessment.troubles else assessment.start
@@ -242,7 +244,7 @@ def _scaled(assessment: _Assessment) -> _Finding:
     if not assessment.wanted:
         return _Finding("Scaled", "True", Reason.SCALED_TO_ZERO, "no replica is wanted")
     many = "1 replica is" if assessment.wanted == 1 else f"{assessment.wanted} replicas are"
-    return _Finding("Scaled", "True", Reason.AS_WANTED, f"{many} wanted and ready")
+    return _Finding("Scaled", "True", Reason.MINIMUM_REPLICAS_AVAILABLE, f"{many} wanted and ready")
 
 
 def _prewarmed(assessment: _Assessment) -> Iterator[_Finding]:

@@ -11,9 +11,9 @@ from hearth.operator.cache import Cache, Key
 from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.kubernetes.client import Api
 from hearth.operator.kubernetes.errors import ApiError
-from hearth.operator.kubernetes.kinds import CLAIM, DEPLOYMENT, JOB, NODE, SCALED_OBJECT, Kind
+from hearth.operator.kubernetes.kinds import JOB, NODE
+from hearth.operator.objects import Claim, Deployment, Job, Node, ScaledObject, read
 from hearth.operator.planner import ServiceEntry
-from hearth.operator.trim import trimmed_node
 from hearth.planning import GATEWAY_LABEL, PREWARM_LABEL, SERVICE_LABEL, SHARED_GATEWAY, gateway_name, prewarm_name
 
 NODES_KEPT = 15.0
@@ -27,7 +27,7 @@ class Observer:
         self._api = api
         self._cache = cache
         self._clock = clock
-        self._nodes: tuple[float, Sequence[Mapping[str, Any]]] | None = None
+        self._nodes: tuple[float, Sequence[Node]] | None = None
         self.keda = False
 
     async def observe(self, entry: ServiceEntry, error: HearthError | None, warnings: Sequence[str]) -> Observed:
@@ -35,18 +35,18 @@ class Observer:
         namespace, name = service.metadata.namespace, service.metadata.name
         dedicated = service.spec.endpoint.gateway == "dedicated"
         pods = self._cache.pods_of(namespace, SERVICE_LABEL, name)
-        waits = any(_unschedulable(pod) for pod in pods)
+        waits = any(pod.is_unschedulable for pod in pods)
         return Observed(
             service=service,
             plan=entry.planned.plan if entry.planned.error is None else None,
             error=error,
-            deployment=self._view(DEPLOYMENT, namespace, name),
+            deployment=self._cache.view(Deployment, namespace, name),
             pods=pods,
-            prewarm=self._view(JOB, namespace, prewarm_name(service)),
+            prewarm=self._cache.view(Job, namespace, prewarm_name(service)),
             prewarm_pods=self._cache.pods_of(namespace, PREWARM_LABEL, name),
-            scaled_object=self._view(SCALED_OBJECT, namespace, name),
+            scaled_object=self._cache.view(ScaledObject, namespace, name),
             keda=self.keda,
-            gateway=self._view(DEPLOYMENT, namespace, gateway_name(service)),
+            gateway=self._cache.view(Deployment, namespace, gateway_name(service)),
             gateway_pods=self._cache.pods_of(namespace, GATEWAY_LABEL, name if dedicated else SHARED_GATEWAY),
             nodes=await self.nodes() if waits or self._no_job_yet(entry) else None,
             now=datetime.now(UTC),
@@ -55,17 +55,11 @@ class Observer:
             warnings=warnings,
         )
 
-    def _view(self, kind: Kind, namespace: str, name: str) -> Mapping[str, Any] | None:
-        child = self._cache.child(kind, namespace, name)
-        return child.view if child is not None else None
-
-    def claims(self, entry: ServiceEntry) -> tuple[Mapping[str, Any], ...]:
+    def claims(self, entry: ServiceEntry) -> tuple[Claim, ...]:
         """The volume claims of a service, as far as they are known."""
         key = Key(entry.service.metadata.namespace, entry.service.metadata.name)
-        views = (
-            self._cache.children[child_id].view for child_id in self._cache.children_of(key) if child_id.kind is CLAIM
-        )
-        return tuple(view for view in views if view is not None)
+        views = (self._cache.children[child_id].view for child_id in self._cache.children_of(key))
+        return tuple(view for view in views if isinstance(view, Claim))
 
     def _no_job_yet(self, entry: ServiceEntry) -> bool:
         """Whether a prewarm Job is wanted and not there; nodes then say what it waits for."""
@@ -74,12 +68,12 @@ class Observer:
             return False
         return self._cache.child(JOB, entry.service.metadata.namespace, prewarm_name(entry.service)) is None
 
-    async def nodes(self) -> Sequence[Mapping[str, Any]] | None:
+    async def nodes(self) -> Sequence[Node] | None:
         """All nodes, of a few seconds ago at most; None when they cannot be listed."""
         now = self._clock()
         if self._nodes is None or now - self._nodes[0] > NODES_KEPT:
             try:
-                found = [trimmed_node(node) async for node in self._api.list(NODE)]
+                found = [read(node, Node) async for node in self._api.list(NODE)]
             except ApiError:
                 return None
             self._nodes = now, found
@@ -90,36 +84,21 @@ class Observer:
         plan = entry.planned.plan
         if plan is None:
             return {}
-        wanted = _devices(plan.serving)
+        wanted = _devices((plan.serving.get("resources") or {}).get("limits") or {})
         own = entry.service.metadata
         held: dict[str, int] = {}
         for pod in self._cache.pods.values():
-            metadata = pod["metadata"]
-            name = (metadata.get("labels") or {}).get(SERVICE_LABEL)
-            namespace = metadata["namespace"]
-            if name is None or (namespace, name) == (own.namespace, own.name) or "nodeName" not in pod["spec"]:
-                continue
-            if pod["status"].get("phase") in ("Succeeded", "Failed"):
+            namespace, name = pod.metadata.namespace, pod.metadata.labels.get(SERVICE_LABEL)
+            if name is None or (namespace, name) == (own.namespace, own.name) or not pod.spec.node_name or pod.is_over:
                 continue
             count = sum(
-                amount
-                for container in pod["spec"]["containers"]
-                for resource, amount in _devices(container).items()
-                if resource in wanted
+                amount for limits in pod.limits for resource, amount in _devices(limits).items() if resource in wanted
             )
             if count:
                 held[f"{namespace}/{name}"] = held.get(f"{namespace}/{name}", 0) + count
         return held
 
 
-def _devices(container: Mapping[str, Any]) -> Mapping[str, int]:
-    """The extended resources of a container."""
-    limits = (container.get("resources") or {}).get("limits") or {}
+def _devices(limits: Mapping[str, Any]) -> Mapping[str, int]:
+    """The extended resources of a container, by its limits."""
     return {name: int(value) for name, value in limits.items() if "/" in name and str(value).isdigit()}
-
-
-def _unschedulable(pod: Mapping[str, Any]) -> bool:
-    return any(
-        condition.get("type") == "PodScheduled" and condition.get("status") == "False"
-        for condition in pod["status"].get("conditions") or ()
-    )

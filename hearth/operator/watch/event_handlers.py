@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Mapping
 from typing import Any
 
 from hearth.operator.cache import Cache, Change, Child, ChildId, Key
-from hearth.operator.kubernetes.kinds import DEPLOYMENT, INFERENCE_RUNTIME, LLM_SERVICE, POD, Kind
+from hearth.operator.kubernetes.errors import Malformed
+from hearth.operator.kubernetes.kinds import INFERENCE_RUNTIME, LLM_SERVICE, POD, Kind
 from hearth.operator.metrics import Metrics
-from hearth.operator.reconcile.service import is_available
+from hearth.operator.objects import Metadata, Pod, read_metadata
 from hearth.operator.work_queue import WorkQueue
 from hearth.planning import GATEWAY_LABEL, PREWARM_LABEL, SERVICE_LABEL, SHARED_GATEWAY
+
+logger = logging.getLogger(__name__)
 
 SETTLE = 0.1
 """Seconds in which further changes of what belongs to a service are waited for: they come in bunches."""
@@ -36,15 +40,20 @@ class EventHandlers:
         """Take an event in. `what` is ADDED, MODIFIED, DELETED, or None for an object that was listed."""
         self._metrics.event()
         self.heard.add(kind)
-        gone = what == "DELETED"
+        try:
+            self._take(kind, item, read_metadata(item), gone=what == "DELETED")
+        except Malformed as exc:
+            logger.warning("Ignoring a malformed %s: %s", kind.kind, exc)
+
+    def _take(self, kind: Kind, item: Object, metadata: Metadata, *, gone: bool) -> None:
         if kind is LLM_SERVICE:
-            self._service(item, gone=gone)
+            self._service(item, metadata, gone=gone)
         elif kind is INFERENCE_RUNTIME:
-            self._runtime(item, gone=gone)
+            self._runtime(item, metadata, gone=gone)
         elif kind is POD:
-            self._pod(item, gone=gone)
+            self._pod(item, metadata, gone=gone)
         else:
-            self._child(kind, item, gone=gone)
+            self._child(kind, item, metadata, gone=gone)
 
     def everything(self, spread: float) -> None:
         """Look at all services again within so many seconds."""
@@ -53,11 +62,10 @@ class EventHandlers:
         for key in self._cache.services:
             self._queue.add(key, after=random.uniform(0.0, spread))  # noqa: S311 - to spread load, not to hide anything
 
-    def _service(self, item: Object, *, gone: bool) -> None:
-        metadata = item["metadata"]
-        key = Key(metadata["namespace"], metadata["name"])
+    def _service(self, item: Object, metadata: Metadata, *, gone: bool) -> None:
+        key = Key(metadata.namespace, metadata.name)
         if gone:
-            if self._cache.forget_service(key, uid=metadata["uid"]):
+            if self._cache.forget_service(key, uid=metadata.uid):
                 self._queue.add(Key(key.namespace), urgent=True)
                 self._queue.add(key)  # perhaps there is a new one of the name already
             return
@@ -69,20 +77,18 @@ class EventHandlers:
         elif entry.version != version:
             self._queue.add(key, after=SETTLE)
 
-    def _runtime(self, item: Object, *, gone: bool) -> None:
-        name = item["metadata"]["name"]
-        if self._cache.forget_runtime(name) if gone else self._cache.see_runtime(item):
+    def _runtime(self, item: Object, metadata: Metadata, *, gone: bool) -> None:
+        if self._cache.forget_runtime(metadata.name) if gone else self._cache.see_runtime(item):
             for namespace in self._cache.namespaces:
                 self._queue.add(Key(namespace), urgent=True)
 
-    def _child(self, kind: Kind, item: Object, *, gone: bool) -> None:
-        metadata = item["metadata"]
-        child_id = ChildId(kind, metadata["namespace"], metadata["name"])
+    def _child(self, kind: Kind, item: Object, metadata: Metadata, *, gone: bool) -> None:
+        child_id = ChildId(kind, metadata.namespace, metadata.name)
         known = self._cache.children.get(child_id)
-        was_available = kind is DEPLOYMENT and is_available(known)
+        was_available = known is not None and known.is_available
         change: Change
         if gone:
-            child = self._cache.forget_child(child_id, uid=metadata["uid"])
+            child = self._cache.forget_child(child_id, uid=metadata.uid)
             if child is None:
                 return
             change = "gone"
@@ -94,7 +100,7 @@ class EventHandlers:
         self.child_changed(child_id, child, change)
         if known is not None and known.service != child.service:
             self.child_changed(child_id, known, change)  # whose it was before somebody changed its label
-        if kind is DEPLOYMENT and was_available != is_available(self._cache.children.get(child_id)):
+        if was_available != (not gone and child.is_available):
             self._gateway_came_or_went(child_id, child)
 
     def child_changed(self, child_id: ChildId, child: Child, change: Change) -> None:
@@ -112,14 +118,22 @@ class EventHandlers:
         for entry in self._cache.services_in(child_id.namespace):
             self._queue.add(Key(child_id.namespace, entry.service.metadata.name))
 
-    def _pod(self, item: Object, *, gone: bool) -> None:
-        metadata = item["metadata"]
-        namespace = metadata["namespace"]
+    def _pod(self, item: Object, metadata: Metadata, *, gone: bool) -> None:
         if gone:
-            self._cache.forget_pod(namespace, metadata["name"])
-        elif self._cache.see_pod(item) is None:
+            self.pod_gone(metadata.namespace, metadata.name)
             return
-        labels = metadata.get("labels") or {}
+        pod = self._cache.see_pod(item)
+        if pod is not None:
+            self._pod_changed(pod)
+
+    def pod_gone(self, namespace: str, name: str) -> None:
+        """Forget a pod, and put whom it belonged to into the queue."""
+        pod = self._cache.forget_pod(namespace, name)
+        if pod is not None:
+            self._pod_changed(pod)
+
+    def _pod_changed(self, pod: Pod) -> None:
+        namespace, labels = pod.metadata.namespace, pod.metadata.labels
         name = labels.get(SERVICE_LABEL) or labels.get(PREWARM_LABEL)
         if name:
             self._queue.add(Key(namespace, name), after=SETTLE)
@@ -127,6 +141,6 @@ class EventHandlers:
         gateway = labels.get(GATEWAY_LABEL)
         if gateway and gateway != SHARED_GATEWAY:
             self._queue.add(Key(namespace, gateway), after=SETTLE)
-        elif gateway and not is_available(self._cache.child(DEPLOYMENT, namespace, SHARED_GATEWAY)):
+        elif gateway and not self._cache.is_available(namespace, SHARED_GATEWAY):
             for entry in self._cache.services_in(namespace):
                 self._queue.add(Key(namespace, entry.service.metadata.name), after=GATEWAY_SETTLE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from hearth.operator.cache import Cache, ChildId, Key
 from hearth.operator.kubernetes.client import Api
@@ -113,13 +113,8 @@ class Resync:
         async for item in self._api.list(POD, labels=SELECTOR):
             known.discard((item["metadata"]["namespace"], item["metadata"]["name"]))
             self._handlers.handle(POD, None, item)
-        self._forget_pods(known)
-
-    def _forget_pods(self, pods: Collection[tuple[str, str]]) -> None:
-        for namespace, name in pods:
-            pod = self._cache.pods.get((namespace, name))
-            if pod is not None:
-                self._handlers.handle(POD, "DELETED", pod)
+        for namespace, name in known:
+            self._handlers.pod_gone(namespace, name)
 
     def _lost(self, kind: Kind, name: str) -> None:
         logger.info("%s %s is gone; no watch said so", kind.kind, name)

@@ -21,26 +21,27 @@ LONGEST_NOTICE = 300
 """Characters of one sentence; what is longer ends in an ellipsis."""
 
 
-def gateway_config(
-    gateway: Gateway, entries: Sequence[Mapping[str, Any]], notices: Mapping[str, str]
-) -> Mapping[str, Any]:
-    """Return the ConfigMap with the entries of the services: one per line, so that a change shows as one.
-
-    Notices of services that are not among the entries are left out, and so are those that no longer fit: a ConfigMap
-    that is refused would cost every service of the namespace its updates.
-    """
+def gateway_config(gateway: Gateway, entries: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Return the ConfigMap with the entries of the services: one per line, so that a change shows as one."""
     lines = ",\n".join(f"  {written(entry)}" for entry in entries)
-    document = f'{{"services": [\n{lines}\n]}}\n'
-    data = {DOCUMENT: document}
-    kept = ",\n".join(_notice_lines((entry["name"] for entry in entries), notices, LARGEST_DOCUMENT - len(document)))
-    if kept:
-        data[NOTICES] = f"{{\n{kept}\n}}\n"
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": gateway.metadata(),
-        "data": data,
+        "data": {DOCUMENT: f'{{"services": [\n{lines}\n]}}\n'},
     }
+
+
+def with_notices(config: Mapping[str, Any], notices: Mapping[str, str]) -> Mapping[str, Any]:
+    """Return a gateway's ConfigMap with the notices, by service, for the clients that wait.
+
+    Notices of services that are not among the entries are left out, and so are those that no longer fit: a ConfigMap
+    that is refused would cost every service of the namespace its updates.
+    """
+    data = config["data"]
+    names = (entry["name"] for entry in gateway_entries(config))
+    kept = ",\n".join(_notice_lines(names, notices, LARGEST_DOCUMENT - len(data[DOCUMENT])))
+    return {**config, "data": {**data, NOTICES: f"{{\n{kept}\n}}\n"}} if kept else config
 
 
 def _notice_lines(names: Iterable[str], notices: Mapping[str, str], room: int) -> Iterator[str]:

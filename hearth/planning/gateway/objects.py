@@ -13,12 +13,12 @@ from hearth.planning.options import PlanOptions
 
 
 def gateway_objects(
-    gateway: Gateway, entries: Sequence[Mapping[str, Any]], options: PlanOptions, notices: Mapping[str, str]
+    gateway: Gateway, entries: Sequence[Mapping[str, Any]], options: PlanOptions
 ) -> tuple[Mapping[str, Any], ...]:
     """Return the objects of a gateway that serves `entries`. Only the ConfigMap, and the account's pull secrets, tell
     which services there are."""
     return (
         *gateway_access(gateway),
-        gateway_config(gateway, entries, notices),
+        gateway_config(gateway, entries),
         *gateway_deployment(gateway, options),
     )

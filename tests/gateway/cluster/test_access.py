@@ -1,10 +1,13 @@
 """How the API server is found."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest
 
-from hearth_gateway.cluster.access import Access, AccessError, find_access
+from hearth_gateway.cluster.access import Access, find_access
+from hearth_gateway.errors import AccessError
 
 POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443", "POD_NAMESPACE": "ns"}
 

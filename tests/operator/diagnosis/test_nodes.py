@@ -8,6 +8,7 @@ import pytest
 
 from hearth.operator.diagnosis.nodes import Demand, supply
 from hearth.operator.diagnosis.scheduling import insufficient, scheduler_words
+from hearth.operator.objects import Node, read
 from tests.operator.observations import DEVICE, node
 
 
@@ -44,7 +45,7 @@ def test_the_schedulers_words(message: str, words: str, short: dict[str, int]) -
 
 
 def test_amounts() -> None:
-    found = supply(ask(2), [node(devices=4), node(devices=1), node(devices=None), {"metadata": {}}])
+    found = supply(ask(2), [node(devices=4), node(devices=1), node(devices=None), read({"metadata": {}}, Node)])
     assert (found.total, found.largest, found.open, found.nodes) == (5, 4, 4, 1)
     assert (found.suitable, found.lacking) == (1, 3)
     assert supply(ask(8), [node(devices=4)]).open == 0

@@ -8,18 +8,19 @@ from typing import Any
 import pytest
 
 from hearth.operator.diagnosis.prewarm import HOSTNAME, MOST_NODES, prewarm_nodes
+from hearth.operator.objects import Claim, Node, read
 from hearth.planning import Plan
 from tests.operator.observations import DEVICE, made, node
 
 ARCH = {"kubernetes.io/arch": "amd64"}
 
 
-def at(name: str, devices: int | None = 4, labels: Mapping[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+def at(name: str, devices: int | None = 4, labels: Mapping[str, str] | None = None, **spec: Any) -> Node:
     return node(name, devices, {HOSTNAME: name, **(labels or {})}, **spec)
 
 
 def chosen(*nodes: Any, plan: Plan | None = None, claims: Any = ()) -> tuple[str, ...] | None:
-    return prewarm_nodes(plan or prewarming(), nodes, claims)
+    return prewarm_nodes(plan or prewarming(), nodes, [read(claim, Claim) for claim in claims])
 
 
 def prewarming(spec: Mapping[str, Any] | None = None, **accelerator: Any) -> Plan:

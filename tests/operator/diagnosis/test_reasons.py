@@ -82,4 +82,4 @@ def test_every_reason_is_used_somewhere() -> None:
 def test_reasons_are_words_that_conditions_may_have() -> None:
     for reason in Reason:
         assert re.fullmatch(r"[A-Z][A-Za-z]+", reason)
-    assert Reason.CRASH_LOOPING not in NORMAL
+    assert Reason.CRASH_LOOP_BACK_OFF not in NORMAL

@@ -42,31 +42,31 @@ LAST: list[tuple[str, Any, str, str, str]] = [
     ("claim_unbound", None, "Degraded", "VolumeNotBound", "its volume claim 'tiny-cache' is not bound: it names no "
      "StorageClass and the cluster has no default one; set spec.cache.storageClassName"),
     ("claim_missing", STORED, "Degraded", "VolumeMissing", "its volume claim 'weights' does not exist; create it"),
-    ("image_unreachable", None, "Degraded", "ImagePullFailed", "the image registry.example/engine:1 of the engine cannot be "
+    ("image_unreachable", None, "Degraded", "ImagePullBackOff", "the image registry.example/engine:1 of the engine cannot be "
      'pulled: failed to do request: Head "https://registry.example/v2/engine/manifests/1": dial tcp: lookup '
      "registry.example on 10.96.0.10:53: no such host; the nodes cannot reach its registry"),
-    ("image_denied", None, "Degraded", "ImagePullFailed", "the image localhost:5999/private/engine:1 of the engine cannot be "
+    ("image_denied", None, "Degraded", "ImagePullBackOff", "the image localhost:5999/private/engine:1 of the engine cannot be "
      "pulled: pulling from host localhost:5999 failed with status code [manifests 1]: 401 Unauthorized; its registry "
      "wants a pull secret: list it in spec.imagePullSecrets"),
-    ("image_unknown", None, "Degraded", "ImagePullFailed", "the image localhost:5999/public/engine:1 of the engine cannot be "
+    ("image_unknown", None, "Degraded", "ImagePullBackOff", "the image localhost:5999/public/engine:1 of the engine cannot be "
      "pulled: not found; check its name and tag"),
-    ("image_invalid", None, "Degraded", "ImagePullFailed", "the image Not/Valid::1 of the engine cannot be pulled: Failed to "
+    ("image_invalid", None, "Degraded", "InvalidImageName", "the image Not/Valid::1 of the engine cannot be pulled: Failed to "
      "apply default image tag"),
-    ("image_never", None, "Degraded", "ImagePullFailed", "the image registry.example/engine:1 of the engine cannot be pulled: "
+    ("image_never", None, "Degraded", "ErrImageNeverPull", "the image registry.example/engine:1 of the engine cannot be pulled: "
      'Container image "registry.example/engine:1" is not present with pull policy of Never; load the image onto the node'),
-    ("missing_secret", None, "Degraded", "ConfigurationMissing", 'the engine cannot be configured: secret "hf-token" not '
+    ("missing_secret", None, "Degraded", "CreateContainerConfigError", 'the engine cannot be configured: secret "hf-token" not '
      "found; create what is missing"),
-    ("command", None, "Degraded", "CannotStart", 'the engine cannot be started: exec: "no-such-engine": executable file not '
+    ("command", None, "Degraded", "RunContainerError", 'the engine cannot be started: exec: "no-such-engine": executable file not '
      "found in $PATH: unknown; check command"),
-    ("oom", LIMITED, "Degraded", "OutOfMemory", "the engine was killed for memory at its memory limit of 64Mi; raise "
+    ("oom", LIMITED, "Degraded", "OOMKilled", "the engine was killed for memory at its memory limit of 64Mi; raise "
      "spec.resources.memory"),
-    ("crash", None, "Degraded", "CrashLooping", "the engine keeps ending with exit code 1: ValueError: rope_scaling must have "
+    ("crash", None, "Degraded", "CrashLoopBackOff", "the engine keeps ending with exit code 1: ValueError: rope_scaling must have "
      f"a factor of at least 1; see {LOGS}"),
     ("cuda", None, "Degraded", "DeviceMemoryExhausted", "the engine keeps ending with exit code 1: torch.OutOfMemoryError: CUDA "
      "out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB; the model does not fit"),
     ("startup", IMPATIENT, "Degraded", "StartupTimeout", "the engine did not answer its startup probe within 10s and was ended: "
      "Loading shard 3 of 9; raise spec.health.startup.failureThreshold of runtime vllm-fake if it only needs longer"),
-    ("not_answering", None, "Loading", "NotAnswering", "the engine runs and its readiness probe is not answered; if that "
+    ("not_answering", None, "Loading", "ContainersNotReady", "the engine runs and its readiness probe is not answered; if that "
      "lasts: kubectl logs -n ai deployment/tiny -c serving"),
     ("ready", None, "Ready", "Available", "requests are answered at once"),
 ]  # fmt: skip
@@ -132,7 +132,7 @@ def test_pods_that_their_node_ended_long_ago_are_no_loop() -> None:
 
 def test_a_quota_that_refuses_the_pods() -> None:
     phase, conditions = seen(observation(deployment=recorded("quota")))
-    assert (phase, conditions["Ready"]["reason"]) == ("Degraded", "PodsRefused")
+    assert (phase, conditions["Ready"]["reason"]) == ("Degraded", "FailedCreate")
     assert conditions["Ready"]["message"].startswith(
         "the cluster refuses to create its pods: exceeded quota: few, requested: requests.huawei.com/Ascend910=1, used: "
         "requests.huawei.com/Ascend910=0, limited: requests.huawei.com/Ascend910=0; change what refuses it"
@@ -154,12 +154,12 @@ def test_scaled_objects() -> None:
     phase, conditions = seen(observation(scaled_object=recorded("scaled_object_ready")))
     assert (phase, conditions["Scaled"]["status"]) == ("ScaledToZero", "True")
     phase, conditions = seen(observation(scaled_object=recorded("scaled_object_unheard")))
-    assert (phase, conditions["Ready"]["reason"]) == ("Pending", "ScalerNotReady")
+    assert (phase, conditions["Ready"]["reason"]) == ("Pending", "ScaledObjectNotReady")
     assert (
         "no metric specs returned from scalers for ScaledObject ai/tiny; KEDA tries" in conditions["Ready"]["message"]
     )
     phase, conditions = seen(observation(scaled_object=recorded("scaled_object_paused")))
-    assert (phase, conditions["Ready"]["reason"]) == ("Degraded", "ScalingPaused")
+    assert (phase, conditions["Ready"]["reason"]) == ("Degraded", "ScaledObjectPaused")
 
 
 @pytest.mark.parametrize("case", sorted({case[0] for case in LAST}))

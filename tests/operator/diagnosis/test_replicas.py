@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hearth.operator.diagnosis.diagnosis import Diagnosis
 from hearth.operator.diagnosis.replicas import replica_troubles
 from hearth.operator.status.conditions import waiting_notice
 from tests.operator.observations import (
+    changed,
     deployment,
     ended,
     made,
@@ -284,7 +284,7 @@ def test_the_cluster_refuses_the_pods() -> None:
 
     quota = "exceeded quota: few, requested: requests.hearth.dev/fake-accelerator=1, used: 2, limited: 2"
     found = trouble(deployment=refused("tiny-6c9d-abcde", quota))
-    assert (found.reason, found.stage) == ("PodsRefused", "broken")
+    assert (found.reason, found.stage) == ("FailedCreate", "broken")
     assert found.message.startswith(f"the cluster refuses to create its pods: {quota}; ")
     assert found == trouble(deployment=refused("tiny-6c9d-zzzzz", quota)), "every attempt has another name"
     security = 'violates PodSecurity "restricted:latest": runAsNonRoot != true'
@@ -323,7 +323,7 @@ def pull(message: str, reason: str = "ErrImagePull", image: str = "registry.exam
 )
 def test_an_image_that_cannot_be_pulled(message: str, words: str, remedy: str) -> None:
     found = pull(message)
-    assert (found.reason, found.stage) == ("ImagePullFailed", "broken")
+    assert (found.reason, found.stage) == ("ImagePullBackOff", "broken")
     assert found.message.startswith(
         f"the image registry.example/engine:1 of the engine cannot be pulled: {words}; {remedy}"
     )
@@ -352,7 +352,7 @@ def test_a_pull_that_waits_without_words() -> None:
 )
 def test_configuration_that_is_missing(message: str) -> None:
     found = trouble(with_container(state={"waiting": {"reason": "CreateContainerConfigError", "message": message}}))
-    assert (found.reason, found.stage) == ("ConfigurationMissing", "broken")
+    assert (found.reason, found.stage) == ("CreateContainerConfigError", "broken")
     assert found.message == (
         f"the engine cannot be configured: {message}; create what is missing, or correct the env of the runtime"
     )
@@ -370,7 +370,7 @@ def test_a_command_that_does_not_exist() -> None:
         with_container(state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(128, message, "StartError"))
     )
     assert first == then
-    assert (first.reason, first.stage) == ("CannotStart", "broken")
+    assert (first.reason, first.stage) == ("RunContainerError", "broken")
     assert (
         'cannot be started: exec: "vllm": executable file not found in $PATH: unknown; check command' in first.message
     )
@@ -383,11 +383,11 @@ def test_killed_for_memory() -> None:
     limited = made({"resources": {"memory": "512Mi"}})
     killed = with_container(restartCount=1, state={"running": {}}, lastState=ended(137, "", "OOMKilled"))
     found = trouble(killed, plan=limited)
-    assert (found.reason, found.stage) == ("OutOfMemory", "starting")
+    assert (found.reason, found.stage) == ("OOMKilled", "starting")
     assert found.message == "the engine was killed for memory at its memory limit of 512Mi; raise spec.resources.memory"
     again = with_container(restartCount=2, state={"running": {}}, lastState=ended(137, "", "OOMKilled"))
     found = trouble(again, plan=limited)
-    assert (found.reason, found.stage) == ("OutOfMemory", "broken")
+    assert (found.reason, found.stage) == ("OOMKilled", "broken")
     assert found.notice == "it runs out of memory and is started again"
     assert "set spec.resources.memory" in trouble(killed).message
 
@@ -401,7 +401,7 @@ def test_the_first_crash_and_the_loop() -> None:
         "deployment/tiny -c serving --previous`"
     )
     loop = trouble(with_container(restartCount=5, state={"running": {}}, lastState=ended(1, message)))
-    assert (loop.reason, loop.stage) == ("CrashLooping", "broken")
+    assert (loop.reason, loop.stage) == ("CrashLoopBackOff", "broken")
     assert loop.message.startswith(
         "the engine keeps ending with exit code 1: ValueError: no such model: x; see `kubectl logs"
     )
@@ -411,7 +411,7 @@ def test_an_end_counts_before_the_restart_does() -> None:
     """The kubelet raises the count when it starts the container again."""
     first = trouble(with_container(restartCount=0, state=ended(1, "KeyError: 'a'")))
     second = trouble(with_container(restartCount=1, state=ended(1, "KeyError: 'a'")))
-    assert (first.reason, second.reason) == ("Restarting", "CrashLooping")
+    assert (first.reason, second.reason) == ("Restarting", "CrashLoopBackOff")
 
 
 def test_every_moment_of_a_crash_loop_says_the_same() -> None:
@@ -492,7 +492,9 @@ def test_a_node_that_ended_the_pod() -> None:
 def test_times_that_cannot_be_read_do_no_harm() -> None:
     for start, end in (("x", "y"), (None, "2026-11-24T00:40:00Z"), ("2026-11-24T00:40:00", "2026-11-24T00:40:00Z")):
         last = {"terminated": {"exitCode": 1, "startedAt": start, "finishedAt": end}}
-        assert trouble(with_container(restartCount=2, state={"running": {}}, lastState=last)).reason == "CrashLooping"
+        assert (
+            trouble(with_container(restartCount=2, state={"running": {}}, lastState=last)).reason == "CrashLoopBackOff"
+        )
 
 
 def test_a_sidecar_that_fails_is_named_by_its_own_words() -> None:
@@ -507,8 +509,8 @@ def test_a_sidecar_that_fails_is_named_by_its_own_words() -> None:
 def test_the_waiting_client_is_told_what_it_may_know() -> None:
     look = observation(deployment=deployment(1), nodes=[node(devices=1)], holders={"ai/other": 1})
     assert waiting_notice(look) is None
-    assert waiting_notice(replace(look, pods=[unscheduled(NO_DEVICE)])) == (
+    assert waiting_notice(changed(look, pods=[unscheduled(NO_DEVICE)])) == (
         "all accelerators of the cluster are in use; it starts as soon as one is free"
     )
-    assert waiting_notice(replace(look, pods=[ready_pod()])) is None
-    assert seen(replace(look, pods=[unscheduled(NO_DEVICE)]))[0] == "Pending"
+    assert waiting_notice(changed(look, pods=[ready_pod()])) is None
+    assert seen(changed(look, pods=[unscheduled(NO_DEVICE)]))[0] == "Pending"

@@ -14,7 +14,7 @@ from tests.operator.fake import FakeApi
 from tests.operator.harness import manifest
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-DRAFT = EventDraft("Warning", "ImagePullFailed", "the image cannot be pulled")
+DRAFT = EventDraft("Warning", "ImagePullBackOff", "the image cannot be pulled")
 
 
 @pytest.fixture

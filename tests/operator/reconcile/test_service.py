@@ -861,7 +861,7 @@ async def test_a_gateway_that_the_answer_to_an_apply_shows_as_available_is_notic
     await harness.settle()
     harness.handlers.handle(DEPLOYMENT, "MODIFIED", api.wire(DEPLOYMENT, "ns", "hearth-gateway"))
     await harness.settle()
-    assert harness.condition("Ready")["reason"] == "ScalerStarting"
+    assert harness.condition("Ready")["reason"] == "ScaledObjectPending"
     assert api.names(SCALED_OBJECT) == ["m"]
 
 
@@ -908,7 +908,7 @@ async def test_an_api_server_that_stumbles_says_nothing_about_the_service(
     api.put(SERVICE, {**_name(SERVICE, "m"), "spec": {"selector": {"serving.hearth.dev/gateway": "other"}}})
     await harness.settle(1.0)
     assert harness.errors
-    assert harness.condition("Ready")["reason"] == "ScalerStarting"
+    assert harness.condition("Ready")["reason"] == "ScaledObjectPending"
     await harness.settle(30.0)
     assert harness.condition("Ready")["reason"] == reason
 

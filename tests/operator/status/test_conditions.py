@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from typing import Any
@@ -27,6 +26,7 @@ from hearth.plugins.errors import VendorUnavailable
 from tests.operator.observations import (
     NOW,
     again,
+    changed,
     conditions,
     deployment,
     ended,
@@ -66,8 +66,8 @@ def test_asleep_is_ready_because_the_next_request_is_answered() -> None:
     found = conditions(status)
     assert {kind: (at["status"], at["reason"]) for kind, at in found.items()} == {
         "Ready": ("True", "ScaledToZero"),
-        "RuntimeResolved": ("True", "RuntimeChosen"),
-        "Activating": ("False", "Asleep"),
+        "RuntimeResolved": ("True", "RuntimeSelected"),
+        "Activating": ("False", "ScaledToZero"),
         "Scaled": ("True", "ScaledToZero"),
     }
     assert "the next request starts a replica" in found["Ready"]["message"]
@@ -93,27 +93,27 @@ def test_a_wake_goes_from_pending_over_loading_to_ready() -> None:
     assert (found["Activating"]["status"], found["Scaled"]["status"]) == ("True", "False")
     assert found["Scaled"]["message"].startswith("0 of 1 wanted replicas are ready; Activating says")
 
-    phase, found = seen(replace(waking, pods=[pod(node=None, phase="Pending")]))
+    phase, found = seen(changed(waking, pods=[pod(node=None, phase="Pending")]))
     assert (phase, found["Ready"]["reason"]) == ("Pending", "Scheduling")
 
-    phase, found = seen(replace(waking, pods=[with_container(state={"waiting": {"reason": "ContainerCreating"}})]))
+    phase, found = seen(changed(waking, pods=[with_container(state={"waiting": {"reason": "ContainerCreating"}})]))
     assert (phase, found["Ready"]["reason"]) == ("Pending", "ContainerCreating")
 
-    phase, found = seen(replace(waking, pods=[LOADING]))
+    phase, found = seen(changed(waking, pods=[LOADING]))
     assert (phase, found["Activating"]["reason"]) == ("Loading", "Loading")
     assert "startup probe allows 10m0s" in found["Activating"]["message"]
     assert "requests wait for it, each for at most 5m0s" in found["Activating"]["message"]
 
     started = with_container(started=True, state={"running": {"startedAt": "2026-11-24T00:59:00Z"}})
-    phase, found = seen(replace(waking, pods=[started]))
-    assert (phase, found["Ready"]["reason"]) == ("Loading", "NotAnswering")
+    phase, found = seen(changed(waking, pods=[started]))
+    assert (phase, found["Ready"]["reason"]) == ("Loading", "ContainersNotReady")
 
-    status = service_status(replace(waking, pods=[ready_pod()]))
+    status = service_status(changed(waking, pods=[ready_pod()]))
     found = conditions(status)
     assert (status["phase"], status["replicas"]) == ("Ready", 1)
     assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("True", "Available")
-    assert (found["Activating"]["status"], found["Activating"]["reason"]) == ("False", "Awake")
-    assert (found["Scaled"]["status"], found["Scaled"]["reason"]) == ("True", "AsWanted")
+    assert (found["Activating"]["status"], found["Activating"]["reason"]) == ("False", "Available")
+    assert (found["Scaled"]["status"], found["Scaled"]["reason"]) == ("True", "MinimumReplicasAvailable")
 
 
 def test_a_deployment_without_replicas_wants_one() -> None:
@@ -125,7 +125,7 @@ def test_ready_again_after_a_crash() -> None:
     assert seen(crashed)[0] == "Degraded"
     well = {**ready_pod()}
     well["status"]["containerStatuses"][0] |= {"restartCount": 4, "lastState": ended(1, "KeyError: 'a'")}
-    assert seen(replace(crashed, pods=[well]))[0] == "Ready"
+    assert seen(changed(crashed, pods=[well]))[0] == "Ready"
 
 
 def test_more_replicas_than_devices_stay_ready_and_say_so() -> None:
@@ -162,7 +162,7 @@ def test_deletion() -> None:
     observed = observation(plan, deployment=deployment(1), pods=[ready_pod()])
     phase, found = seen(observed)
     assert phase == "Pending"
-    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "Deleting")
+    assert (found["Ready"]["status"], found["Ready"]["reason"]) == ("False", "Terminating")
     assert waiting_notice(observed) == "the service is being deleted"
 
 
@@ -183,7 +183,7 @@ ERRORS: list[tuple[HearthError, str]] = [
 def test_a_service_that_cannot_be_planned(error: HearthError, reason: str) -> None:
     reason = reason if reason != "InvalidService" else "ApplyFailed"
     observed = observation(plan := made(), error=error)
-    observed = replace(observed, plan=None)
+    observed = changed(observed, plan=None)
     status = service_status(observed)
     found = conditions(status)
     assert status["phase"] == "Degraded"
@@ -207,7 +207,7 @@ def test_a_refused_service_is_not_resolved_although_it_has_a_plan() -> None:
 
 
 def test_an_edit_that_cannot_be_planned_says_that_the_old_replicas_go_on() -> None:
-    observed = replace(observation(error=ERRORS[0][0], deployment=deployment(1), pods=[ready_pod()]), plan=None)
+    observed = changed(observation(error=ERRORS[0][0], deployment=deployment(1), pods=[ready_pod()]), plan=None)
     status = service_status(observed)
     assert (status["phase"], status["replicas"]) == ("Degraded", 1)
     assert "replicas of the time before this change still run" in conditions(status)["Ready"]["message"]
@@ -233,7 +233,7 @@ def test_an_object_that_is_on_its_way_out_is_waited_for() -> None:
     assert (phase, found["Ready"]["reason"]) == ("Pending", "BeingDeleted")
     assert found["Ready"]["message"].startswith("Deployment 'tiny' in 'ai' is being deleted; its own is created when")
     look = observation(deployment=deployment(1), pods=[ready_pod()])
-    assert seen(replace(look, error=error)) == seen(look), "an old Job that goes does not keep the model from answering"
+    assert seen(changed(look, error=error)) == seen(look), "an old Job that goes does not keep the model from answering"
 
 
 def test_without_its_deployment_it_is_being_created() -> None:
@@ -276,14 +276,14 @@ def test_a_scaled_object_that_was_never_ready_waits_and_one_that_was_is_broken()
     new = scaled_object("False", "ScaledObjectCheckFailed", "failed to ensure HPA: no metric specs returned")
     del new["status"]["hpaName"]
     phase, found = seen(observation(scaled_object=new))
-    assert (phase, found["Ready"]["reason"]) == ("Pending", "ScalerNotReady")
+    assert (phase, found["Ready"]["reason"]) == ("Pending", "ScaledObjectNotReady")
     assert "no metric specs returned" in found["Ready"]["message"]
     old = scaled_object("False", "TriggerError", "Triggers defined in ScaledObject are not working correctly")
     phase, found = seen(observation(scaled_object=old))
     assert (phase, found["Ready"]["reason"], found["Scaled"]["reason"]) == (
         "Degraded",
-        "ScalerNotReady",
-        "ScalerNotReady",
+        "ScaledObjectNotReady",
+        "ScaledObjectNotReady",
     )
 
 
@@ -292,7 +292,7 @@ def test_a_scaled_object_that_was_never_ready_waits_and_one_that_was_is_broken()
 )
 def test_a_scaled_object_that_keda_has_not_looked_at(scaled: Any) -> None:
     phase, found = seen(observation(scaled_object=scaled))
-    assert (phase, found["Ready"]["reason"]) == ("Pending", "ScalerStarting")
+    assert (phase, found["Ready"]["reason"]) == ("Pending", "ScaledObjectPending")
     assert found["Scaled"]["status"] == "Unknown"
 
 
@@ -301,7 +301,7 @@ def test_a_trigger_that_fails_while_another_works_is_named() -> None:
         "Unknown", "PartialTriggerError", "Some triggers defined in ScaledObject are not working correctly"
     )
     _, found = seen(observation(scaled_object=partial, deployment=deployment(1), pods=[ready_pod()]))
-    assert (found["Ready"]["status"], found["Scaled"]["reason"]) == ("True", "ScalerNotReady")
+    assert (found["Ready"]["status"], found["Scaled"]["reason"]) == ("True", "ScaledObjectNotReady")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_scaled_object_that_was_paused_by_hand(annotation: str, value: str, *,
     if value == "false":
         assert found["Scaled"]["status"] == "True"
         return
-    assert (found["Scaled"]["status"], found["Scaled"]["reason"]) == ("False", "ScalingPaused")
+    assert (found["Scaled"]["status"], found["Scaled"]["reason"]) == ("False", "ScaledObjectPaused")
     assert f"kubectl annotate scaledobject -n ai tiny {name}-" in found["Scaled"]["message"]
 
 
@@ -446,7 +446,7 @@ PODS = [
     unscheduled("0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator.", name="tiny-4"),
     unscheduled("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", name="tiny-2"),
     unscheduled("0/1 nodes are available: 1 node(s) had volume node affinity conflict.", name="tiny-10"),
-    {},
+    {"metadata": {}},
     {"metadata": {}, "status": {"conditions": None, "containerStatuses": None}},
 ]
 PLANS = [
@@ -482,7 +482,7 @@ def observations(draw: st.DrawFn) -> Observed:
         gateway_pods=draw(st.lists(st.sampled_from(PODS), max_size=2)),
         nodes=draw(st.sampled_from([None, [], [node()], [node(devices=None), node(devices=1, unschedulable=True)]])),
     )
-    return replace(observed, plan=None) if error is not None and draw(st.booleans()) else observed
+    return changed(observed, plan=None) if error is not None and draw(st.booleans()) else observed
 
 
 @given(observations(), st.timedeltas(min_value=timedelta(0), max_value=timedelta(days=400)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ from hearth.operator.status.events import status_events
 from hearth.planning import PlanningError
 from tests.operator.observations import (
     again,
+    changed,
     deployment,
     ended,
     gateway,
@@ -47,7 +47,7 @@ AWAKE = observation(deployment=deployment(1), pods=[ready_pod()])
 
 
 def test_a_day_in_the_life() -> None:
-    assert story(ASLEEP, ASLEEP, WAKING, replace(WAKING, pods=[LOADING]), AWAKE, AWAKE, ASLEEP) == [
+    assert story(ASLEEP, ASLEEP, WAKING, changed(WAKING, pods=[LOADING]), AWAKE, AWAKE, ASLEEP) == [
         [("Normal", "ScaledToZero")],
         [],
         [("Normal", "Activating")],
@@ -60,12 +60,12 @@ def test_a_day_in_the_life() -> None:
 
 def test_a_crash_loop_is_told_once() -> None:
     """The kubelet's states take turns: waiting, running, ended, waiting. That is one trouble and not many."""
-    waiting = replace(WAKING, pods=[crash()])
+    waiting = changed(WAKING, pods=[crash()])
     running = with_container(restartCount=3, state={"running": {"startedAt": "x"}}, lastState=ended(1, "KeyError: 'a'"))
     over = with_container(restartCount=4, state=ended(1, "KeyError: 'a'"), lastState=ended(1, "KeyError: 'a'"))
-    looks = [waiting, replace(WAKING, pods=[running]), replace(WAKING, pods=[over]), waiting]
+    looks = [waiting, changed(WAKING, pods=[running]), changed(WAKING, pods=[over]), waiting]
     assert story(ASLEEP, *looks)[1:] == [
-        [("Warning", "CrashLooping"), ("Normal", "Activating")],
+        [("Warning", "CrashLoopBackOff"), ("Normal", "Activating")],
         [],
         [],
         [],
@@ -73,11 +73,11 @@ def test_a_crash_loop_is_told_once() -> None:
 
 
 def test_a_refused_service_is_one_warning() -> None:
-    refused = replace(ASLEEP, plan=None, error=PlanningError("UnknownModelScheme", "m", "r"))
+    refused = changed(ASLEEP, plan=None, error=PlanningError("UnknownModelScheme", "m", "r"))
     assert story(refused, refused, ASLEEP) == [
         [("Warning", "UnknownModelScheme")],
         [],
-        [("Normal", "RuntimeChosen"), ("Normal", "ScaledToZero")],
+        [("Normal", "RuntimeSelected"), ("Normal", "ScaledToZero")],
     ]
 
 
@@ -85,7 +85,7 @@ def test_a_trouble_that_moves_from_one_condition_to_another_is_told_once() -> No
     """Before its gateway is there, only Scaled says that the pod finds no volume."""
     pods = [unscheduled("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found")]
     early = observation(gateway=None, gateway_pods=(), deployment=deployment(1), pods=pods)
-    assert story(early, replace(WAKING, pods=pods)) == [
+    assert story(early, changed(WAKING, pods=pods)) == [
         [("Normal", "Activating"), ("Warning", "VolumeNotBound")],
         [],
     ]
@@ -95,7 +95,10 @@ def test_too_few_devices_for_the_second_replica_and_enough_again() -> None:
     waiting = unscheduled("0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator.", name="tiny-2")
     limited = observation(deployment=deployment(2), pods=[ready_pod(), waiting], nodes=[node(devices=1)])
     many = observation(deployment=deployment(2), pods=[ready_pod(), ready_pod("tiny-2")])
-    assert story(AWAKE, limited, many)[1:] == [[("Warning", "InsufficientAccelerators")], [("Normal", "AsWanted")]]
+    assert story(AWAKE, limited, many)[1:] == [
+        [("Warning", "InsufficientAccelerators")],
+        [("Normal", "MinimumReplicasAvailable")],
+    ]
 
 
 def test_pausing_by_hand_and_letting_go() -> None:
@@ -104,12 +107,15 @@ def test_pausing_by_hand_and_letting_go() -> None:
         pods=[ready_pod()],
         scaled_object=scaled_object(annotations={"autoscaling.keda.sh/paused": "true"}),
     )
-    assert story(AWAKE, paused, AWAKE)[1:] == [[("Warning", "ScalingPaused")], [("Normal", "AsWanted")]]
+    assert story(AWAKE, paused, AWAKE)[1:] == [
+        [("Warning", "ScaledObjectPaused")],
+        [("Normal", "MinimumReplicasAvailable")],
+    ]
 
 
 def test_a_gateway_that_restarts_is_not_told_once_for_every_service() -> None:
     for look in (ASLEEP, AWAKE):
-        starting = replace(look, gateway=gateway(readyReplicas=0, availableReplicas=0), gateway_pods=())
+        starting = changed(look, gateway=gateway(readyReplicas=0, availableReplicas=0), gateway_pods=())
         assert story(look, starting, look)[1:] == [[], []]
 
 

@@ -1,4 +1,4 @@
-"""The access to the API server: its address, and the files that prove who asks."""
+"""The access to the API server: its address, and the files with the credentials."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from hearth_gateway.errors import AccessError
+
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
-
-class AccessError(Exception):
-    """The API server cannot be reached with what is configured; the message says what to give."""
+"""The directory in which kubelet puts the credentials of the pod's service account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the API server is, and how to prove who asks. The files are read again when they change."""
+    """The address of the API server, and the files with the credentials, which are read again when they change."""
 
     server: str
     namespace: str
@@ -34,11 +33,11 @@ def find_access(
     ca_file: Path | None = None,
     account: Path = ACCOUNT,
 ) -> Access:
-    """What is given, and for the rest what a pod finds in its environment. Raises AccessError."""
+    """Return the access that is given, and for the rest the one that a pod finds. Raises AccessError."""
     if server is None:
         host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
         if not host:
-            raise AccessError("this is not a pod (KUBERNETES_SERVICE_HOST is not set); give --api-server URL")
+            raise AccessError("this is not a pod (KUBERNETES_SERVICE_HOST is not set)", "give --api-server URL")
         server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
         token_file = token_file or account / "token"
         ca_file = ca_file or account / "ca.crt"
@@ -51,9 +50,9 @@ def find_access(
 def _check_server(server: str) -> None:
     parts = urlsplit(server)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise AccessError(f"--api-server: {server!r} is not a URL; give one such as https://10.96.0.1:443")
+        raise AccessError(f"--api-server: {server!r} is not a URL", "give one such as https://10.96.0.1:443")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise AccessError(f"--api-server: {server!r} would send the token in clear text; use https")
+        raise AccessError(f"--api-server: {server!r} would send the token in clear text", "use https")
 
 
 def _is_loopback(host: str) -> bool:
@@ -67,4 +66,4 @@ def _read_namespace(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8").strip()
     except OSError as error:
-        raise AccessError(f"the namespace is not known ({path}: {error.strerror}); set POD_NAMESPACE") from error
+        raise AccessError(f"the namespace is not known ({path}: {error.strerror})", "set POD_NAMESPACE") from error

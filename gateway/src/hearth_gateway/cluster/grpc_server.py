@@ -1,4 +1,4 @@
-"""The gRPC port of a gateway in the cluster: KEDA and the other replicas ask there."""
+"""The gRPC port of a gateway in a cluster, which KEDA and the other replicas call."""
 
 from __future__ import annotations
 
@@ -13,11 +13,20 @@ os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # before the library is loaded
 
 import grpc
 
+from hearth_gateway.errors import ListenError
+from hearth_gateway.listen import ListenAddress
+
 log = logging.getLogger("hearth.gateway")
 
-MAX_RPCS = 10_000  # at one time; a sleeping service has one open stream of KEDA
-FOREVER = 86_400.0  # seconds that streams may last at a server which takes no more questions
-STOP_GRACE = 1.0  # seconds for streams to end in order
+MAX_RPCS = 10_000
+"""Calls at one time, at most; a service that is scaled to zero has one open stream of KEDA."""
+
+FOREVER = 86_400.0
+"""Seconds that streams may last at a server which takes no more calls."""
+
+STOP_GRACE = 1.0
+"""Seconds for streams to end in order."""
+
 _OPTIONS = (
     ("grpc.so_reuseport", 1),  # so that a second server can take the port over from the first, see turn
     ("grpc.max_receive_message_length", 8 * 1024),  # a name, a namespace and a ScaledObject's metadata
@@ -27,35 +36,35 @@ _OPTIONS = (
 )
 
 
-class ListenError(OSError):
-    """The port cannot be used."""
-
-
 class GrpcServer:
-    """One port, served by ``handlers``."""
+    """One port, served by `handlers`."""
 
     def __init__(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         self._handlers = handlers
         self._server: grpc.aio.Server | None = None
         self._turned: asyncio.Task[None] | None = None
-        self._address = ""
-        self.port = 0
+        self._address = ListenAddress("", 0)
 
-    async def start(self, host: str, port: int) -> None:
-        """Listen; an empty ``host`` is every address, IPv4 and IPv6. Raises ListenError."""
-        if not host:
-            host = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - that is what is asked for
-        self._address = f"[{host}]" if ":" in host else host
-        self.port = port
+    async def start(self, address: ListenAddress) -> None:
+        """Listen. Raises ListenError."""
+        if not address.host:
+            every = "::" if socket.has_dualstack_ipv6() else "0.0.0.0"  # noqa: S104 - that is what is asked for
+            address = address._replace(host=every)
+        self._address = address
         self._server = await self._listen()
 
-    async def turn(self, end_streams: Callable[[], None]) -> None:
-        """Make everybody connect anew for the next question, while this port goes on answering.
+    @property
+    def port(self) -> int:
+        """The port that the server listens on."""
+        return self._address.port
 
-        A client keeps its connection for as long as it can: KEDA would go on asking a replica that is about to go, and hear
-        nothing for a while when it goes. It is told to leave (GOAWAY) by a server that stops, and its Service leads it to a replica
-        that is ready; those who come here by address, the other replicas, find a second server on the same port. Streams go on,
-        unless ``end_streams`` ends them.
+    async def turn(self, end_streams: Callable[[], None]) -> None:
+        """Make every client open a new connection for its next call, while this port goes on answering.
+
+        A client keeps its connection for as long as it can: KEDA would go on calling a replica that is about to stop, and get no
+        answer for a while when it stops. A server that stops sends GOAWAY, and the Service then leads KEDA to a replica that is
+        ready. The other replicas, which call by address, find a second server on the same port. Streams go on, unless
+        `end_streams` ends them.
         """
         old = self._server
         if old is None:
@@ -63,7 +72,7 @@ class GrpcServer:
         try:
             self._server = await self._listen()
         except ListenError as error:
-            log.warning("%s; those who are connected stay", error)
+            log.warning("Failed to take over the gRPC port: %s; existing connections are kept", error.message)
             return
         self._turned = asyncio.create_task(old.stop(FOREVER))
         await asyncio.sleep(0)  # GOAWAY goes first, so that nobody opens another stream there
@@ -82,8 +91,9 @@ class GrpcServer:
         server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_RPCS)
         server.add_generic_rpc_handlers(tuple(self._handlers))
         try:
-            self.port = server.add_insecure_port(f"{self._address}:{self.port}")
+            port = server.add_insecure_port(str(self._address))
         except RuntimeError as error:
-            raise ListenError(f"cannot listen on {self._address}:{self.port}: {error}") from error
+            raise ListenError(f"cannot listen on {self._address}: {error}", "give another --scaler-listen") from error
+        self._address = self._address._replace(port=port)
         await server.start()
         return server
