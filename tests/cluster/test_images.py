@@ -13,10 +13,11 @@ import pytest
 
 from tests.chart.support import REGISTRY
 from tests.cluster.namespace import Namespace
+from tools.distributions import ROOT, plugins
 from tools.images.archive import pack
 from tools.images.builder import Buildah
 from tools.images.cache import cache, locked, run, tool
-from tools.images.recipe import RECIPES, ROOT
+from tools.images.recipe import RECIPES
 
 OPERATOR, GATEWAY, STUB = (RECIPES[name].reference for name in ("operator", "gateway", "stub"))
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "go", "rustc")
@@ -87,9 +88,9 @@ print(json.dumps({{
 @pytest.mark.parametrize(
     ("image", "carries", "without"),
     [
-        (OPERATOR, {"hearth", "hearth-ascend", "hearth-fake", "hearth-nvidia", "kopf", "pip"}, {"kubernetes"}),
-        (GATEWAY, {"hearth-gateway", "grpcio", "uvloop"}, {"hearth", "kopf", "kubernetes", "pydantic", "pip"}),
-        (STUB, {"hearth-vllm-stub", "aiohttp"}, {"hearth", "hearth-gateway", "pydantic", "grpcio", "pip"}),
+        (OPERATOR, {"hearth-serving", *plugins(), "kopf", "pip"}, {"kubernetes"}),
+        (GATEWAY, {"hearth-gateway", "grpcio", "uvloop"}, {"hearth-serving", "kopf", "kubernetes", "pydantic", "pip"}),
+        (STUB, {"hearth-vllm-stub", "aiohttp"}, {"hearth-serving", "hearth-gateway", "pydantic", "grpcio", "pip"}),
     ],
     ids=["operator", "gateway", "stub"],
 )
