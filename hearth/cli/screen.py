@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
+
+from hearth.api.phase import Phase
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from hearth.local.supervisor import Supervisor
     from hearth.local.views import ServiceView
 
-PHASE_STYLES = {"Ready": "green", "Degraded": "red", "ScaledToZero": "dim"}
+PHASE_STYLES: Mapping[Phase, str] = {"Ready": "green", "Degraded": "red", "ScaledToZero": "dim"}
 REFRESH = 0.25
 """Seconds between snapshots for the live table."""
 

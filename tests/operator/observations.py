@@ -15,7 +15,8 @@ from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.objects import Claim, Deployment, Job, Node, Pod, ScaledObject, read
 from hearth.operator.status.conditions import service_status
 from hearth.planning import Plan, make_plan
-from tests.planning.support import host, runtime, service
+from tests.planning.plans import runtime, service
+from tests.support.vendors import host
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NOW = datetime(2026, 11, 24, 1, 0, 0, tzinfo=UTC)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from hearth.api import HearthError, LLMService, format_duration
 from hearth.api.metadata import Condition
+from hearth.api.phase import Phase
 from hearth.operator.diagnosis.diagnosis import Diagnosis
 from hearth.operator.diagnosis.gateway import gateway_trouble
 from hearth.operator.diagnosis.keda import scaler_trouble, waking_trouble
@@ -33,7 +34,6 @@ from hearth.plugins.errors import VendorUnavailable
 
 __all__ = ["Observed", "service_status", "unreadable_status", "waiting_notice"]
 
-Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
 Truth = Literal["True", "False", "Unknown"]
 
 LONGEST_MESSAGE = 1000
