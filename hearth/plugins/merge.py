@@ -25,26 +25,38 @@ def overlay(kind: str, layers: Iterable[tuple[Source, Mapping[str, V]]]) -> tupl
 
     Defaults are there to be replaced, so a default that lost is not noted.
     """
-    merged: dict[str, V] = {}
-    origin: dict[str, Source] = {}
-    notes: list[str] = []
-    for source, values in sorted(layers, key=lambda layer: _RANK[layer[0]]):
-        for key, value in values.items():
-            below = origin.get(key)
-            if below not in (None, "default", source) and merged[key] != value:
-                notes.append(f"{kind} {key}: the {source}'s value is used, not the {below}'s")
-            merged[key] = value
-            origin[key] = source
-    return merged, tuple(notes)
+    merged, lost = _overlaid(layers)
+    return merged, tuple(_note(f"{kind} {key}", winner, loser) for key, winner, loser in lost)
 
 
 def strongest(kind: str, choices: Iterable[tuple[Source, V | None]]) -> tuple[V | None, tuple[str, ...]]:
     """Return the strongest value that is set, and a note for every weaker one that differs."""
     layers: list[tuple[Source, Mapping[str, V]]] = [
-        (source, {"": value}) for source, value in choices if value is not None
+        (source, {kind: value}) for source, value in choices if value is not None
     ]
-    merged, notes = overlay(kind, layers)
-    return merged.get(""), tuple(note.replace(f"{kind} :", f"{kind}:", 1) for note in notes)
+    merged, lost = _overlaid(layers)
+    return merged.get(kind), tuple(_note(*each) for each in lost)
+
+
+def _overlaid(
+    layers: Iterable[tuple[Source, Mapping[str, V]]],
+) -> tuple[dict[str, V], list[tuple[str, Source, Source]]]:
+    """Return the merged mapping, and for every value that lost its key, the source that won and the one that lost."""
+    merged: dict[str, V] = {}
+    origin: dict[str, Source] = {}
+    lost: list[tuple[str, Source, Source]] = []
+    for source, values in sorted(layers, key=lambda layer: _RANK[layer[0]]):
+        for key, value in values.items():
+            below = origin.get(key, "default")
+            if below not in ("default", source) and merged[key] != value:
+                lost.append((key, source, below))
+            merged[key] = value
+            origin[key] = source
+    return merged, lost
+
+
+def _note(what: str, winner: Source, loser: Source) -> str:
+    return f"{what}: the {winner}'s value is used, not the {loser}'s"
 
 
 def union(items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
