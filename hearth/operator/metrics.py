@@ -79,7 +79,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         metrics = self._metrics
         info = GaugeMetricFamily("hearth_operator_build_info", "The version of Hearth.", labels=["version"])
-        info.add_metric([version("hearth")], 1)
+        info.add_metric([version("hearth-serving")], 1)
         yield info
         for name, text, value in (
             ("leader", "Whether this replica does the work.", metrics.leader),

@@ -1,4 +1,4 @@
-"""Merging what user, runtime, plugin and host say about one pod: user > runtime > plugin > default, never silently.
+"""Merge of what user, runtime, plugin and host say about one pod: user > runtime > plugin > default, never silently.
 
 Keyed things (environment, annotations, labels, node selector, security fields) are overlaid, and every value that lost
 against another one is reported. Named things (volumes, mounts) cannot lose: a second one of the same name is refused.
@@ -23,22 +23,22 @@ class MergeConflict(Exception):
 def overlay(kind: str, layers: Iterable[tuple[Source, Mapping[str, V]]]) -> tuple[dict[str, V], tuple[str, ...]]:
     """Overlay mappings; return the result, the weakest layer's keys first, and a note for every value that lost.
 
-    Defaults are there to be replaced, so a default that lost is not noted.
+    A default that lost is not noted: defaults are there to be replaced.
     """
-    merged, lost = _overlaid(layers)
-    return merged, tuple(_note(f"{kind} {key}", winner, loser) for key, winner, loser in lost)
+    merged, lost = _overlay(layers)
+    return merged, tuple(_note(f"{kind} {key}", source, below) for key, source, below in lost)
 
 
 def strongest(kind: str, choices: Iterable[tuple[Source, V | None]]) -> tuple[V | None, tuple[str, ...]]:
     """Return the strongest value that is set, and a note for every weaker one that differs."""
     layers: list[tuple[Source, Mapping[str, V]]] = [
-        (source, {kind: value}) for source, value in choices if value is not None
+        (source, {"": value}) for source, value in choices if value is not None
     ]
-    merged, lost = _overlaid(layers)
-    return merged.get(kind), tuple(_note(*each) for each in lost)
+    merged, lost = _overlay(layers)
+    return merged.get(""), tuple(_note(kind, source, below) for _, source, below in lost)
 
 
-def _overlaid(
+def _overlay(
     layers: Iterable[tuple[Source, Mapping[str, V]]],
 ) -> tuple[dict[str, V], list[tuple[str, Source, Source]]]:
     """Return the merged mapping, and for every value that lost its key, the source that won and the one that lost."""
@@ -55,8 +55,8 @@ def _overlaid(
     return merged, lost
 
 
-def _note(what: str, winner: Source, loser: Source) -> str:
-    return f"{what}: the {winner}'s value is used, not the {loser}'s"
+def _note(subject: str, source: Source, below: Source) -> str:
+    return f"{subject}: the {source}'s value is used, not the {below}'s"
 
 
 def union(items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

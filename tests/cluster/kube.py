@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -223,12 +223,14 @@ class Kube:
             async for line in response.content:
                 yield line.decode(errors="replace").rstrip("\n")
 
-    async def _log(self, namespace: str, pod: str, query: list[tuple[str, Any]], timeout: aiohttp.ClientTimeout) -> Any:
+    async def _log(
+        self, namespace: str, pod: str, query: Sequence[tuple[str, Any]], timeout: aiohttp.ClientTimeout
+    ) -> Any:
         where = f"{self.path('Pod', namespace, pod)}/log"
         accept = {"Accept": "*/*"}
         return await self._answer(
             self._dynamic.request(
-                "get", where, query_params=query, header_params=accept, serialize=False, _request_timeout=timeout
+                "get", where, query_params=[*query], header_params=accept, serialize=False, _request_timeout=timeout
             )
         )
 

@@ -7,10 +7,11 @@ from typing import Any
 
 from tests.cluster.clients import Answer, ask
 from tests.cluster.namespace import Model
+from tests.support.waiting import until
 
 
 class Load:
-    """``clients`` of a model, each with a connection of its own; half of the requests are streams."""
+    """`clients` of a model, each with a connection of its own; half of the requests are streams."""
 
     def __init__(self, model: Model, clients: int, query: dict[str, Any] | None = None, name: str = "load") -> None:
         self._model = model
@@ -41,10 +42,9 @@ class Load:
         return self.answers
 
     async def answered(self, count: int, seconds: float = 120) -> None:
-        """Wait for ``count`` further answers."""
+        """Wait for `count` further answers."""
         goal = len(self.answers) + count
-        async with asyncio.timeout(seconds), self._progress:
-            await self._progress.wait_for(lambda: len(self.answers) >= goal)
+        await until(lambda: len(self.answers) >= goal, f"{count} answers", seconds, changed=self._progress)
 
     async def _run(self, number: int) -> None:
         client = self._model.client()

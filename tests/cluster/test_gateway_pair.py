@@ -8,8 +8,9 @@ import pytest
 
 from tests.cluster.clients import Answer, ask
 from tests.cluster.kube import PATIENCE
-from tests.cluster.namespace import Model, Namespace
+from tests.cluster.namespace import POLL, Model, Namespace
 from tests.cluster.node import kill_pod
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.runs(how="paired")
 
@@ -39,7 +40,7 @@ async def test_gateway_killed_while_requests_are_held(namespace: Namespace, on_t
         await replicas.until(lambda seen: seen[0] == 1, PATIENCE, "one replica is wanted")
         kill_pod(killed["metadata"]["uid"])
         cut = await asyncio.gather(*lost)
-        assert not any(task.done() for task in safe), "the clients of the killed one know before anybody is served"
+        assert not any(task.done() for task in safe), "the clients of the killed one know before any other is served"
         assert all(answer.status == 0 and not answer.text for answer in cut), cut
         await _pending(namespace, model, kept, 10)
         await namespace.devices(1)
@@ -54,6 +55,8 @@ async def _pending(namespace: Namespace, model: Model, pod: dict[str, dict[str, 
     """Wait until a replica of the gateway counts so much demand."""
     client = namespace.http(30)
     url = f"http://{pod['status']['podIP']}:{PORT}/{model.name}/hearth/queue"
-    async with asyncio.timeout(60):
-        while (await client.get(url)).json()["pending"] < count:
-            await asyncio.sleep(0.05)
+
+    async def enough() -> bool:
+        return bool((await client.get(url)).json()["pending"] >= count)
+
+    await until(enough, f"{url}: the demand is {count}", 60, interval=POLL)

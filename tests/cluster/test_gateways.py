@@ -14,6 +14,7 @@ from tests.cluster.load import Load
 from tests.cluster.manifests import service
 from tests.cluster.namespace import GATEWAY, GATEWAY_NAME, Model, Namespace, steady
 from tests.cluster.node import kill_pod, pids_of_pod
+from tests.support.waiting import until
 
 HELD = 50
 
@@ -32,25 +33,21 @@ async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> N
         await model.held(HELD)
         change = {"spec": {"template": {"metadata": {"annotations": {"hearth.dev/rolled": "yes"}}}}}
         await namespace.kube.patch("Deployment", GATEWAY_NAME, namespace.name, change)
-        await namespace.kube.until_count(
-            "Pod",
-            namespace.name,
+        await namespace.pods_until(
             GATEWAY,
             lambda pods: (
                 all("deletionTimestamp" in pod["metadata"] for pod in pods if pod["metadata"]["name"] in before)
                 and bool(steady(pods))
             ),
-            "every old pod is told to go",
+            "every old pod is being deleted",
         )
         assert not any(task.done() for task in asked), "they are still held"
-        namespace.timeline.say("new pods serve, the old ones are told to go and hold fifty requests")
+        namespace.timeline.say("new pods serve, the old ones are terminating and hold fifty requests")
         await namespace.devices(1)
         answers = await asyncio.gather(*asked)
         namespace.timeline.say(f"the last answer came after {max(answer.seconds for answer in answers):.1f} s")
         assert all(answer.ok(5) for answer in answers), [each for each in answers if not each.ok(5)]
-        await namespace.kube.until_count(
-            "Pod",
-            namespace.name,
+        await namespace.pods_until(
             GATEWAY,
             lambda pods: not before & {pod["metadata"]["name"] for pod in pods},
             "the old pods go when their last request has ended",
@@ -99,7 +96,7 @@ async def test_two_vendors_on_one_gateway(namespace: Namespace) -> None:
 
 
 async def test_models_come_and_go_while_others_stream(namespace: Namespace) -> None:
-    """Nobody who streams notices; a new model has an address that answers within a second of its object."""
+    """No stream is interrupted; a new model has an address that answers within a second of its object."""
     name = await namespace.runtime()
     stays = await namespace.service("stays", name)
     goes = await namespace.service("goes", name)
@@ -131,16 +128,13 @@ async def test_models_come_and_go_while_others_stream(namespace: Namespace) -> N
     )
 
 
-async def test_gateway_told_to_go_while_it_starts(namespace: Namespace, on_this_machine: str) -> None:
+async def test_gateway_terminated_while_it_starts(namespace: Namespace, on_this_machine: str) -> None:
     """It ends at once, though Python has no handler yet, and not after the time that it has for what it holds."""
     model = await namespace.service(ready=False)
-    (pod, *_) = await namespace.kube.until_count(
-        "Pod", namespace.name, GATEWAY, lambda pods: bool(pods), "a gateway's pod"
-    )
+    (pod, *_) = await namespace.pods_until(GATEWAY, lambda pods: bool(pods), "a gateway's pod")
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-    async with asyncio.timeout(PATIENCE):
-        while not pids_of_pod(uid, "hearth-gateway"):  # nothing tells so early: no watch, no log
-            await asyncio.sleep(0.002)
+    # nothing reports it so early: no watch, no log
+    await until(lambda: pids_of_pod(uid, "hearth-gateway"), "the gateway's process", PATIENCE, interval=0.002)
     kill_pod(uid, signal.SIGTERM, "hearth-gateway")
 
     def ended(found: Object) -> bool:
@@ -160,7 +154,7 @@ async def test_deleting_the_last_model_removes_the_gateway(namespace: Namespace)
     await namespace.kube.delete("LLMService", second.name, namespace.name)
     for kind in ("Deployment", "Service", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "PodDisruptionBudget"):
         await namespace.kube.until_gone(kind, GATEWAY_NAME, namespace.name)
-    await namespace.kube.until_count("Pod", namespace.name, GATEWAY, lambda pods: not pods, "no pod of the gateway")
+    await namespace.pods_until(GATEWAY, lambda pods: not pods, "no pod of the gateway")
 
 
 async def test_namespace_deleted_while_a_model_serves(namespace: Namespace) -> None:
@@ -178,7 +172,7 @@ async def test_namespace_deleted_while_a_model_serves(namespace: Namespace) -> N
 
 
 async def test_namespace_deleted_while_requests_are_held(namespace: Namespace) -> None:
-    """Who waits is told at once that the model was removed, and the gateway goes: no backend will ever come."""
+    """A held request fails at once with the reason, and the gateway stops: no backend will ever come."""
     model = await namespace.service(
         runtime=await namespace.runtime(device=await namespace.devices(0)), scaling={"activationTimeout": "4m"}
     )
@@ -190,7 +184,7 @@ async def test_namespace_deleted_while_requests_are_held(namespace: Namespace) -
     await namespace.kube.delete("Namespace", namespace.name)
     begin = time.monotonic()
     answers = await asyncio.gather(*asked)
-    namespace.timeline.say(f"everybody was told after {time.monotonic() - begin:.1f} s")
+    namespace.timeline.say(f"every request was answered after {time.monotonic() - begin:.1f} s")
     assert all("was removed while the request waited" in str(answer.error) for answer in answers), answers
     assert {answer.status for answer in answers} <= {404, 0}, "a stream has had its 200"
     await namespace.kube.until_gone("Namespace", namespace.name, seconds=500)

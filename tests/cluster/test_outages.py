@@ -59,7 +59,7 @@ async def test_keda_absent_at_first_and_added_later(namespace: Namespace, powers
         model = Model(namespace, "model")
         said = await model.until_condition("Scaled", "False", says="KEDA")
         namespace.timeline.say(said["message"])
-        await namespace.kube.until_count("Pod", namespace.name, GATEWAY, lambda pods: bool(steady(pods)), "a gateway")
+        await namespace.pods_until(GATEWAY, lambda pods: bool(steady(pods)), "a gateway")
         deployment = await namespace.kube.get("Deployment", "model", namespace.name)
         assert deployment["spec"]["replicas"] == 0
     finally:

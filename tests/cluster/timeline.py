@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.cluster.kube import Kube, Object
+from tests.support.waiting import until
 
 
 class Timeline:
-    """Lines with a time; ``show`` prints them as they come."""
+    """Lines with a time; `show` prints them as they come."""
 
     def __init__(self, *, show: bool = False) -> None:
         self.begin = time.monotonic()
@@ -48,7 +49,7 @@ class Recorder:
         return [value for _, value in self.seen]
 
     def steps(self, part: int = 0) -> list[Any]:
-        """The values of one part, those left out that are as the one before."""
+        """Return the values of one part, without those that are as the one before."""
         found = [value[part] for value in self.values]
         return [value for number, value in enumerate(found) if number == 0 or value != found[number - 1]]
 
@@ -87,16 +88,17 @@ class Recorder:
 
     async def until(self, wanted: Callable[[Any], Any], seconds: float, what: str) -> Any:
         """Wait until the value is as wanted; return it."""
-        try:
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: bool(self.seen) and wanted(self.last))
-                return self.last
-        except TimeoutError:
-            raise AssertionError(f"{what}: not within {seconds:g} s; it was {self.values}") from None
+        await until(
+            lambda: bool(self.seen) and wanted(self.last),
+            lambda: f"{what}; it was {self.values}",
+            seconds,
+            changed=self._changed,
+        )
+        return self.last
 
 
 def replicas(kube: Kube, name: str, namespace: str) -> Recorder:
-    """(wanted, ready) replicas of a Deployment."""
+    """Record the (wanted, ready) replicas of a Deployment."""
 
     def read(found: Object) -> tuple[int, int]:
         return found["spec"].get("replicas", 1), found.get("status", {}).get("readyReplicas", 0)

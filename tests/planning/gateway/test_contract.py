@@ -14,10 +14,11 @@ from hearth.planning import DOCUMENT, NOTICES, backend_name, plan_namespace
 from hearth.planning.gateway.config import LONGEST_NOTICE
 from hearth.planning.gateway.gateway import HTTP_PORT, SCALER_PORT
 from hearth.planning.probes import HEALTH_PATH
-from hearth.planning.scaledobject import queue_url
+from hearth.planning.scaledobject import POLLING_INTERVAL, queue_url
 from hearth_gateway import Gateway, config, parse_service, parse_services
 from hearth_gateway.__main__ import _parse
-from hearth_gateway.cluster import configmap, external_scaler, replica
+from hearth_gateway.cluster import contract
+from hearth_gateway.cluster.configmap import MAX_NOTICE
 from tests.planning.plans import gateway, one, service
 
 
@@ -39,17 +40,21 @@ def test_the_gateway_reads_every_entry_as_it_was_meant() -> None:
 
 
 def test_a_trigger_without_a_target_means_the_default_of_the_field() -> None:
-    assert Scaling().target == external_scaler.DEFAULT_TARGET
+    assert Scaling().target == contract.DEFAULT_TARGET
+
+
+def test_demand_outlives_two_polls_of_keda() -> None:
+    assert POLLING_INTERVAL <= contract.KEDA_POLLING_INTERVAL
 
 
 def test_the_gateway_finds_the_service_of_the_backends() -> None:
-    assert backend_name(service()) == f"tiny{replica.BACKEND_SUFFIX}"
-    assert (HTTP_PORT, SCALER_PORT) == (replica.BACKEND_PORT, replica.SCALER_PORT)
+    assert backend_name(service()) == f"tiny{contract.BACKEND_SUFFIX}"
+    assert (HTTP_PORT, SCALER_PORT) == (contract.BACKEND_PORT, contract.SCALER_PORT)
 
 
 def test_the_gateway_reads_the_keys_of_its_config_map() -> None:
-    assert (DOCUMENT, NOTICES) == (configmap.SERVICES, configmap.NOTICES)
-    assert LONGEST_NOTICE <= configmap.MAX_NOTICE
+    assert (DOCUMENT, NOTICES) == (contract.SERVICES_KEY, contract.NOTICES_KEY)
+    assert LONGEST_NOTICE <= MAX_NOTICE
 
 
 def test_the_gateway_probes_where_an_engine_says_that_it_is_healthy() -> None:

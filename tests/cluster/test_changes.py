@@ -1,4 +1,4 @@
-"""Objects that change under load, that somebody deletes or edits by hand, and services that nobody needs any more."""
+"""Objects that change under load, or are deleted or edited by hand, and services that cannot be planned."""
 
 from __future__ import annotations
 
@@ -45,9 +45,7 @@ async def test_service_edited_under_load(namespace: Namespace) -> None:
         before = {pod["metadata"]["name"] for pod in await model.pods()}
         change = {"spec": {"runtime": {"argsOverride": ["--max-model-len=4096"]}}}
         await namespace.kube.patch("LLMService", model.name, namespace.name, change)
-        await namespace.kube.until_count(
-            "Pod",
-            namespace.name,
+        await namespace.pods_until(
             model.pods_label,
             lambda pods: (
                 len(pods) == 2
@@ -63,7 +61,7 @@ async def test_service_edited_under_load(namespace: Namespace) -> None:
         answers = await load.finished()
     assert all(answer.ok(20) for answer in answers), [each for each in answers if not each.ok(20)]
     await namespace.kube.delete("LLMService", model.name, namespace.name)
-    await namespace.kube.until_count("Pod", namespace.name, model.pods_label, lambda pods: not pods, "no pod")
+    await namespace.pods_until(model.pods_label, lambda pods: not pods, "no pod")
     assert await namespace.request_log.settle() == {answer.tag: 1 for answer in answers}
 
 
