@@ -15,6 +15,7 @@ from hearth.api.core import LocalObjectReference
 from hearth.api.durations import Duration
 from hearth.api.metadata import Condition, Kind, ObjectMeta
 from hearth.api.names import LabelName, RuntimeName, SubdomainName
+from hearth.api.phase import Phase
 from hearth.api.quantities import Quantity
 from hearth.api.rejection import rejected
 
@@ -218,9 +219,7 @@ class LLMServiceSpec(Model):
 class LLMServiceStatus(Model):
     """What is."""
 
-    phase: Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"] | None = Field(
-        None, description="Summary in one word."
-    )
+    phase: Phase | None = Field(None, description="Summary in one word.")
     resolved_runtime: str | None = Field(None, description="Name of the runtime that was chosen.")
     replicas: Count | None = Field(None, description="Ready backends.")
     endpoint_url: str | None = Field(None, alias="endpointURL", description="Where clients send requests.")

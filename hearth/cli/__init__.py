@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def main() -> None:
-    """Console entry point."""
+    """Run the command; the entry point of the console script."""
     from hearth.cli.app import run
 
     run()

@@ -1,4 +1,4 @@
-"""The commands and the one place where an error becomes a line on stderr and an exit code."""
+"""Application of the command line: its commands, and the one place where errors become exit codes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from hearth.api import HearthError
 
 BAD_INPUT = 2
-"""Exit code for what the user can put right: a manifest, an option, a plugin that is not installed."""
+"""Exit code for input that the user has to correct: a manifest, an option, a plugin that is not installed."""
 
 FAILURE = 1
-"""Exit code for everything else that goes wrong."""
+"""Exit code for every other error."""
 
 _COMMANDS: dict[str, Callable[..., None]] = {
     "up": up.up,
@@ -60,7 +60,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"hearth {version('hearth')}")
+        typer.echo(f"hearth {version('hearth-serving')}")
         raise typer.Exit
 
 
@@ -75,7 +75,7 @@ def _options(
 
 
 def run() -> None:
-    """Run the command line. A HearthError ends it with `error:` lines and exit code 2 (bad input) or 1 (failure)."""
+    """Run the command line. A HearthError is printed as `error:` lines; the exit code is 2 for bad input, else 1."""
     try:
         app()
     except Exception as exc:

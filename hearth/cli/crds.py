@@ -1,4 +1,4 @@
-"""`hearth crds`: the CustomResourceDefinitions of both kinds, as YAML."""
+"""`hearth crds`: the CustomResourceDefinitions of both kinds."""
 
 from __future__ import annotations
 
@@ -7,28 +7,31 @@ from typing import Annotated
 
 import typer
 
+from hearth.cli.output import ManifestOutput, ManifestOutputOption, write_manifests
+
 
 def crds(
     *,
-    output: Annotated[
+    output: ManifestOutputOption = ManifestOutput.yaml,
+    directory: Annotated[
         Path | None,
         typer.Option(
-            "-o",
-            "--output",
+            "--output-dir",
             metavar="DIRECTORY",
-            help="Write a file for each definition in this directory instead of printing them.",
+            help="Write a YAML file for each definition to this directory instead of printing them.",
             show_default=False,
             file_okay=False,
         ),
     ] = None,
 ) -> None:
-    """Print the CustomResourceDefinitions, to be applied with kubectl apply --server-side -f -."""
-    from hearth.api.crd import crd_files
+    """Print the CustomResourceDefinitions. `hearth crds | kubectl apply --server-side -f -` applies them."""
+    from hearth.api.crd import crd_files, crds
 
-    files = crd_files()
-    if output is None:
-        typer.echo("".join(files.values()), nl=False)
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (output / name).write_text(text, encoding="utf-8")
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in crd_files().items():
+            (directory / name).write_text(text, encoding="utf-8")
+    elif output is ManifestOutput.yaml:
+        typer.echo("".join(crd_files().values()), nl=False)
+    else:
+        write_manifests(crds(), output)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hearth.cli.inputs import Files, plan_files
+from hearth.cli.output import Output, OutputOption, write_document
 
 if TYPE_CHECKING:
     from hearth.planning import NamespacePlan, Plan
@@ -18,35 +19,30 @@ _EXAMPLE_PORT = 8000
 
 
 class TargetChoice(StrEnum):
+    """Targets of a plan."""
+
     local = "local"
     cluster = "cluster"
-
-
-class Output(StrEnum):
-    text = "text"
-    json = "json"
 
 
 def explain(
     *,
     files: Files,
     target: Annotated[
-        TargetChoice, typer.Option("--target", help="Where it would run: on this machine or in a cluster.")
+        TargetChoice, typer.Option("--target", help="Where it would run: on this machine (local) or in a cluster.")
     ] = TargetChoice.local,
-    output: Annotated[Output, typer.Option("-o", "--output", help="Form of the answer.")] = Output.text,
+    output: OutputOption = Output.table,
 ) -> None:
-    """Say what will run, why, what happens to a cold request, and what looks wrong. Starts nothing."""
+    """Explain what a manifest will do, and why. Includes cold requests, scaling and warnings; starts nothing."""
     planned = plan_files(files, target.value)
     plans, host = planned.plans, planned.host
-    if output is Output.json:
-        import json
-
+    if output is not Output.table:
         from hearth.planning import as_document
 
         documents = [
             as_document(plan) | ({"process": _process(plan, host)} if plan.target == "local" else {}) for plan in plans
         ]
-        typer.echo(json.dumps(documents, indent=2))
+        write_document(documents, output)
         return
     parts = [_lines(plan, host) for plan in plans] + [
         _shared(namespace) for namespace in planned.namespaces if namespace.objects
@@ -55,7 +51,7 @@ def explain(
 
 
 def _process(plan: Plan, host: VendorHost) -> dict[str, Any]:
-    """Return the command and the variables of a replica that got the first devices and an example of a port."""
+    """Return the command and the environment of a replica with the first devices and an example port."""
     from hearth.planning import local_launch
 
     devices = [str(number) for number in range(plan.devices)]
@@ -77,7 +73,7 @@ def _lines(plan: Plan, host: VendorHost) -> Iterator[str]:
         import shlex
 
         process = _process(plan, host)
-        yield "  process (devices and port are given out at its start)"
+        yield "  process (devices and port are assigned when it starts)"
         env = [f"{name}={shlex.quote(value)}" for name, value in process["env"].items()]
         yield from _wrapped(f"    {' '.join([*env, shlex.join(process['argv'])])}")
     else:

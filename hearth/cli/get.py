@@ -8,24 +8,37 @@ from typing import Annotated, Any
 
 import typer
 
+from hearth.cli.output import Output, write_document
 from hearth.cli.state import StateOption, state_dir
+from hearth.cli.table import write_table
+
+_COLUMNS = ("NAME", "PHASE", "RUNTIME", "REPLICAS", "AGE")
+_WIDE_COLUMNS = (*_COLUMNS, "WANTED", "HELD", "IN-FLIGHT", "REASON")
 
 
-class Output(StrEnum):
+class GetOutput(StrEnum):
+    """`Output`, and kubectl's `wide`."""
+
     table = "table"
     wide = "wide"
     json = "json"
+    yaml = "yaml"
 
 
 def get(
     *,
-    name: Annotated[str | None, typer.Argument(help="Only this service.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Show this service only.", show_default=False)
+    ] = None,
     output: Annotated[
-        Output, typer.Option("-o", "--output", help="wide adds demand and the reason of the phase.")
-    ] = Output.table,
+        GetOutput,
+        typer.Option(
+            "-o", "--output", help="Output format; wide adds demand and reason, json and yaml are for programs."
+        ),
+    ] = GetOutput.table,
     state: StateOption = None,
 ) -> None:
-    """Show the services that `hearth up` runs: NAME PHASE RUNTIME REPLICAS (those that are ready) AGE."""
+    """List the services of the running `hearth up`. REPLICAS counts those that are ready."""
     from hearth.api.errors import HearthError
     from hearth.local.remote import call
 
@@ -35,19 +48,11 @@ def get(
         views = [view for view in views if view["name"] == name]
         if not views:
             raise HearthError(f"there is no service {name!r}", f"known services: {known}")
-    if output is Output.json:
-        import json
-
-        typer.echo(json.dumps(views, indent=2))
+    if output in (GetOutput.json, GetOutput.yaml):
+        write_document(views, Output(output.value))
         return
-    rows = [_row(view, wide=output is Output.wide) for view in views]
-    for line in _columns([_header(wide=output is Output.wide), *rows]):
-        typer.echo(line)
-
-
-def _header(*, wide: bool) -> Sequence[str]:
-    header = ("NAME", "PHASE", "RUNTIME", "REPLICAS", "AGE")
-    return (*header, "WANTED", "HELD", "IN-FLIGHT", "REASON") if wide else header
+    wide = output is GetOutput.wide
+    write_table(_WIDE_COLUMNS if wide else _COLUMNS, [_row(view, wide=wide) for view in views])
 
 
 def _row(view: Mapping[str, Any], *, wide: bool) -> Sequence[str]:
@@ -57,13 +62,8 @@ def _row(view: Mapping[str, Any], *, wide: bool) -> Sequence[str]:
     return (*row, str(view["wanted"]), str(view["held"]), str(view["in_flight"]), view["reason"] or "-")
 
 
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
 def age(seconds: float) -> str:
-    """Seconds as kubectl prints an age: 45s, 5m12s, 3h20m, 4d."""
+    """Return an age as kubectl prints it: 45s, 5m12s, 3h20m, 4d."""
     whole = int(seconds)
     if whole < 120:
         return f"{whole}s"

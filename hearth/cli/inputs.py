@@ -1,8 +1,8 @@
-"""What most commands start from: the manifests of `-f`, the plugins, and a plan for every service."""
+"""Inputs of commands: the manifests of `-f`, the plugins, and a plan for every service."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from hearth.api import LLMService, ManifestError, Manifests
-    from hearth.planning import NamespacePlan, Plan, PlanOptions, Target
+    from hearth.planning import NamespacePlan, Plan, PlanningError, PlanOptions, Target
     from hearth.plugins import VendorHost
 
 Files = Annotated[
@@ -29,9 +29,9 @@ Files = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The plans in the order of the files, the vendors that they were made with, and what namespaces share.
+    """Plans in the order of the files, the vendors that they were made with, and what each namespace shares.
 
-    There are no namespaces on one machine.
+    Local mode has no namespaces.
     """
 
     plans: tuple[Plan, ...]
@@ -39,11 +39,11 @@ class Planned:
     namespaces: tuple[NamespacePlan, ...]
 
     def of(self, namespace: str) -> Iterator[Plan]:
-        """The plans of one namespace."""
+        """Yield the plans of one namespace."""
         return (plan for plan in self.plans if plan.service.metadata.namespace == namespace)
 
     def warnings(self) -> Iterator[tuple[str, str]]:
-        """(namespace/name, text) of every warning."""
+        """Yield every warning as (namespace/name, text)."""
         shared = {namespace.namespace: namespace.warnings for namespace in self.namespaces}
         for plan in self.plans:
             metadata = plan.service.metadata
@@ -58,14 +58,8 @@ def plan_files(
 
     Raises ManifestErrors with every fault of the files, or of all services that cannot be planned, and PluginError.
     """
-    from hearth.api import ManifestError, ManifestErrors, load_manifests
-    from hearth.planning import (
-        DEFAULT_OPTIONS,
-        PlanningError,
-        available_runtimes,
-        make_plan,
-        plan_namespace,
-    )
+    from hearth.api import ManifestErrors, load_manifests
+    from hearth.planning import DEFAULT_OPTIONS, PlanningError, available_runtimes, make_plan
     from hearth.plugins import VendorHost
 
     manifests = load_manifests(files)
@@ -77,27 +71,19 @@ def plan_files(
     faults: list[ManifestError] = []
     for manifest in manifests.services:
         service = _placed(manifest, namespace)
-        key = service.metadata.namespace, service.metadata.name
-        if key in read:
-            faults.append(_fault(manifests, manifest, service, "there is another of this name", "rename one of them"))
+        if _key(service) in read:
+            faults.append(_fault(manifests, manifest, service, "another service has this name", "rename one of them"))
             continue
-        read[key] = manifest
+        read[_key(service)] = manifest
         try:
             plans.append(make_plan(service, runtimes=runtimes, host=host, target=target, options=options))
         except PlanningError as exc:
             faults.append(_fault(manifests, manifest, service, exc.message, exc.remedy))
-    namespaces: list[NamespacePlan] = []
-    for name in dict.fromkeys(plan.service.metadata.namespace for plan in plans) if target == "cluster" else ():
-        together = [plan for plan in plans if plan.service.metadata.namespace == name]
-        namespaces.append(plan_namespace(name, together, options))
-        for plan in together:
-            refusal = namespaces[-1].refused.get(plan.service.metadata.name)
-            if refusal is not None:
-                manifest = read[name, plan.service.metadata.name]
-                faults.append(_fault(manifests, manifest, plan.service, refusal.message, refusal.remedy))
+    namespaces = _namespaces(plans, options) if target == "cluster" else ()
+    for plan, refusal in _refusals(plans, namespaces):
+        faults.append(_fault(manifests, read[_key(plan.service)], plan.service, refusal.message, refusal.remedy))
     if not manifests.services:
-        files_read = ", ".join(manifests.files)
-        faults.append(ManifestError(files_read, 0, 0, "", None, "no LLMService is in it", "write one, or add its file"))
+        faults.append(_empty(manifests))
     if faults:
         raise ManifestErrors(faults)
     if target == "local":
@@ -105,11 +91,32 @@ def plan_files(
 
         check_names(manifests)
         check_models(plans, manifests)
-    return Planned(tuple(plans), host, tuple(namespaces))
+    return Planned(tuple(plans), host, namespaces)
+
+
+def _namespaces(plans: Sequence[Plan], options: PlanOptions) -> tuple[NamespacePlan, ...]:
+    from hearth.planning import plan_namespace
+
+    together: dict[str, list[Plan]] = {}
+    for plan in plans:
+        together.setdefault(plan.service.metadata.namespace, []).append(plan)
+    return tuple(plan_namespace(name, inside, options) for name, inside in together.items())
+
+
+def _refusals(plans: Sequence[Plan], namespaces: Sequence[NamespacePlan]) -> Iterator[tuple[Plan, PlanningError]]:
+    refused = {namespace.namespace: namespace.refused for namespace in namespaces}
+    for plan in plans:
+        refusal = refused.get(plan.service.metadata.namespace, {}).get(plan.service.metadata.name)
+        if refusal is not None:
+            yield plan, refusal
+
+
+def _key(service: LLMService) -> tuple[str, str]:
+    return service.metadata.namespace, service.metadata.name
 
 
 def _placed(service: LLMService, namespace: str | None) -> LLMService:
-    """The service in `namespace`, unless it names one itself."""
+    """Return the service in `namespace`, unless it names one itself."""
     if namespace is None or "namespace" in service.metadata.model_fields_set:
         return service
     from hearth.api import LLMService
@@ -134,4 +141,12 @@ def _fault(manifests: Manifests, manifest: LLMService, service: LLMService, mess
         value=None,
         message=f"{service.metadata.namespace}/{service.metadata.name}: {message}",
         remedy=remedy,
+    )
+
+
+def _empty(manifests: Manifests) -> ManifestError:
+    from hearth.api import ManifestError
+
+    return ManifestError(
+        ", ".join(manifests.files), 0, 0, "", None, "contains no LLMService", "write one, or add its file"
     )

@@ -1,4 +1,4 @@
-"""`hearth logs`: what the engines of a service printed, also after `hearth up` has ended."""
+"""`hearth logs`: the output of a service's engines, also after `hearth up` has ended."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ if TYPE_CHECKING:
     from hearth.local.state import StateDir
 
 FOLLOW_PERIOD = 0.2
-"""Seconds between looks at the files of `-f`."""
+"""Seconds between two reads of the files with `-f`."""
 
 
 def logs(
     *,
-    name: Annotated[str, typer.Argument(help="Name of the service.", show_default=False)],
-    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on printing until Ctrl-C.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the service.", show_default=False)],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Print new lines until Ctrl-C.")] = False,
     replica: Annotated[
-        str | None, typer.Option("--replica", metavar="N", help="Only this replica.", show_default=False)
+        str | None,
+        typer.Option("--replica", metavar="N", help="Print the log of this replica only.", show_default=False),
     ] = None,
     tail: Annotated[
-        int | None, typer.Option("--tail", metavar="LINES", min=0, help="Only the last lines.", show_default=False)
+        int | None,
+        typer.Option("--tail", metavar="LINES", min=0, help="Print the last lines only.", show_default=False),
     ] = None,
     state: StateOption = None,
 ) -> None:
-    """Print the logs of a service; with several replicas every line begins with the replica's number."""
+    """Print the engine logs of a service. With several replicas each line begins with the replica's number."""
     from hearth.local.logs import Follower, read_log
 
     directory = state_dir(state)
@@ -69,8 +71,8 @@ def _files(state: StateDir, name: str, replica: str | None) -> list[Path]:
         raise not_running(state)
     services = sorted(path.name for path in state.logs.iterdir())
     raise HearthError(
-        f"{name} has no log: nothing was started for it yet",
-        f"wake it with `hearth wake {name}`; services with a log: {', '.join(services) or 'none'}",
+        f"{name} has no log: no replica of it was started yet",
+        f"start one with `hearth wake {name}`; services with a log: {', '.join(services) or 'none'}",
     )
 
 

@@ -1,4 +1,4 @@
-"""`hearth operator`: what runs in a cluster and turns LLMServices into objects."""
+"""`hearth operator`: the controller which turns LLMServices into Kubernetes objects."""
 
 from __future__ import annotations
 
@@ -7,38 +7,49 @@ from typing import Annotated
 
 import typer
 
-from hearth.cli.render import GatewayImage, GatewayPodText, ImageRegistry, ScalerChoice, plan_options
+from hearth.cli.listen import read_listen
+from hearth.cli.plan_options import (
+    GatewayImageOption,
+    GatewayPodOption,
+    GatewayReplicasOption,
+    ImageRegistryOption,
+    ScalerChoice,
+    ScalerOption,
+    plan_options,
+)
 
 
 class LogFormatChoice(StrEnum):
+    """Formats of the log."""
+
     text = "text"
     json = "json"
 
 
 def operator(
     *,
-    scaler: Annotated[
-        ScalerChoice, typer.Option("--scaler", help="How KEDA learns of demand: told at once, or by asking every 5 s.")
-    ] = ScalerChoice.push,
-    image_registry: ImageRegistry = "",
-    gateway_image: GatewayImage = None,
-    gateway_replicas: Annotated[int, typer.Option("--gateway-replicas", min=1, help="Replicas of every gateway.")] = 1,
-    gateway_pod: GatewayPodText = "{}",
+    scaler: ScalerOption = ScalerChoice.push,
+    image_registry: ImageRegistryOption = "",
+    gateway_image: GatewayImageOption = None,
+    gateway_replicas: GatewayReplicasOption = 1,
+    gateway_pod: GatewayPodOption = "{}",
     leader_elect: Annotated[
-        bool, typer.Option("--leader-elect", help="Work only while holding a Lease; for more than one replica.")
+        bool,
+        typer.Option("--leader-elect", help="Reconcile only while holding a Lease; required for several replicas."),
     ] = False,
     listen: Annotated[
         str,
-        typer.Option("--listen", metavar="[HOST]:PORT", help="Where /healthz, /readyz and /metrics are answered."),
+        typer.Option("--listen", metavar="[HOST]:PORT", help="Address of /healthz, /readyz and /metrics."),
     ] = ":8081",
-    log_format: Annotated[
-        LogFormatChoice, typer.Option("--log-format", help="Form of the log.")
-    ] = LogFormatChoice.text,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=64, help="Services reconciled at once.")] = 4,
+    log_format: Annotated[LogFormatChoice, typer.Option("--log-format", help="Log format.")] = LogFormatChoice.text,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, max=64, help="Maximum number of concurrent reconciliations.")
+    ] = 4,
 ) -> None:
-    """Run the operator for the cluster of this pod, or of the current context of KUBECONFIG.
+    """Run the Kubernetes operator.
 
-    It applies the objects of every LLMService and keeps them so; SIGTERM ends it within seconds.
+    It applies the objects of every LLMService and keeps them up to date, in the cluster of this pod or of the current
+    kubeconfig context. SIGTERM stops it within seconds.
     """
     import asyncio
     import os
@@ -54,14 +65,14 @@ def operator(
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in ("kopf", "aiohttp"):
             raise
-        raise HearthError(f"the operator needs {exc.name}", "pip install 'hearth[operator]'") from exc
+        raise HearthError(f"the operator needs {exc.name}", "pip install 'hearth-serving[operator]'") from exc
 
-    host, port = parse_listen(listen)
+    address = read_listen(listen)
     set_up_logs(log_format.value)
     options = Options(
         plan=plan_options(scaler, image_registry, gateway_image, gateway_replicas, gateway_pod),
-        host=host,
-        port=port,
+        host=address.host or None,
+        port=address.port,
         leader_elect=leader_elect,
         workers=workers,
         identity=os.environ.get("POD_NAME") or f"hearth-operator-{os.getpid()}",
@@ -70,11 +81,3 @@ def operator(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         code = runner.run(run(options, VendorHost.load(), os.environ))
     raise SystemExit(code)
-
-
-def parse_listen(text: str) -> tuple[str | None, int]:
-    """(host, port) of HOST:PORT, or of :PORT or PORT for every address (None). Raises typer.BadParameter."""
-    host, _, number = text.rpartition(":")
-    if not (number.isascii() and number.isdigit() and int(number) < 65536):
-        raise typer.BadParameter(f"{text!r} is not [HOST]:PORT, such as :8081", param_hint="--listen")
-    return host.strip("[]") or None, int(number)

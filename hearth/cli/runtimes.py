@@ -1,4 +1,4 @@
-"""`hearth runtimes`: which engines there are for which chips, where they come from, and the pods that they give."""
+"""`hearth runtimes`: the known InferenceRuntimes, their origins, and the pods that follow from them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hearth.cli.output import (
+    ManifestOutput,
+    ManifestOutputOption,
+    Output,
+    OutputOption,
+    write_document,
+    write_manifests,
+)
+from hearth.cli.plugins import report_unusable
+from hearth.cli.table import write_table
+
 if TYPE_CHECKING:
     from hearth.api import InferenceRuntime, LLMService
 
 SUPPORT_ANNOTATION = "serving.hearth.dev/support"
-"""`validated`: ran on the chip; `documented`: every value has a source; `unverified`: some are inferred."""
+"""Annotation of runtimes. `validated`: ran on the chip; `documented`: every value has a source; `unverified`: some are
+inferred."""
 
 SAMPLE = {
     "apiVersion": "serving.hearth.dev/v1alpha1",
@@ -20,7 +32,7 @@ SAMPLE = {
     "metadata": {"name": "sample"},
     "spec": {"model": {"source": {"uri": "hf://Qwen/Qwen3-8B"}}, "resources": {"memory": "64Gi"}},
 }
-"""What `hearth runtimes render` renders when no service is given."""
+"""The service of `hearth runtimes render` when none is given."""
 
 _COLUMNS = ("NAME", "VENDOR", "PRIORITY", "SUPPORT", "ORIGIN")
 
@@ -30,7 +42,7 @@ OptionalFiles = Annotated[
         "-f",
         "--file",
         metavar="FILE",
-        help="Manifest file or directory with runtimes of your own, or - for standard input; may be repeated.",
+        help="Manifest file or directory with InferenceRuntimes of your own, or - for standard input; may be repeated.",
         show_default=False,
         allow_dash=True,
     ),
@@ -50,40 +62,36 @@ COMMANDS = ("list", "show", "render")
 def list_runtimes(
     *,
     files: OptionalFiles = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
+    output: OutputOption = Output.table,
 ) -> None:
-    """List the runtimes that plugins ship and those of the files: vendor, priority, support level, origin."""
+    """List the InferenceRuntimes of plugins and files."""
     known = _Known(files)
     rows = [known.row(runtime) for runtime in known.runtimes]
-    if as_json:
-        import json
-
-        keys = [column.lower() for column in _COLUMNS]
-        typer.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+    if output is Output.table:
+        write_table(_COLUMNS, [[str(cell) for cell in row] for row in rows])
     else:
-        texts = [[str(cell) for cell in row] for row in rows]
-        widths = [max(map(len, column)) for column in zip(_COLUMNS, *texts, strict=True)]
-        for line in (_COLUMNS, *texts):
-            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            typer.echo("   ".join(cells).rstrip())
-    for vendor in known.host.vendors:
-        if vendor.state == "error":
-            typer.echo(f"{vendor.name}: {vendor.error}", err=True)
+        keys = [column.lower() for column in _COLUMNS]
+        write_document([dict(zip(keys, row, strict=True)) for row in rows], output)
+    report_unusable(known.host.vendors)
 
 
 @app.command("show")
-def show(name: Name, *, files: OptionalFiles = None) -> None:
-    """Print a runtime as it was shipped, with the comments that say where each value comes from."""
+def show(name: Name, *, files: OptionalFiles = None, output: ManifestOutputOption = ManifestOutput.yaml) -> None:
+    """Print an InferenceRuntime. As YAML it has the comments that name the source of each value."""
     known = _Known(files)
-    text = known.text(known.named(name))
-    typer.echo(text if text.endswith("\n") else f"{text}\n", nl=False)
+    runtime = known.named(name)
+    if output is ManifestOutput.yaml and (text := known.text(runtime)) is not None:
+        typer.echo(text if text.endswith("\n") else f"{text}\n", nl=False)
+    else:
+        write_manifests([runtime.to_wire(defaults=False)], output)
 
 
 @app.command("render")
-def render(name: Name, *, files: OptionalFiles = None) -> None:
-    """Print the pod that a runtime gives: for every LLMService of the files, or for a sample. Warnings go to stderr."""
-    import yaml
+def render(name: Name, *, files: OptionalFiles = None, output: ManifestOutputOption = ManifestOutput.yaml) -> None:
+    """Print the pod that follows from a runtime.
 
+    There is one for every LLMService of the files, or else for a sample service. Warnings go to stderr.
+    """
     from hearth.api import LLMService
     from hearth.planning import make_plan
 
@@ -96,11 +104,11 @@ def render(name: Name, *, files: OptionalFiles = None) -> None:
         pods.append({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": plan.pod["spec"]})
         for warning in plan.warnings:
             typer.echo(f"warning: {service.metadata.namespace}/{service.metadata.name}: {warning}", err=True)
-    typer.echo(yaml.safe_dump_all(pods, sort_keys=False, allow_unicode=True, width=120), nl=False)
+    write_manifests(pods, output)
 
 
 class _Known:
-    """The runtimes of the files and of the plugins, with their origins."""
+    """Runtimes of the files and of the plugins, with their origins."""
 
     def __init__(self, files: Sequence[Path] | None) -> None:
         from hearth.api import Manifests, load_manifests
@@ -121,18 +129,14 @@ class _Known:
         support = runtime.metadata.annotations.get(SUPPORT_ANNOTATION, "-")
         return runtime.metadata.name, runtime.spec.vendor, runtime.spec.priority, support, self._origin(runtime)
 
-    def text(self, runtime: InferenceRuntime) -> str:
-        """The file as it is when it holds nothing else, else the object written anew."""
+    def text(self, runtime: InferenceRuntime) -> str | None:
+        """Return the file of a runtime, comments included, or None when it holds other objects or cannot be reread."""
         origin = self.manifests.origin(runtime)
         if origin is None:
             return self._packaged[runtime.metadata.name].text
         in_the_file = [place for place in self.manifests.origins.values() if place.file == origin.file]
-        alone = len(in_the_file) == 1
-        if alone and Path(origin.file).is_file():
-            return Path(origin.file).read_text(encoding="utf-8")
-        import yaml
-
-        return yaml.safe_dump(runtime.to_wire(defaults=False), sort_keys=False, allow_unicode=True, width=120)
+        alone = len(in_the_file) == 1 and Path(origin.file).is_file()
+        return Path(origin.file).read_text(encoding="utf-8") if alone else None
 
     def _origin(self, runtime: InferenceRuntime) -> str:
         origin = self.manifests.origin(runtime)
@@ -140,6 +144,6 @@ class _Known:
 
 
 def _pinned(service: LLMService, name: str) -> LLMService:
-    """The service as if it named the runtime: what it selects otherwise does not matter here."""
+    """Return the service as if it named the runtime, whatever it selects."""
     runtime = service.spec.runtime.model_copy(update={"name": name, "selector": type(service.spec.runtime.selector)()})
     return service.model_copy(update={"spec": service.spec.model_copy(update={"runtime": runtime})})

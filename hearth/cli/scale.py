@@ -1,4 +1,4 @@
-"""`hearth scale` and `hearth wake`: saying by hand what demand would say."""
+"""`hearth scale` and `hearth wake`: replicas by hand instead of by demand."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import typer
 
 from hearth.cli.state import StateOption, state_dir
 
-Name = Annotated[str, typer.Argument(help="Name of the service.", show_default=False)]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the service.", show_default=False)]
 
 
 def scale(
     *,
     name: Name,
     replicas: Annotated[
-        int, typer.Option("--replicas", min=0, help="At least this many; 0 puts it to sleep now.", show_default=False)
+        int, typer.Option("--replicas", min=0, help="Minimum number of replicas; 0 scales to zero.", show_default=False)
     ],
     duration: Annotated[
         str | None,
         typer.Option(
             "--for",
             metavar="DURATION",
-            help="How long, such as 10m; default: the service's scaleDownStabilization.",
+            help="How long the minimum holds, such as 10m; default: spec.scaling.scaleDownStabilization.",
             show_default=False,
         ),
     ] = None,
     state: StateOption = None,
 ) -> None:
-    """Keep at least N replicas for a while, within the manifest's min and max; demand may still ask for more.
+    """Set a minimum number of replicas for a while. Demand may add more; spec.scaling.min and max still hold.
 
-    With 0 the service goes to sleep as soon as it has no request, without waiting for its cooldown.
+    With 0 the service scales to zero once idle, without waiting for its cooldown.
     """
     from hearth.api import parse_duration
     from hearth.local.remote import call
@@ -48,11 +48,11 @@ def scale(
 def wake(
     *,
     name: Name,
-    wait: Annotated[bool, typer.Option("--wait", help="Return when it is ready; fail when it cannot be.")] = False,
-    timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Longest --wait.")] = "10m",
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until the service is ready, or cannot become so.")] = False,
+    timeout: Annotated[str, typer.Option("--timeout", metavar="DURATION", help="Maximum time to --wait.")] = "10m",
     state: StateOption = None,
 ) -> None:
-    """Start a sleeping service as a request would, so that the next one finds it warm."""
+    """Start a service that is scaled to zero. It starts as by a request, so that the next request finds it warm."""
     from hearth.api import HearthError, parse_duration
     from hearth.local.remote import call
 
@@ -66,5 +66,5 @@ def wake(
         typer.echo(f"{name} is waking")
         return
     if view["phase"] != "Ready":
-        raise HearthError(f"{name} is {view['phase']}: {view['reason'] or 'it was not wanted any more'}", "")
+        raise HearthError(f"{name} is {view['phase']}: {view['reason'] or 'demand ended before it became ready'}", "")
     typer.echo(f"{name} is ready")

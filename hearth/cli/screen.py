@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING
+
+from hearth.api.phase import Phase
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from hearth.local.supervisor import Supervisor
     from hearth.local.views import ServiceView
 
-PHASE_STYLES = {"Ready": "green", "Degraded": "red", "ScaledToZero": "dim"}
+PHASE_STYLES: Mapping[Phase, str] = {"Ready": "green", "Degraded": "red", "ScaledToZero": "dim"}
 REFRESH = 0.25
 """Seconds between snapshots for the live table."""
 
@@ -56,7 +58,7 @@ class PlainScreen:
 
     def started(self, supervisor: Supervisor, port: int) -> None:
         names = ", ".join(view.name for view in supervisor.views())
-        self.tell("", f"listening on {_url(self._host, port)} for {names}")
+        self.tell("", f"listening on {_place(self._host, port)} for {names}")
 
     def stopping(self) -> None:
         """The events say it."""
@@ -83,7 +85,7 @@ class LiveScreen:
         self._printer.put(service, text)
 
     def started(self, supervisor: Supervisor, port: int) -> None:
-        self.title = f"{_url(self._host, port)}   Ctrl-C stops"
+        self.title = f"{_place(self._host, port)}   Ctrl-C stops"
         self._refresh(supervisor)
         self._live.start()
 
@@ -123,7 +125,9 @@ class LiveScreen:
         return table
 
 
-def _url(host: str, port: int) -> str:
+def _place(host: str, port: int) -> str:
+    if not host:
+        return f"http://127.0.0.1:{port}/v1 (every address)"
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 

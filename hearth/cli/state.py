@@ -1,4 +1,4 @@
-"""The option that says which `hearth up` a command talks to."""
+"""State directory of `hearth up`: the option which names it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ StateOption = Annotated[
 
 
 def state_dir(option: Path | None) -> StateDir:
-    """The directory that was named, or the default one."""
+    """Return the state directory of the option, or the default one."""
     import os
 
     from hearth.local.state import StateDir, default_state_path

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import os
 import signal
-import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +19,7 @@ from hearth.local.state import StateDir
 from hearth.local.supervisor import Supervisor
 from hearth.plugins import VendorHost
 from hearth_gateway import Gateway
+from hearth_gateway.listen import ListenAddress, listen_error
 
 WATCH_PERIOD = 0.5
 """Seconds between looks at the manifest files."""
@@ -38,8 +36,7 @@ class Options:
     """What `hearth up` was told."""
 
     files: tuple[Path, ...]
-    host: str
-    port: int
+    listen: ListenAddress
     state: StateDir
 
 
@@ -64,10 +61,10 @@ async def up(options: Options, host: VendorHost, environment: Mapping[str, str],
     signals = _Signals()
     configuration = load_configuration(options.files, host)
     options.state.create()
-    with options.state.locked(f"{options.host}:{options.port}") as announce, signals.handled():
+    with options.state.locked(str(options.listen)) as announce, signals.handled():
         gateway = Gateway()
-        await _listen(gateway, options)
-        announce(f"{options.host}:{gateway.port}")
+        await _listen(gateway, options.listen)
+        announce(str(options.listen._replace(port=gateway.port)))
         try:
             await _end_orphans(options.state, screen)
             for fault in configuration.unplanned.values():
@@ -112,23 +109,12 @@ async def _run(
         await control.stop()
 
 
-async def _listen(gateway: Gateway, options: Options) -> None:
+async def _listen(gateway: Gateway, address: ListenAddress) -> None:
     try:
-        await gateway.start(options.host, options.port)
+        await gateway.start(address.host, address.port)
     except OSError as error:
-        place = f"{options.host}:{options.port}"
-        if isinstance(error, socket.gaierror):
-            what = "there is no such host"
-            remedy = "give an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all, with --listen"
-        elif error.errno == errno.EADDRNOTAVAIL:
-            what = "it is not an address of this machine"
-            remedy = "give one that is, such as 127.0.0.1, or 0.0.0.0 for all, with --listen"
-        elif error.errno in (errno.EACCES, errno.EPERM):
-            what, remedy = os.strerror(error.errno), "choose a port from 1024 on with --listen, such as 8080"
-        else:
-            what = os.strerror(error.errno) if error.errno else str(error)
-            remedy = f"stop what uses the port, or choose another with --listen {options.host}:{options.port + 1}"
-        raise HearthError(f"cannot listen on {place}: {what}", remedy) from error
+        problem = listen_error(address, error)
+        raise HearthError(problem.message, problem.remedy) from error
 
 
 async def _end_orphans(state: StateDir, screen: Screen) -> None:

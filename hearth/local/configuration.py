@@ -53,7 +53,7 @@ def load_configuration(files: Sequence[Path], host: VendorHost) -> Configuration
             unplanned[service.metadata.name] = _located(manifests, service, error)
     if not plans:
         names = ", ".join(manifests.files) or "the files"
-        none = ManifestError(names, 0, 0, "", None, "no LLMService is in it", "write one, or add its file with -f")
+        none = ManifestError(names, 0, 0, "", None, "contains no LLMService", "write one, or add its file with -f")
         raise ManifestErrors(tuple(unplanned.values()) or (none,))
     check_models(plans, manifests)
     return Configuration(tuple(plans), tuple(workloads), local_inventory_sources(plans, host=host), unplanned)

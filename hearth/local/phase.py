@@ -1,15 +1,11 @@
-"""The one word that `hearth get` shows for a service, and why. Pure.
-
-The words are those of an LLMService's status: Pending, Loading, Ready, ScaledToZero, Degraded.
-"""
+"""The one word that `hearth get` shows for a service, and why. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
+from hearth.api.phase import Phase
 
 
 @dataclass(frozen=True, slots=True)

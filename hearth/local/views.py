@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hearth.local.phase import Phase, ReplicaState, phase_of
+from hearth.api.phase import Phase
+from hearth.local.phase import ReplicaState, phase_of
 from hearth.local.replica import Replica
 from hearth.local.service import Service
 from hearth_gateway import ServiceStats

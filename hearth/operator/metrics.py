@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import version
-from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from hearth.operator.status.conditions import Phase, is_trouble
+from hearth.api.phase import PHASES
+from hearth.operator.status.conditions import is_trouble
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -80,7 +80,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         metrics = self._metrics
         info = GaugeMetricFamily("hearth_operator_build_info", "The version of Hearth.", labels=["version"])
-        info.add_metric([version("hearth")], 1)
+        info.add_metric([version("hearth-serving")], 1)
         yield info
         for name, text, value in (
             ("leader", "Whether this replica does the work.", metrics.leader),
@@ -89,7 +89,7 @@ class _Gauges(Collector):
             ("failing_keys", "Keys whose last reconcile failed and that will be retried.", metrics.failing()),
         ):
             yield GaugeMetricFamily(f"hearth_operator_{name}", text, value=value)
-        phases = dict.fromkeys(get_args(Phase), 0)
+        phases: dict[str, int] = dict.fromkeys(PHASES, 0)
         conditions = GaugeMetricFamily(
             "hearth_operator_condition",
             "Conditions of services that are False.",

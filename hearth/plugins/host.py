@@ -337,7 +337,7 @@ class VendorHost:
         loaded = self._loaded.get(vendor)
         return PluginError(
             vendor=vendor,
-            distribution=loaded.distribution if loaded else "hearth",
+            distribution=loaded.distribution if loaded else "hearth-serving",
             version=loaded.version if loaded else "built-in",
             hook=hook,
             problem=problem,

@@ -19,10 +19,9 @@ from hearth.api.base import Model
 from hearth.api.fields import shape_of, wire_fields
 from hearth.api.manifests import KINDS
 from hearth.api.rules import RULES
-
-from .admission import Verdict, admit
-from .test_manifests import RUNTIME, RUNTIME_FAULTS, SERVICE, SERVICE_FAULTS, errors_of, with_field
-from .test_wire import runtimes, services
+from tests.api.admission import Verdict, admit
+from tests.api.test_manifests import RUNTIME, RUNTIME_FAULTS, SERVICE, SERVICE_FAULTS, errors_of, with_field
+from tests.api.test_wire import runtimes, services
 
 ROOT = Path(__file__).parents[2]
 

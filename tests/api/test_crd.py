@@ -14,8 +14,7 @@ from pydantic import Field
 from hearth.api.base import Model
 from hearth.api.crd import crd_files, crds, structural
 from hearth.api.metadata import Kind, ObjectMeta
-
-from .admission import fill, judge, schemas
+from tests.api.admission import fill, judge, schemas
 
 CHART = Path(__file__).parents[2] / "charts" / "hearth" / "crds"
 Schema = dict[str, Any]

@@ -1,5 +1,7 @@
 """Running the command as a user does: its exit code and what it prints. An exception that escapes fails the test."""
 
+from __future__ import annotations
+
 import io
 import os
 import sys
@@ -10,6 +12,15 @@ from unittest import mock
 
 from hearth.cli import main
 from hearth.plugins.loader import Candidate, installed_candidates
+
+SERVICE = """\
+apiVersion: serving.hearth.dev/v1alpha1
+kind: LLMService
+metadata: {{name: {name}}}
+spec:
+  model: {{source: {{uri: "{uri}"}}}}
+  runtime: {runtime}
+"""
 
 
 @dataclass(frozen=True)
@@ -42,3 +53,7 @@ def hearth(*args: str | Path, stdin: str = "", **environ: str) -> Done:
         except SystemExit as exit_:
             code = int(exit_.code or 0)
     return Done(code, out.getvalue(), err.getvalue())
+
+
+def service(name: str = "tiny", *, uri: str = "hf://acme/tiny", runtime: str = "{}") -> str:
+    return SERVICE.format(name=name, uri=uri, runtime=runtime)

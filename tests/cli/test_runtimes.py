@@ -1,12 +1,14 @@
 """`hearth runtimes list`, `show` and `render`."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from .support import hearth
+from tests.cli.support import hearth
 
 ROOT = Path(__file__).parents[2]
 AMD = ROOT / "examples" / "vendors" / "amd.yaml"
@@ -39,7 +41,7 @@ def test_the_list_has_what_plugins_ship_and_what_files_hold() -> None:
 
 
 def test_the_list_as_json() -> None:
-    [fake] = json.loads(hearth("runtimes", "list", "--json").out)
+    [fake] = json.loads(hearth("runtimes", "list", "-o", "json").out)
     assert set(fake) == {"name", "vendor", "priority", "support", "origin"}
     assert (fake["name"], fake["origin"]) == ("vllm-fake", "hearth-fake 0.1.0, vllm-fake.yaml")
 
@@ -47,7 +49,7 @@ def test_the_list_as_json() -> None:
 def test_a_runtime_of_a_file_takes_the_place_of_a_shipped_one(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     path.write_text(OWN)
-    [fake] = json.loads(hearth("runtimes", "list", "--json", "-f", path).out)
+    [fake] = json.loads(hearth("runtimes", "list", "-o", "json", "-f", path).out)
     assert (fake["priority"], fake["origin"]) == (5, str(path))
 
 
@@ -78,6 +80,15 @@ def test_show_of_one_object_among_several(tmp_path: Path) -> None:
 def test_show_from_standard_input() -> None:
     shown = yaml.safe_load(hearth("runtimes", "show", "vllm-fake", "-f", "-", stdin=OWN).out)
     assert shown["spec"]["container"] == {"image": "mine"}
+
+
+def test_show_as_json_is_the_object() -> None:
+    shown = json.loads(hearth("runtimes", "show", "vllm-fake", "-o", "json").out)
+    assert (shown["kind"], shown["metadata"], shown["spec"]["vendor"]) == (
+        "InferenceRuntime",
+        {"name": "vllm-fake"},
+        "fake",
+    )
 
 
 def test_render_a_sample() -> None:

@@ -11,12 +11,12 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.cluster import durations
 from tests.cluster.kube import Kube
 from tests.cluster.namespace import Namespace, dump_logs
 from tests.cluster.node import ROOT, devcluster, other_cluster, state_directory
@@ -31,6 +31,12 @@ UNCLOSED = (
 RESULT = pytest.StashKey[dict[str, pytest.TestReport]]()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure how long the scenarios take, where the run asks for it; a worker reports to its controller."""
+    if os.environ.get(durations.FOLDER) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(durations.DurationReport())
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -39,20 +45,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(600))
             item.add_marker(pytest.mark.filterwarnings(UNCLOSED))
-    items[:] = in_order(items)
-
-
-def in_order(items: list[pytest.Item]) -> list[pytest.Item]:
-    """What lasts longest first, so that nothing is waited for alone at the end; what is quick last.
-
-    A worker of xdist is given two at once in the beginning: after each that lasts, one that is quick.
-    """
-    marked = {item: mark.args[0] for item in items if (mark := item.get_closest_marker("lasting"))}
-    lasting = sorted(marked, key=lambda item: -marked[item])
-    others = [item for item in items if item not in marked]
-    quick = [item for item in others if "namespace" not in getattr(item, "fixturenames", ())]
-    pairs = [item for pair in zip_longest(lasting, quick[: len(lasting)]) for item in pair if item is not None]
-    return [*pairs, *(item for item in others if item not in quick), *quick[len(lasting) :]]
+    items[:] = durations.in_order(items)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from kubernetes.aio.config import load_kube_config
 from kubernetes.aio.dynamic import DynamicClient, Resource
 
 Object = dict[str, Any]
+Objects = list[Object]
 Event = tuple[str, Object]
 """`ADDED`, `MODIFIED` or `DELETED` and the object; `LISTED` and nothing."""
 
@@ -132,9 +133,9 @@ class Kube:
                 return None
             raise
 
-    async def list(self, kind: str, namespace: str | None = None, labels: str = "") -> list[Object]:
+    async def list(self, kind: str, namespace: str | None = None, labels: str = "") -> Objects:
         """Return the objects that a label selector selects."""
-        items: list[Object] = (await self._list(kind, namespace, label_selector=labels or None))["items"]
+        items: Objects = (await self._list(kind, namespace, label_selector=labels or None))["items"]
         return items
 
     async def table(self, kind: str, namespace: str) -> Object:
@@ -222,12 +223,14 @@ class Kube:
             async for line in response.content:
                 yield line.decode(errors="replace").rstrip("\n")
 
-    async def _log(self, namespace: str, pod: str, query: list[tuple[str, Any]], timeout: aiohttp.ClientTimeout) -> Any:
+    async def _log(
+        self, namespace: str, pod: str, query: Sequence[tuple[str, Any]], timeout: aiohttp.ClientTimeout
+    ) -> Any:
         where = f"{self.path('Pod', namespace, pod)}/log"
         accept = {"Accept": "*/*"}
         return await self._answer(
             self._dynamic.request(
-                "get", where, query_params=query, header_params=accept, serialize=False, _request_timeout=timeout
+                "get", where, query_params=[*query], header_params=accept, serialize=False, _request_timeout=timeout
             )
         )
 
@@ -359,10 +362,10 @@ class Kube:
         kind: str,
         namespace: str,
         labels: str,
-        wanted: Callable[[list[Object]], Any],
+        wanted: Callable[[Objects], Any],
         what: str = "",
         seconds: float = PATIENCE,
-    ) -> list[Object]:
+    ) -> Objects:
         """Wait until the set of objects with these labels meets the condition; return the set. Raises WaitError."""
         present: dict[str, Object] = {}
         try:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tests.cluster.clients import Answer, ask
 from tests.cluster.namespace import Model
+from tests.support.waiting import until
 
 
 class Load:
@@ -43,8 +44,7 @@ class Load:
     async def answered(self, count: int, seconds: float = 120) -> None:
         """Wait for ``count`` further answers."""
         goal = len(self.answers) + count
-        async with asyncio.timeout(seconds), self._progress:
-            await self._progress.wait_for(lambda: len(self.answers) >= goal)
+        await until(lambda: len(self.answers) >= goal, f"{count} answers", seconds, changed=self._progress)
 
     async def _run(self, number: int) -> None:
         client = self._model.client()

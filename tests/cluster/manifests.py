@@ -55,8 +55,9 @@ def runtime(
     startup_seconds: int = 300,
     health: Mapping[str, Any] | None = None,
     pod: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
 ) -> dict[str, Any]:
-    """The stub as an engine of ``vendor``: five tokens, ten a second (OpenAI's client is busy with every one)."""
+    """Return the stub as an engine of `vendor`: five tokens, ten a second (OpenAI's client is busy with every one)."""
     settings = {"STUB_TOKEN_COUNT": "5", "STUB_TOKEN_DELAY": "100ms", **(env or {})}
     return {
         "apiVersion": GROUP,
@@ -77,7 +78,7 @@ def runtime(
                 ],
                 "env": [{"name": key, "value": value} for key, value in settings.items()],
             },
-            "accelerator": {"resourceName": device},
+            "accelerator": {"resourceName": device, **({"scheduler": {"name": scheduler}} if scheduler else {})},
             "health": health
             or {
                 "startup": {

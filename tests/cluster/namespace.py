@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,19 @@ import openai
 
 from tests.cluster import manifests
 from tests.cluster.clients import Addresses, http_client, openai_client
-from tests.cluster.kube import PATIENCE, ApiError, Kube, Object, WaitError, condition, is_true
+from tests.cluster.kube import PATIENCE, ApiError, Kube, Object, Objects, WaitError, condition, is_true
 from tests.cluster.request_log import RequestLog
 from tests.cluster.timeline import Recorder, Timeline, replicas
+from tests.support.waiting import until
 
 SERVING = "serving.hearth.dev/llmservice"
 GATEWAY = "serving.hearth.dev/gateway"
 GATEWAY_NAME = "hearth-gateway"
+POLL = 0.05
+"""Seconds between two requests to a gateway, which reports no changes."""
+
+MANY_REFUSED = 20
+"""Pods of one ReplicaSet that kubelet refuses before a wait for them is given up."""
 
 
 class Namespace:
@@ -106,15 +110,38 @@ class Namespace:
             self._stack.push_async_callback(remove)
         return resource
 
-    async def gateway_pods(self, count: int | None = None) -> list[Object]:
+    async def gateway_pods(self, count: int | None = None) -> Objects:
         """The gateway's pods that are Ready and stay, once there are ``count``."""
 
-        def enough(found: list[Object]) -> bool:
+        def enough(found: Objects) -> bool:
             return len(steady(found)) == count if count is not None else bool(steady(found))
 
-        return steady(
-            await self.kube.until_count("Pod", self.name, GATEWAY, enough, f"{count or 'some'} gateway pods ready")
-        )
+        return steady(await self.pods_until(GATEWAY, enough, f"{count or 'some'} gateway pods ready"))
+
+    async def pods_until(
+        self, labels: str, wanted: Callable[[Objects], Any], what: str, seconds: float = PATIENCE
+    ) -> Objects:
+        """Wait until the pods with these labels are as wanted; return them. Raises WaitError.
+
+        Pods that kubelet has refused are left out, as if they were not there: their ReplicaSet has others made. The timeline
+        names them, and so does the error; when there are many, nothing is waited for any longer.
+        """
+        refused: dict[str, str] = {}
+
+        def look(found: Objects) -> Any:
+            for pod in found:
+                name = pod["metadata"]["name"]
+                if refusal(pod) and name not in refused:
+                    refused[name] = refusal(pod)
+                    self.timeline.say(f"kubelet refused pod {name}: {refusal(pod)}")
+            if len(refused) > MANY_REFUSED:
+                raise WaitError(f"{what}: kubelet refuses one pod after the other: {[*refused.values()][-1]}")
+            return wanted(admitted(found))
+
+        try:
+            return admitted(await self.kube.until_count("Pod", self.name, labels, look, what, seconds))
+        except WaitError as error:
+            raise WaitError(f"{error}\nrefused by kubelet: {refused or 'none'}") from None
 
     async def dump(self, directory: Path) -> None:
         """Write down what is in the namespace, for a scenario that failed."""
@@ -153,20 +180,21 @@ class Model:
 
     async def reachable(self, seconds: float = PATIENCE) -> None:
         """Wait until the Service leads to a gateway that knows the model; kube-proxy needs a moment."""
+        url, seen = f"http://{self.host}/{self.name}/hearth/queue", ""
         # until kube-proxy knows a Service, what is sent to it is lost: try again before TCP does, after a second
         async with http_client(self.namespace.addresses, 5, connect=0.5) as client:
-            deadline = time.monotonic() + seconds
-            while True:
+
+            async def answers() -> bool:
+                nonlocal seen
                 try:
-                    answer = await client.get(f"http://{self.host}/{self.name}/hearth/queue")
-                    if answer.status_code == 200:
-                        return
-                    seen = f"{answer.status_code}: {answer.text}"
+                    answer = await client.get(url)
                 except httpx2.HTTPError as error:
                     seen = repr(error)
-                if time.monotonic() > deadline:
-                    raise WaitError(f"http://{self.host} does not answer within {seconds:g} s: {seen}")
-                await asyncio.sleep(0.05)
+                    return False
+                seen = f"{answer.status_code}: {answer.text}"
+                return answer.status_code == 200
+
+            await until(answers, lambda: f"{url} answers; last seen: {seen}", seconds, interval=POLL)
 
     async def until(self, wanted: Callable[[Object], Any], what: str, seconds: float = PATIENCE) -> Object:
         return await self.kube.until("LLMService", self.name, self.namespace.name, wanted, what, seconds)
@@ -207,32 +235,28 @@ class Model:
 
     async def held(self, count: int, seconds: float = PATIENCE) -> None:
         """Wait until the gateway counts so much demand."""
-        deadline = time.monotonic() + seconds
         seen: Any = None
-        while time.monotonic() < deadline:
+
+        async def enough() -> bool:
+            nonlocal seen
             with contextlib.suppress(httpx2.HTTPError, ValueError):
                 seen = await self.demand()
-                if seen.get("pending", 0) >= count:
-                    return
-            await asyncio.sleep(0.05)
-        raise WaitError(f"{self.name}: the demand is not {count} within {seconds:g} s: {seen}")
+                return bool(seen.get("pending", 0) >= count)
+            return False
+
+        await until(enough, lambda: f"{self.name}: the demand is {count}; last seen: {seen}", seconds, interval=POLL)
 
     def replicas(self) -> Recorder:
         """(wanted, ready) replicas over time; an asynchronous context."""
         return replicas(self.kube, self.name, self.namespace.name)
 
-    async def pods(self) -> list[Object]:
+    async def pods(self) -> Objects:
         return await self.kube.list("Pod", self.namespace.name, self.pods_label)
 
-    async def awake(self, count: int = 1, seconds: float = PATIENCE) -> list[Object]:
+    async def awake(self, count: int = 1, seconds: float = PATIENCE) -> Objects:
         """Wait until so many backends are Ready; returns their pods."""
-        found = await self.kube.until_count(
-            "Pod",
-            self.namespace.name,
-            self.pods_label,
-            lambda pods: len(steady(pods)) >= count,
-            f"{count} backends Ready",
-            seconds,
+        found = await self.namespace.pods_until(
+            self.pods_label, lambda pods: len(steady(pods)) >= count, f"{count} backends Ready", seconds
         )
         return steady(found)
 
@@ -241,13 +265,23 @@ class Model:
         await self.kube.until(
             "Deployment", self.name, self.namespace.name, lambda each: each["spec"].get("replicas") == 0, "0", seconds
         )
-        await self.kube.until_count(
-            "Pod", self.namespace.name, self.pods_label, lambda pods: not pods, "no pod", seconds
-        )
+        await self.namespace.pods_until(self.pods_label, lambda pods: not pods, "no pod", seconds)
 
 
-def steady(pods: list[Object]) -> list[Object]:
-    """The pods that are Ready and not about to go."""
+def refusal(pod: Object) -> str:
+    """Return why kubelet refused a pod that was assigned to its node, with `OutOf...` first; empty when it did not."""
+    status = pod.get("status", {})
+    rejected = status.get("phase") == "Failed" and status.get("message", "").startswith("Pod was rejected")
+    return f"{status.get('reason')}: {status['message']}" if rejected else ""
+
+
+def admitted(pods: Objects) -> Objects:
+    """Return the pods that kubelet did not refuse."""
+    return [pod for pod in pods if not refusal(pod)]
+
+
+def steady(pods: Objects) -> Objects:
+    """Return the pods that are Ready and not about to go."""
     return [
         pod for pod in pods
         if "deletionTimestamp" not in pod["metadata"] and condition(pod, "Ready").get("status") == "True"

@@ -6,22 +6,19 @@ import asyncio
 import contextlib
 
 import httpx2
-import pytest
 
 from tests.cluster.clients import ask
-from tests.cluster.namespace import Namespace
+from tests.cluster.namespace import POLL, Namespace
 from tests.cluster.node import kill_pod
+from tests.support.waiting import until
 
 
-@pytest.mark.lasting(40)
 async def test_backend_killed_before_the_first_byte(namespace: Namespace, on_this_machine: str) -> None:
     """The engine is killed while it thinks about its first token: the client sees a normal answer, of the next one."""
     model = await namespace.service(runtime=await namespace.runtime(env={"STUB_PREFILL_DELAY": "5s"}))
     asked = asyncio.create_task(ask(model.client(), model.name, "waits"))
     # not when it is Ready: its probe may say so long after the gateway's
-    (pod,) = await namespace.kube.until_count(
-        "Pod",
-        namespace.name,
+    (pod,) = await namespace.pods_until(
         model.pods_label,
         lambda pods: any("podIP" in pod["status"] for pod in pods),
         "an address",
@@ -55,9 +52,10 @@ async def test_backend_killed_in_the_middle_of_a_stream(namespace: Namespace, on
 async def _at_work(namespace: Namespace, address: str, count: int) -> None:
     """Wait until an engine works on so many requests."""
     client = namespace.http(30)
-    async with asyncio.timeout(60):
-        while True:
-            with contextlib.suppress(httpx2.ConnectError):  # it starts
-                if (await client.get(f"http://{address}:8000/control")).json()["open"] >= count:
-                    return
-            await asyncio.sleep(0.05)
+
+    async def working() -> bool:
+        with contextlib.suppress(httpx2.ConnectError):  # it starts
+            return bool((await client.get(f"http://{address}:8000/control")).json()["open"] >= count)
+        return False
+
+    await until(working, f"{count} requests at {address}", 60, interval=POLL)

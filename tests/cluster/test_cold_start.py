@@ -6,8 +6,6 @@ import asyncio
 import itertools
 from collections import Counter
 
-import pytest
-
 from tests.cluster.clients import ask, raw_stream
 from tests.cluster.kube import condition
 from tests.cluster.load import Load
@@ -17,7 +15,6 @@ from tests.cluster.namespace import Model, Namespace
 LONG = {"STUB_STARTUP_DELAY": "4s"}
 
 
-@pytest.mark.lasting(37)
 async def test_keepalive_holds_streams_and_others(namespace: Namespace) -> None:
     """A stream has its headers and a comment at once and heartbeats until the first token; others wait silently."""
     model = await namespace.service(runtime=await namespace.runtime(env=LONG))
@@ -44,7 +41,6 @@ async def test_keepalive_holds_streams_and_others(namespace: Namespace) -> None:
     assert await namespace.request_log.settle() == {"unary": 1, "stream": 1}
 
 
-@pytest.mark.lasting(70)
 async def test_reject_answers_503_and_wakes(namespace: Namespace) -> None:
     """With `mode: reject` nothing is held: 503 with Retry-After, and a client that tries again is served."""
     model = await namespace.service(mode="reject", runtime=await namespace.runtime(env={"STUB_STARTUP_DELAY": "1s"}))
@@ -58,7 +54,6 @@ async def test_reject_answers_503_and_wakes(namespace: Namespace) -> None:
     assert await namespace.request_log.settle() == {"served": 1}
 
 
-@pytest.mark.lasting(37)
 async def test_burst_over_the_bound_is_answered_exactly(namespace: Namespace) -> None:
     """Forty at once where ten may be held: ten are served, thirty are told to come back, none is lost.
 
@@ -86,7 +81,6 @@ async def test_burst_over_the_bound_is_answered_exactly(namespace: Namespace) ->
     )
 
 
-@pytest.mark.lasting(45)
 async def test_model_that_never_becomes_ready(namespace: Namespace) -> None:
     """After the activation timeout held clients get an error in the form of their API; once repaired, it serves.
 
@@ -117,7 +111,6 @@ async def _answered(model: Model) -> bool:
     return False
 
 
-@pytest.mark.lasting(32)
 async def test_image_that_does_not_exist(namespace: Namespace) -> None:
     """Status and the waiting client both say that the image cannot be pulled; the status says which and why."""
     image = "registry.invalid/hearth/nothing:1"
@@ -133,16 +126,13 @@ async def test_image_that_does_not_exist(namespace: Namespace) -> None:
     assert condition(found, "Ready")["status"] == "False"
 
 
-@pytest.mark.lasting(34)
 async def test_devices_limit_the_replicas(namespace: Namespace) -> None:
     """More replicas are wanted than there are devices: those that run serve everything, and the status says why."""
     resource = await namespace.devices(1)
     name = await namespace.runtime(device=resource)
     model = await namespace.service("first", name, scaling={"max": 3, "target": 1})
     async with Load(model, clients=4, query={"tokens": 60}) as load:
-        await namespace.kube.until_count(
-            "Pod",
-            namespace.name,
+        await namespace.pods_until(
             model.pods_label,
             lambda pods: any(condition(pod, "PodScheduled").get("reason") == "Unschedulable" for pod in pods),
             "a pod without a device",

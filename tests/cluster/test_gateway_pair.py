@@ -8,15 +8,15 @@ import pytest
 
 from tests.cluster.clients import Answer, ask
 from tests.cluster.kube import PATIENCE
-from tests.cluster.namespace import Model, Namespace
+from tests.cluster.namespace import POLL, Model, Namespace
 from tests.cluster.node import kill_pod
+from tests.support.waiting import until
 
-pytestmark = pytest.mark.pair
+pytestmark = pytest.mark.runs(how="paired")
 
 PORT = 8080  # of the gateway's pods
 
 
-@pytest.mark.lasting(37)
 async def test_gateway_killed_while_requests_are_held(namespace: Namespace, on_this_machine: str) -> None:
     """Clients of the killed replica see a cut connection; the other replica's requests and the demand survive."""
     model = await namespace.service(
@@ -55,6 +55,8 @@ async def _pending(namespace: Namespace, model: Model, pod: dict[str, dict[str, 
     """Wait until a replica of the gateway counts so much demand."""
     client = namespace.http(30)
     url = f"http://{pod['status']['podIP']}:{PORT}/{model.name}/hearth/queue"
-    async with asyncio.timeout(60):
-        while (await client.get(url)).json()["pending"] < count:
-            await asyncio.sleep(0.05)
+
+    async def enough() -> bool:
+        return bool((await client.get(url)).json()["pending"] >= count)
+
+    await until(enough, f"{url}: the demand is {count}", 60, interval=POLL)

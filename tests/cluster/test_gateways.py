@@ -14,11 +14,11 @@ from tests.cluster.load import Load
 from tests.cluster.manifests import service
 from tests.cluster.namespace import GATEWAY, GATEWAY_NAME, Model, Namespace, steady
 from tests.cluster.node import kill_pod, pids_of_pod
+from tests.support.waiting import until
 
 HELD = 50
 
 
-@pytest.mark.lasting(80)
 async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> None:
     """The old pods answer all fifty before they go; the demand that they hold is not forgotten for a moment."""
     model = await namespace.service(
@@ -33,9 +33,7 @@ async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> N
         await model.held(HELD)
         change = {"spec": {"template": {"metadata": {"annotations": {"hearth.dev/rolled": "yes"}}}}}
         await namespace.kube.patch("Deployment", GATEWAY_NAME, namespace.name, change)
-        await namespace.kube.until_count(
-            "Pod",
-            namespace.name,
+        await namespace.pods_until(
             GATEWAY,
             lambda pods: (
                 all("deletionTimestamp" in pod["metadata"] for pod in pods if pod["metadata"]["name"] in before)
@@ -49,9 +47,7 @@ async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> N
         answers = await asyncio.gather(*asked)
         namespace.timeline.say(f"the last answer came after {max(answer.seconds for answer in answers):.1f} s")
         assert all(answer.ok(5) for answer in answers), [each for each in answers if not each.ok(5)]
-        await namespace.kube.until_count(
-            "Pod",
-            namespace.name,
+        await namespace.pods_until(
             GATEWAY,
             lambda pods: not before & {pod["metadata"]["name"] for pod in pods},
             "the old pods go when their last request has ended",
@@ -63,7 +59,6 @@ async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> N
     assert await namespace.request_log.settle() == {answer.tag: 1 for answer in answers}
 
 
-@pytest.mark.lasting(50)
 async def test_two_vendors_on_one_gateway(namespace: Namespace) -> None:
     """Models of different vendors and engines side by side: each request reaches the model that its host names."""
     one = await namespace.runtime("one", device=await namespace.devices(4))
@@ -100,7 +95,6 @@ async def test_two_vendors_on_one_gateway(namespace: Namespace) -> None:
     assert "tag=first" not in by_engine["second"]
 
 
-@pytest.mark.lasting(50)
 async def test_models_come_and_go_while_others_stream(namespace: Namespace) -> None:
     """Nobody who streams notices; a new model has an address that answers within a second of its object."""
     name = await namespace.runtime()
@@ -137,13 +131,10 @@ async def test_models_come_and_go_while_others_stream(namespace: Namespace) -> N
 async def test_gateway_told_to_go_while_it_starts(namespace: Namespace, on_this_machine: str) -> None:
     """It ends at once, though Python has no handler yet, and not after the time that it has for what it holds."""
     model = await namespace.service(ready=False)
-    (pod, *_) = await namespace.kube.until_count(
-        "Pod", namespace.name, GATEWAY, lambda pods: bool(pods), "a gateway's pod"
-    )
+    (pod, *_) = await namespace.pods_until(GATEWAY, lambda pods: bool(pods), "a gateway's pod")
     name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-    async with asyncio.timeout(PATIENCE):
-        while not pids_of_pod(uid, "hearth-gateway"):  # nothing tells so early: no watch, no log
-            await asyncio.sleep(0.002)
+    # nothing reports it so early: no watch, no log
+    await until(lambda: pids_of_pod(uid, "hearth-gateway"), "the gateway's process", PATIENCE, interval=0.002)
     kill_pod(uid, signal.SIGTERM, "hearth-gateway")
 
     def ended(found: Object) -> bool:
@@ -153,7 +144,7 @@ async def test_gateway_told_to_go_while_it_starts(namespace: Namespace, on_this_
     await model.ready()
 
 
-@pytest.mark.pair  # else there is no budget to remove
+@pytest.mark.runs(how="paired")  # else there is no budget to remove
 async def test_deleting_the_last_model_removes_the_gateway(namespace: Namespace) -> None:
     name = await namespace.runtime()
     first, second = await namespace.service("first", name), await namespace.service("second", name)
@@ -163,10 +154,9 @@ async def test_deleting_the_last_model_removes_the_gateway(namespace: Namespace)
     await namespace.kube.delete("LLMService", second.name, namespace.name)
     for kind in ("Deployment", "Service", "ConfigMap", "ServiceAccount", "Role", "RoleBinding", "PodDisruptionBudget"):
         await namespace.kube.until_gone(kind, GATEWAY_NAME, namespace.name)
-    await namespace.kube.until_count("Pod", namespace.name, GATEWAY, lambda pods: not pods, "no pod of the gateway")
+    await namespace.pods_until(GATEWAY, lambda pods: not pods, "no pod of the gateway")
 
 
-@pytest.mark.lasting(55)
 async def test_namespace_deleted_while_a_model_serves(namespace: Namespace) -> None:
     """A namespace with everything in it awake goes away whole: nothing has a finalizer that waits for Hearth."""
     model = await namespace.service(scaling={"drainTimeout": "3s"})
@@ -181,7 +171,6 @@ async def test_namespace_deleted_while_a_model_serves(namespace: Namespace) -> N
     assert not [each for kind in KINDS if KINDS[kind][2] for each in await namespace.kube.list(kind, namespace.name)]
 
 
-@pytest.mark.lasting(28)
 async def test_namespace_deleted_while_requests_are_held(namespace: Namespace) -> None:
     """Who waits is told at once that the model was removed, and the gateway goes: no backend will ever come."""
     model = await namespace.service(

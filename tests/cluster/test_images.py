@@ -13,10 +13,11 @@ import pytest
 
 from tests.chart.support import REGISTRY
 from tests.cluster.namespace import Namespace
+from tools.distributions import ROOT, plugins
 from tools.images.archive import pack
 from tools.images.builder import Buildah
 from tools.images.cache import cache, locked, run, tool
-from tools.images.recipe import RECIPES, ROOT
+from tools.images.recipe import RECIPES
 
 OPERATOR, GATEWAY, STUB = (RECIPES[name].reference for name in ("operator", "gateway", "stub"))
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "go", "rustc")
@@ -87,9 +88,9 @@ print(json.dumps({{
 @pytest.mark.parametrize(
     ("image", "carries", "without"),
     [
-        (OPERATOR, {"hearth", "hearth-ascend", "hearth-fake", "hearth-nvidia", "kopf", "pip"}, {"kubernetes"}),
-        (GATEWAY, {"hearth-gateway", "grpcio", "uvloop"}, {"hearth", "kopf", "kubernetes", "pydantic", "pip"}),
-        (STUB, {"hearth-vllm-stub", "aiohttp"}, {"hearth", "hearth-gateway", "pydantic", "grpcio", "pip"}),
+        (OPERATOR, {"hearth-serving", *plugins(), "kopf", "pip"}, {"kubernetes"}),
+        (GATEWAY, {"hearth-gateway", "grpcio", "uvloop"}, {"hearth-serving", "kopf", "kubernetes", "pydantic", "pip"}),
+        (STUB, {"hearth-vllm-stub", "aiohttp"}, {"hearth-serving", "hearth-gateway", "pydantic", "grpcio", "pip"}),
     ],
     ids=["operator", "gateway", "stub"],
 )
@@ -131,7 +132,6 @@ def vendors(table: str) -> dict[str, str]:
     return {row[0]: row[status] for row in rows[1:]}
 
 
-@pytest.mark.lasting(45)
 async def test_one_more_vendor_is_two_lines(namespace: Namespace, powers: Callable[..., Any], tmp_path: Path) -> None:
     """docs/images.md, with the chip of docs/plugin-tutorial.md and a folder of wheels in place of the index."""
     archive = await asyncio.to_thread(derived, tmp_path)

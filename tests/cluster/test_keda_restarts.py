@@ -11,7 +11,7 @@ from tests.cluster.clients import ask
 from tests.cluster.load import Load
 from tests.cluster.namespace import Namespace, ready_pod
 
-pytestmark = pytest.mark.disruptive
+pytestmark = pytest.mark.runs(how="apart")
 
 NAMESPACE = "keda"
 OPERATOR = "app=keda-operator"

@@ -85,7 +85,7 @@ CASES = [
 
 def _case(kind: str, name: str) -> Any:
     """A parameter of the test; only several gateways have a budget."""
-    marks = [pytest.mark.pair] if kind == "PodDisruptionBudget" else []
+    marks = [pytest.mark.runs(how="paired")] if kind == "PodDisruptionBudget" else []
     return pytest.param(kind, name, id=f"{kind}-{name}", marks=marks)
 
 

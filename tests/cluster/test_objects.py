@@ -16,11 +16,11 @@ from tests.cluster import manifests
 from tests.cluster.kube import ApiError, Object
 from tests.cluster.server import WORKER, Server
 from tests.planning.manifests import CASES
-from tests.planning.support import host
 from tests.planning.test_golden import render, render_namespace
 from tests.planning.test_objects import ANY_NAMESPACE, applied, plans_of
 from tests.planning.validity import of
 from tests.planning.vendors.test_pods import FRACTIONS, RUNTIMES, plan
+from tests.support.vendors import host
 
 NAMESPACE = f"e2e-objects-{WORKER}"
 

@@ -15,10 +15,9 @@ from tests.cluster.load import Load
 from tests.cluster.manifests import service
 from tests.cluster.namespace import GATEWAY, Model, Namespace, steady
 
-pytestmark = [pytest.mark.disruptive, pytest.mark.alone]
+pytestmark = pytest.mark.runs(how="alone")
 
 
-@pytest.mark.lasting(80)
 async def test_api_server_stopped_under_traffic(namespace: Namespace, powers: Callable[..., Any]) -> None:
     """Thirty seconds without an API: a warm model serves as if nothing was, and everything works afterwards."""
     model = await namespace.service(scaling={"max": 2, "target": 3})
@@ -51,7 +50,6 @@ async def test_api_server_stopped_under_traffic(namespace: Namespace, powers: Ca
     await asyncio.gather(model.asleep(), sleeper.asleep())
 
 
-@pytest.mark.lasting(50)
 async def test_keda_absent_at_first_and_added_later(namespace: Namespace, powers: Callable[..., Any]) -> None:
     """Without KEDA the status says so, and nothing else fails; with it everything works, without a restart."""
     await powers("keda", "remove")
@@ -61,7 +59,7 @@ async def test_keda_absent_at_first_and_added_later(namespace: Namespace, powers
         model = Model(namespace, "model")
         said = await model.until_condition("Scaled", "False", says="KEDA")
         namespace.timeline.say(said["message"])
-        await namespace.kube.until_count("Pod", namespace.name, GATEWAY, lambda pods: bool(steady(pods)), "a gateway")
+        await namespace.pods_until(GATEWAY, lambda pods: bool(steady(pods)), "a gateway")
         deployment = await namespace.kube.get("Deployment", "model", namespace.name)
         assert deployment["spec"]["replicas"] == 0
     finally:

@@ -114,7 +114,6 @@ async def prewarmed_and_never_again(namespace: Namespace, cache: dict[str, Any],
     assert await hub.files() == dict.fromkeys(FILES, 1), "no start after the Job downloads a file"
 
 
-@pytest.mark.lasting(110)
 @pytest.mark.pod_security("privileged")
 async def test_weights_on_the_nodes_disk_are_downloaded_once(namespace: Namespace) -> None:
     await prewarmed_and_never_again(namespace, {"strategy": "HostPath"}, ROOT)
@@ -146,7 +145,6 @@ async def volume(namespace: Namespace, powers: Callable[..., Any], cluster_name:
     await namespace.kube.delete("PersistentVolume", namespace.name)
 
 
-@pytest.mark.lasting(60)
 async def test_weights_on_a_claim_are_downloaded_once(namespace: Namespace, volume: str) -> None:
     cache = {"strategy": "NodeLocalPVC", "size": "1Gi", "storageClassName": volume}
     await prewarmed_and_never_again(namespace, cache, {})
@@ -178,7 +176,6 @@ async def test_weights_that_lie_on_a_claim_are_only_read(namespace: Namespace, v
     assert [claim["metadata"]["name"] for claim in claims] == ["models"], "nothing is downloaded, so nothing is kept"
 
 
-@pytest.mark.lasting(70)
 async def test_without_a_cache_every_start_downloads(namespace: Namespace) -> None:
     """The other side, so that the counting is known to count."""
     hub = await Hub(namespace).start()
@@ -191,7 +188,6 @@ async def test_without_a_cache_every_start_downloads(namespace: Namespace) -> No
     assert await namespace.kube.find("Job", "model-prewarm", namespace.name) is None
 
 
-@pytest.mark.lasting(70)
 @pytest.mark.pod_security("privileged")
 async def test_a_model_that_does_not_exist_is_said(namespace: Namespace) -> None:
     hub = await Hub(namespace).start()

@@ -18,7 +18,7 @@ import pytest
 from tests.cluster.kube import Kube
 from tests.cluster.node import other_cluster, state_directory
 
-pytestmark = pytest.mark.afterwards
+pytestmark = pytest.mark.runs(how="last")
 
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.cluster.kube import Object
 from tests.cluster.namespace import Namespace
 
@@ -30,7 +28,6 @@ async def test_a_prewarm_job_for_another_model_replaces_the_first(namespace: Nam
     assert after["metadata"]["uid"] == claim["metadata"]["uid"], "weights outlive the Job that brought them"
 
 
-@pytest.mark.lasting(30)
 async def test_weights_are_kept_when_a_service_no_longer_uses_their_volume(namespace: Namespace) -> None:
     model = await namespace.service(cache={"strategy": "NodeLocalPVC", "size": "1Mi"}, ready=False)
     await model.until_condition("Ready", "True")

@@ -12,7 +12,6 @@ from tests.cluster.load import Load
 from tests.cluster.namespace import Namespace
 
 
-@pytest.mark.lasting(55)
 @pytest.mark.parametrize("scaler", ["push", "metrics-api"])
 async def test_zero_to_one_to_many_to_zero(namespace: Namespace, scaler: str) -> None:
     """Both ways for KEDA to learn of demand lead through the whole loop, and every request is served once."""
@@ -32,7 +31,6 @@ async def test_zero_to_one_to_many_to_zero(namespace: Namespace, scaler: str) ->
     assert await namespace.request_log.settle() == dict.fromkeys([first.tag, *(each.tag for each in answers)], 1)
 
 
-@pytest.mark.lasting(30)
 async def test_applying_a_sleeping_model_starts_no_pod(namespace: Namespace) -> None:
     """Not even for a moment: accelerators are taken from others."""
     seen: list[str] = []
@@ -67,7 +65,6 @@ async def test_applying_a_sleeping_model_starts_no_pod(namespace: Namespace) -> 
     assert not seen
 
 
-@pytest.mark.lasting(60)
 async def test_requests_before_and_after_a_sleep_are_the_same_to_the_client(namespace: Namespace) -> None:
     """A client with one connection that it keeps: cold, warm, asleep, cold again."""
     model = await namespace.service()

@@ -19,7 +19,6 @@ MODELS = 4
 CLIENTS = 10
 
 
-@pytest.mark.lasting(120)
 @pytest.mark.timeout(900)
 async def test_twenty_sleeps_and_wakes_with_ten_clients_each(namespace: Namespace) -> None:
     runtime = await namespace.runtime(drain=False)

@@ -18,7 +18,7 @@ from tests.cluster.timeline import Timeline
 MANIFEST = ROOT / "examples/qwen3-8b-fake.yaml"
 CLIENTS = 30
 
-pytestmark = pytest.mark.smoke
+pytestmark = pytest.mark.runs(how="first")
 
 
 @pytest.fixture

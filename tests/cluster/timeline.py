@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.cluster.kube import Kube, Object
+from tests.support.waiting import until
 
 
 class Timeline:
@@ -87,12 +88,13 @@ class Recorder:
 
     async def until(self, wanted: Callable[[Any], Any], seconds: float, what: str) -> Any:
         """Wait until the value is as wanted; return it."""
-        try:
-            async with asyncio.timeout(seconds), self._changed:
-                await self._changed.wait_for(lambda: bool(self.seen) and wanted(self.last))
-                return self.last
-        except TimeoutError:
-            raise AssertionError(f"{what}: not within {seconds:g} s; it was {self.values}") from None
+        await until(
+            lambda: bool(self.seen) and wanted(self.last),
+            lambda: f"{what}; it was {self.values}",
+            seconds,
+            changed=self._changed,
+        )
+        return self.last
 
 
 def replicas(kube: Kube, name: str, namespace: str) -> Recorder:

@@ -81,7 +81,7 @@ def test_names_that_collide_on_one_machine_are_refused(tmp_path: Path, host: Ven
 
 
 def test_no_service_at_all_is_an_error(tmp_path: Path, host: VendorHost) -> None:
-    with pytest.raises(ManifestErrors, match="no LLMService is in it; write one"):
+    with pytest.raises(ManifestErrors, match="contains no LLMService; write one"):
         load(tmp_path, host, cpu_runtime())
 
 

@@ -21,7 +21,8 @@ from hearth.operator.status.service_status import service_status
 from hearth.planning import Plan, PlanningError, make_plan
 from hearth.plugins import PluginError
 from hearth.plugins.errors import VendorUnavailable
-from tests.planning.support import host, runtime, service
+from tests.planning.plans import runtime, service
+from tests.support.vendors import host
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NOW = datetime(2026, 11, 24, 1, 0, 0, tzinfo=UTC)

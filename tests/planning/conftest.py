@@ -1,5 +1,7 @@
 """The switch that rewrites golden files: HEARTH_UPDATE_GOLDEN=1."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The manifests whose plans are kept under golden/."""
 
+from __future__ import annotations
+
 RUNTIME = """
 apiVersion: serving.hearth.dev/v1alpha1
 kind: InferenceRuntime

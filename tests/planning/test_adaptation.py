@@ -1,5 +1,7 @@
 """What a runtime's data says about its pods, over what the vendor's plugin adds."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
@@ -7,8 +9,8 @@ import pytest
 from hearth.api import EnvVar, HostMount, NodeRequirement, parse_quantity
 from hearth.planning import PlanningError, local_launch
 from hearth.plugins import AcceleratorRequest, PodAdaptation
-
-from .support import host, plan
+from tests.planning.plans import plan
+from tests.support.vendors import host
 
 PLUGIN = PodAdaptation(
     host_mounts=(HostMount(host_path="/opt/driver"), HostMount(host_path="/opt/tool", mount_path="/usr/bin/tool")),

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from .support import plan
+from hearth.planning import as_document
+from tests.planning.plans import OPTIONS, one, plan
 
 KEEP = {"min": 0, "activationTimeout": "5m"}
 
@@ -51,3 +52,22 @@ def test_scaling_in_words() -> None:
 )
 def test_where_the_model_comes_from(uri: str, target: Any, text: str) -> None:
     assert text in reason(plan({"model": {"source": {"uri": uri}}}, target=target), "model")
+
+
+def test_the_plan_says_where_clients_go_and_who_scales() -> None:
+    lines = "\n".join(one().reasons)
+    assert (
+        "gateway hearth-gateway: shared by the services of namespace ai; clients find this one at http://tiny.ai.svc/v1"
+        in lines
+    )
+    assert (
+        "scaler: the gateway tells KEDA at once that a request waits (external-push, hearth-gateway.ai.svc:9090)"
+        in lines
+    )
+    assert "scaler: KEDA asks the gateway every 5 s" in "\n".join(one(options=OPTIONS[1]).reasons)
+    assert "nothing goes to zero" in "\n".join(one({"scaling": {"min": 1}}).reasons)
+    own = "\n".join(one({"endpoint": {"gateway": "dedicated"}}).reasons)
+    assert "gateway tiny-gateway: serves this service alone" in own
+    local = plan(target="local")
+    assert not [reason for reason in local.reasons if reason.startswith(("gateway", "scaler"))]
+    assert as_document(local)["objects"] == []

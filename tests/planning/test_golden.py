@@ -1,5 +1,7 @@
 """What is rendered, byte for byte, and that it is the same whatever the order of hashes."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -12,9 +14,8 @@ import yaml
 
 from hearth.api import parse_manifests
 from hearth.planning import PlanOptions, Scaler, as_document, make_plan, plan_namespace
-
-from .manifests import CASES, NAMESPACE, RUNTIME, SERVICES
-from .support import host
+from tests.planning.manifests import CASES, NAMESPACE, RUNTIME, SERVICES
+from tests.support.vendors import host
 
 
 @pytest.mark.parametrize(("name", "target"), CASES)

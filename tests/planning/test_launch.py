@@ -1,11 +1,13 @@
 """One replica as a process: what the local supervisor gets."""
 
+from __future__ import annotations
+
 import pytest
 
 from hearth.planning import HttpProbe, PlanningError, local_devices, local_inventory_sources, local_launch, make_plan
 from hearth.plugins import Device, InventoryOutput, InventorySource, LocalLaunch, PluginRejects, VendorHost
-
-from .support import host, plan, runtime, service
+from tests.planning.plans import plan, runtime, service
+from tests.support.vendors import host
 
 HEALTH = HttpProbe(
     path="/health",

@@ -1,5 +1,7 @@
 """Laws of planning: total, deterministic, isolated, and nothing changes but what was asked for."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 
@@ -9,8 +11,8 @@ from hypothesis import strategies as st
 from hearth.api import HearthError
 from hearth.planning import Plan, as_document, local_launch, make_plan
 from hearth.plugins import VendorHost
-
-from .support import ARGS, Plugin, host, runtime, service
+from tests.planning.plans import ARGS, runtime, service
+from tests.support.vendors import host, plugin
 
 SCHEMES = ["hf://a/b", "modelscope://a/b", "pvc://w/x", "file:///m", "s3://x", "hf://a/b/c", ""]
 ARGUMENTS = st.lists(
@@ -102,10 +104,12 @@ def _broken() -> None:
 HOST = host("acme", "zeta")
 NOISY = VendorHost.of(
     {
-        "broken": Plugin("broken", hearth_env=_broken, hearth_pod=_broken, hearth_accelerator=_broken),
-        "zeta": Plugin("zeta"),
+        "broken": plugin(
+            "broken", capabilities=("local",), hearth_env=_broken, hearth_pod=_broken, hearth_accelerator=_broken
+        ),
+        "zeta": plugin("zeta", capabilities=("local",)),
         "wrong": object(),
-        "acme": Plugin("acme"),
+        "acme": plugin("acme", capabilities=("local",)),
     }
 )
 """The same vendors among others that are broken, in another order: no plan may tell the difference."""

@@ -1,5 +1,7 @@
 """What a model URI becomes."""
 
+from __future__ import annotations
+
 import posixpath
 
 import pytest
@@ -9,8 +11,7 @@ from hypothesis import strategies as st
 from hearth.planning import PlanningError, Target
 from hearth.planning.model import resolve_model
 from hearth.plugins import ResolvedModel
-
-from .support import service
+from tests.planning.plans import service
 
 
 def resolve(uri: str, target: Target = "cluster") -> ResolvedModel:

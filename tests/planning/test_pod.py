@@ -1,5 +1,7 @@
 """The merged pod: who wins, what is refused, and the laws of additions."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
@@ -22,8 +24,8 @@ from hearth.plugins import (
     ProbeSet,
     RenderContext,
 )
-
-from .support import host, plan, runtime, service
+from tests.planning.plans import plan, runtime, service
+from tests.support.vendors import host
 
 
 def env(made: Any) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Which runtime is chosen, and what is said when none can be."""
 
+from __future__ import annotations
+
 import itertools
 from typing import Any
 
@@ -9,8 +11,8 @@ from hearth.api import HearthError
 from hearth.planning import PlanningError, available_runtimes
 from hearth.planning.selection import select_runtime
 from hearth.plugins import Candidate, VendorHost
-
-from .support import Plugin, host, runtime, service
+from tests.planning.plans import runtime, service
+from tests.support.vendors import host, plugin
 
 ACME = runtime(vendor="acme")
 ACME_FAST = runtime({"priority": 10}, vendor="acme", name="vllm-acme-fast")
@@ -135,7 +137,7 @@ def test_no_runtime_at_all() -> None:
 
 
 def test_local_passes_over_what_cannot_run_on_one_machine() -> None:
-    one = VendorHost.of({"acme": Plugin("acme"), "zeta": Plugin("zeta", capabilities=())})
+    one = VendorHost.of({"acme": plugin("acme", capabilities=("local",)), "zeta": plugin("zeta", capabilities=())})
     chosen = select_runtime(by(), ALL, one, "local")
     assert chosen.runtime is ACME_FAST
     assert "not vllm-zeta: the plugin for vendor 'zeta' cannot run on one machine" in chosen.reasons

@@ -1,13 +1,14 @@
 """Templates in arguments, commands and environment values."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.planning import PlanningError
 from hearth.planning.templates import render_template
-
-from .support import plan
+from tests.planning.plans import plan
 
 VALUES = {".Model.Path": "acme/tiny", ".Service.Name": "tiny"}
 

@@ -1,12 +1,14 @@
 """Fields that nothing acts on are refused by name, with what to write instead."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest
 
-from hearth.planning import PlanningError
-
-from .support import plan
+from hearth.planning import PlanningError, make_plan
+from tests.planning.plans import one, plan, runtime, service
+from tests.support.vendors import host
 
 SOURCE = {"uri": "hf://acme/tiny"}
 
@@ -30,3 +32,20 @@ def test_unsupported(spec: dict[str, Any], reason: str, field: str, target: Any)
     assert caught.value.reason == reason
     assert field in caught.value.message
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "namespace", "kind", "owner"),
+    [
+        ("hearth-gateway", "ai", "shared", "the gateway that its namespace shares"),
+        ("hearth", "ai", "dedicated", "the gateway that its namespace shares"),
+        ("kubernetes", "default", "shared", "the API server's Service"),
+    ],
+)
+def test_names_that_are_not_free(name: str, namespace: str, kind: str, owner: str) -> None:
+    wanted = service({"endpoint": {"gateway": kind}}, name=name, namespace=namespace)
+    with pytest.raises(PlanningError, match=owner) as caught:
+        make_plan(wanted, runtimes=[runtime()], host=host(), target="cluster")
+    assert caught.value.reason == "ReservedName"
+    assert make_plan(wanted, runtimes=[runtime()], host=host(), target="local").objects == ()
+    assert one(name="kubernetes").objects

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .support import ARGS, plan
+from tests.planning.plans import ARGS, plan
 
 
 def args(*more: str) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 `check` is given all objects of a namespace. What only a server knows (schemas of every field) is left to it.
 """
 
+from __future__ import annotations
+
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence

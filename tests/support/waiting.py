@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 Seen = TypeVar("Seen")
 What = str | Callable[[], str]
@@ -20,28 +21,24 @@ INTERVAL = 0.005
 
 
 async def until(
-    condition: Callable[[], Seen | Awaitable[Seen]],
+    condition: Callable[[], Any],
     what: What = "",
     seconds: float = DEADLINE,
     *,
     changed: asyncio.Condition | None = None,
     interval: float = INTERVAL,
-) -> Seen:
-    """Wait until the condition is true, and return what it returned.
+) -> Any:
+    """Wait until the condition is true, and return what it returned; it may be a coroutine function.
 
     It is evaluated whenever `changed` is notified; without that, every `interval` seconds. Raises AssertionError.
     """
-    end = time.monotonic() + seconds
-    while True:
-        seen = condition()
-        if inspect.isawaitable(seen):
-            seen = await seen
-        if seen:
+    try:
+        async with asyncio.timeout(seconds), changed or contextlib.nullcontext():
+            while not (seen := await _value(condition())):
+                await (changed.wait() if changed is not None else asyncio.sleep(interval))
             return seen
-        left = end - time.monotonic()
-        if left <= 0:
-            raise AssertionError(_complaint(what or str(condition), seconds))
-        await _changed(changed, left) if changed is not None else await asyncio.sleep(min(interval, left))
+    except TimeoutError:
+        raise AssertionError(_complaint(what or str(condition), seconds)) from None
 
 
 def wait_until(
@@ -56,12 +53,8 @@ def wait_until(
     return seen
 
 
-async def _changed(condition: asyncio.Condition, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds), condition:
-            await condition.wait()
-    except TimeoutError:
-        pass
+async def _value(seen: Any) -> Any:
+    return await seen if inspect.isawaitable(seen) else seen
 
 
 def _complaint(what: What, seconds: float) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from hearth.api import HearthError, format_duration
+from hearth.api.phase import Phase
 from hearth.operator.diagnosis.diagnosis import Stage
 from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.prewarm import prewarm_trouble
@@ -20,7 +21,6 @@ from hearth.operator.diagnosis.redaction import redact
 from hearth.operator.status.assessment import REFUSALS, Assessment
 from hearth.planning.prewarm import prewarm_job
 
-Phase = Literal["Pending", "Loading", "Ready", "ScaledToZero", "Degraded"]
 Truth = Literal["True", "False", "Unknown"]
 Wire = Mapping[str, Any]
 """A condition as it is stored."""

@@ -7,7 +7,6 @@ from typing import Any
 from urllib.parse import quote
 
 from hearth.api import LLMService, Probe
-from hearth.api.service import Limits
 
 _PATH = "/?&=%:@!$'()*+,;~[]"
 """What a path and its query may hold beside letters and digits."""
@@ -28,8 +27,7 @@ def gateway_entry(service: LLMService, readiness: Probe) -> Mapping[str, Any]:
         "heartbeatIntervalSeconds": endpoint.cold_start.heartbeat_interval.seconds,
     }
     entry["activationTimeoutSeconds"] = max(service.spec.scaling.activation_timeout.seconds, _SHORTEST_WAIT)
-    if endpoint.limits != Limits():
-        entry["limits"] = endpoint.limits.to_wire()
+    entry["limits"] = endpoint.limits.to_wire()
     if readiness.http_get is not None:
         path = quote(readiness.http_get.path or "/", safe=_PATH)
         entry["probe"] = {"path": path if path.startswith("/") else f"/{path}"}

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from ..support import HOST
+from tests.gateway.support import HOST
 
 NAMESPACE = "ns"
 Object = dict[str, Any]

@@ -4,13 +4,15 @@ All tests here share one event loop (each module says so): what grpc's library h
 fail in the next one.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest_asyncio
 
-from ..support import Backend, Handler, plays
-from .api import FakeApi, serving
+from tests.gateway.cluster.api import FakeApi, serving
+from tests.gateway.support import Backend, Handler, plays
 
 
 @pytest_asyncio.fixture(loop_scope="session")

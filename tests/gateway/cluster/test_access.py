@@ -1,5 +1,7 @@
 """How the API server is found."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """The command line of a replica, what local mode does not load, and that the messages are generated."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The ConfigMap of a gateway: what is wrong with one entry is that entry's matter."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 

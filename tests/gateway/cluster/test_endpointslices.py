@@ -1,5 +1,7 @@
 """EndpointSlices as backends and peers."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import msgspec

@@ -1,5 +1,7 @@
 """What KEDA hears, over its own protocol."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import Any
@@ -7,12 +9,9 @@ from typing import Any
 import grpc
 import pytest
 
-from hearth_gateway.cluster import replica as cluster
-from hearth_gateway.policy import service
-
-from ..support import answer, get, post, until
-from .api import FakeApi, pod
-from .replica import Keda, Replica, replica
+from tests.gateway.cluster.api import FakeApi, pod
+from tests.gateway.cluster.harness import agreed, replica
+from tests.gateway.support import answer, get, post, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -25,24 +24,9 @@ async def refused(asked: Any) -> grpc.StatusCode:
     return caught.value.code()
 
 
-async def queue(found: Replica, name: str = "m") -> int:
-    pending = (await found.edge.ask(get(f"/{name}/hearth/queue"))).json["pending"]
-    assert isinstance(pending, int)
-    return pending
-
-
-async def agreed(found: Replica, keda: Keda, name: str = "m") -> int:
-    """Every way of asking gives the same answer."""
-    value = await keda.value(name)
-    assert await keda.is_active(name) == (value > 0)
-    assert await queue(found, name) == value
-    assert found.gateway.pending(name) == value
-    return int(value)
-
-
 async def test_every_answer_is_the_same(api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "LEASE_GRACE", 0.1)
-    monkeypatch.setattr(cluster, "IDLE_NOTICE", 1.0)
+    monkeypatch.setattr("hearth_gateway.policy.service.LEASE_GRACE", 0.1)
+    monkeypatch.setattr("hearth_gateway.cluster.replica.IDLE_NOTICE", 1.0)
     go = asyncio.Event()
 
     async def handler(call: Any) -> None:
@@ -95,28 +79,28 @@ async def test_what_is_not_known_is_no_zero(api: FakeApi) -> None:
 
 
 async def test_a_beginning_is_pushed_once(api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "LEASE_GRACE", 0.1)
-    monkeypatch.setattr(cluster, "IDLE_NOTICE", 0.1)
+    monkeypatch.setattr("hearth_gateway.policy.service.LEASE_GRACE", 0.1)
+    monkeypatch.setattr("hearth_gateway.cluster.replica.IDLE_NOTICE", 0.1)
     backend = await listen(answer())
     async with replica(api) as found:
         await found.ready()
         keda = found.keda()
         stream = keda.stream("m")
         assert await stream.next() is False
-        assert found.cluster.scaler.streams == 1
+        assert found.replica.scaler.streams == 1
         asked = [asyncio.create_task(found.edge.ask(post())) for _ in range(5)]
         assert await stream.next() is True
         await api.slice("m-backend", pod(), port=backend.port)
         await asyncio.gather(*asked)
         for _ in range(20):
             await found.edge.ask(post())
-        assert found.cluster.scaler.pushes == 1
+        assert found.replica.scaler.pushes == 1
         await until(lambda: found.gateway.pending("m") == 0)
         await found.edge.ask(post())  # awake, and wanted again: KEDA counts its cooldown from here
         assert await stream.next() is True
-        assert found.cluster.scaler.pushes == 2
+        assert found.replica.scaler.pushes == 2
         stream.close()
-        await until(lambda: found.cluster.scaler.streams == 0)
+        await until(lambda: found.replica.scaler.streams == 0)
 
 
 async def test_a_stream_begins_with_the_state(api: FakeApi) -> None:
@@ -129,12 +113,12 @@ async def test_a_stream_begins_with_the_state(api: FakeApi) -> None:
         assert await stream.next() is True
         other = keda.stream("m", "other")
         unknown = keda.stream("n")
-        await until(lambda: found.cluster.scaler.streams == 3)
+        await until(lambda: found.replica.scaler.streams == 3)
         await api.services("m", "n")
         await until(lambda: "n" in found.gateway.services)
         found.gateway.wake("n")
         assert await unknown.next() is True
-        assert found.cluster.scaler.pushes == 1
+        assert found.replica.scaler.pushes == 1
         other.close()
         asked.cancel()
 
@@ -143,7 +127,7 @@ async def test_a_stream_that_was_open_before_the_start_ended(api: FakeApi) -> No
     api.slow = asyncio.Event()
     async with replica(api) as found:
         stream = found.keda().stream("m")
-        await until(lambda: found.cluster.scaler.streams == 1)
+        await until(lambda: found.replica.scaler.streams == 1)
         await until(lambda: api.lists["endpointslices"])
         slow, api.slow = api.slow, None
         monkeyed = asyncio.create_task(found.edge.ask(get("/readyz")))
@@ -177,7 +161,7 @@ async def test_streams_end_in_order(api: FakeApi) -> None:
         streams = [found.keda().stream("m") for _ in range(3)]
         for stream in streams:
             assert await stream.next() is False
-        stopping = asyncio.create_task(found.cluster.stop())
+        stopping = asyncio.create_task(found.replica.stop())
         for stream in streams:
             assert await stream.next() is None
             assert await stream.call.code() is grpc.StatusCode.OK

@@ -1,44 +1,21 @@
 """Several replicas of one gateway: each answers with the total of all."""
 
+from __future__ import annotations
+
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from hearth_gateway.cluster import peers
-from hearth_gateway.cluster import replica as cluster
-from hearth_gateway.policy import reports
-
-from ..support import answer, get, post, until
-from .api import FakeApi, pod
-from .replica import Replica, replica
-from .test_external_scaler import agreed
+from hearth_gateway.cluster.peers import read_shares, write_shares
+from hearth_gateway.cluster.rpc import peers_pb2 as pb
+from hearth_gateway.listen import ListenAddress
+from hearth_gateway.policy.reports import NOTHING, Share
+from tests.gateway.cluster.api import FakeApi, pod
+from tests.gateway.cluster.harness import agreed, listed, replica, two
+from tests.gateway.support import answer, get, post, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def listed(api: FakeApi, *replicas: Replica, **conditions: bool) -> None:
-    """The EndpointSlices of the gateway's Service name these replicas. Each has a port of its own, so a slice of its own."""
-    for each in replicas:
-        await api.slice(
-            "hearth-gateway",
-            pod(name=each.name, **conditions),
-            port=each.scaler_port,
-            name=f"hearth-gateway-{each.name}",
-            port_name="scaler",
-        )
-
-
-@contextlib.asynccontextmanager
-async def two(api: FakeApi) -> AsyncIterator[tuple[Replica, Replica]]:
-    async with replica(api, "a") as a, replica(api, "b") as b:
-        await listed(api, a, b)
-        for each in (a, b):
-            await each.ready()
-            await until(lambda: each.cluster.peer_client.all_heard() and each.cluster.peer_client.peers == 1)  # noqa: B023
-        yield a, b
 
 
 async def test_any_replica_answers_with_the_total(api: FakeApi, listen: Any) -> None:
@@ -53,7 +30,7 @@ async def test_any_replica_answers_with_the_total(api: FakeApi, listen: Any) -> 
         for each in (a, b):
             await until(lambda: each.gateway.pending("m") == 5)  # noqa: B023
             assert await agreed(each, each.keda()) == 5
-        assert b.cluster.scaler.pushes == 1
+        assert b.replica.scaler.pushes == 1
         assert (await b.edge.ask(get("/m/hearth/queue"))).json["held"] == 2
         await api.slice("m-backend", pod(), port=backend.port)
         await asyncio.gather(*asked)
@@ -71,7 +48,7 @@ async def test_one_client_is_one_request_wherever_it_is(api: FakeApi, listen: An
             await until(lambda: each.usable() == 1)  # noqa: B023
             assert (await each.edge.ask(post())).status == 200
         for each in (a, b):
-            await until(lambda: each.cluster.reports.total("m") == (0, True))  # noqa: B023
+            await until(lambda: each.replica.reports.total("m") == (0, True))  # noqa: B023
             assert await agreed(each, each.keda()) == 1
             assert (
                 b'hearth_gateway_total_demand{namespace="ns",service="m"} 1\n'
@@ -81,7 +58,7 @@ async def test_one_client_is_one_request_wherever_it_is(api: FakeApi, listen: An
         await until(lambda: not a.usable() and not b.usable())
         asked = asyncio.create_task(a.edge.ask(post()))
         await a.edge.held()
-        await until(lambda: b.cluster.reports.total("m").requests == 1)
+        await until(lambda: b.replica.reports.total("m").requests == 1)
         for each in (a, b):
             assert await agreed(each, each.keda()) == 1
         asked.cancel()
@@ -92,27 +69,27 @@ async def test_leases_of_several_replicas_are_one(api: FakeApi) -> None:
         for each in (a, b):
             each.gateway.wake("m")
         for each in (a, b):
-            await until(lambda: each.cluster.reports.total("m").wanted)  # noqa: B023
+            await until(lambda: each.replica.reports.total("m").wanted)  # noqa: B023
             assert await agreed(each, each.keda()) == 1
 
 
 async def test_a_replica_that_is_killed_is_believed_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reports, "EXPIRY", 2.0)
-    monkeypatch.setattr(cluster, "PACE", 0.05)
+    monkeypatch.setattr("hearth_gateway.policy.reports.EXPIRY", 2.0)
+    monkeypatch.setattr("hearth_gateway.cluster.replica.INTERVAL", 0.05)
     async with replica(api, "b") as b, replica(api, "a") as a:
         await listed(api, a, b)
         await a.ready()
         await b.ready()
-        await until(lambda: b.cluster.peer_client.connected)
+        await until(lambda: b.replica.peer_client.connected)
         asked = asyncio.create_task(a.edge.ask(post()))
         await until(lambda: b.gateway.pending("m") == 1)
-        server = a.cluster.server._server
+        server = a.replica.server._server
         assert server is not None
         await server.stop(None)
-        await until(lambda: not b.cluster.peer_client.connected, "the stream broke")
+        await until(lambda: not b.replica.peer_client.connected, "the stream broke")
         assert b.gateway.pending("m") == 1
         await api.delete("endpointslices", "hearth-gateway-a")
-        await until(lambda: not b.cluster.peer_client.peers)
+        await until(lambda: not b.replica.peer_client.peers)
         assert b.gateway.pending("m") == 1
         await until(lambda: b.gateway.pending("m") == 0, "the report expires")
         asked.cancel()
@@ -122,21 +99,21 @@ async def test_a_container_that_is_back_does_not_take_its_forerunners_place(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its clients were cut off and are about to come again; what they wanted must not be stopped meanwhile."""
-    monkeypatch.setattr(cluster, "PACE", 0.05)
+    monkeypatch.setattr("hearth_gateway.cluster.replica.INTERVAL", 0.05)
     async with replica(api, "b") as b, replica(api, "a") as a:
         await listed(api, a, b)
         await a.ready()
         await b.ready()
         asked = asyncio.create_task(a.edge.ask(post()))
         await until(lambda: b.gateway.pending("m") == 1)
-        server = a.cluster.server._server
+        server = a.replica.server._server
         assert server is not None
         await server.stop(None)
-        await until(lambda: not b.cluster.peer_client.connected, "the stream broke")
+        await until(lambda: not b.replica.peer_client.connected, "the stream broke")
         async with replica(api, "a") as again:
             await listed(api, again)
-            await until(lambda: b.cluster.peer_client.connected and b.cluster.peer_client.all_heard())
-            assert len(b.cluster.reports) == 2
+            await until(lambda: b.replica.peer_client.connected and b.replica.peer_client.all_reported())
+            assert len(b.replica.reports) == 2
             assert b.gateway.pending("m") == 1
         asked.cancel()
 
@@ -157,35 +134,35 @@ async def test_a_new_replica_knows_the_others_demand_before_it_is_ready(api: Fak
 async def test_a_replica_that_does_not_answer_is_waited_for_a_little(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "PEERS_WAIT", 0.3)
+    monkeypatch.setattr("hearth_gateway.cluster.replica.PEERS_WAIT", 0.3)
     await api.slice("hearth-gateway", pod(name="gone"), port=1, port_name="scaler")
     async with replica(api, "b") as b:
-        await until(lambda: b.gateway.waits_for == "the other replicas have not told yet what they hold")
+        await until(lambda: b.gateway.waits_for == "waiting for demand reports from the other gateway replicas")
         await b.ready()
-        await until(lambda: b.cluster.peer_client.errors >= 2)
+        await until(lambda: b.replica.peer_client.errors >= 2)
 
 
 async def test_a_silent_stream_is_opened_anew(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "SILENCE", 0.3)
-    monkeypatch.setattr(peers, "HEARTBEAT", 60.0)
+    monkeypatch.setattr("hearth_gateway.cluster.peers.SILENCE", 0.3)
+    monkeypatch.setattr("hearth_gateway.cluster.peers.HEARTBEAT", 60.0)
     async with two(api) as (a, b):
-        before = a.cluster.peer_server
-        feeds = set(before._feeds)
-        await until(lambda: before._feeds and not feeds & before._feeds, "asked again")
+        before = a.replica.peer_server
+        subscribers = set(before._subscribers)
+        await until(lambda: before._subscribers and not subscribers & before._subscribers, "asked again")
         asked = asyncio.create_task(a.edge.ask(post()))
         await until(lambda: b.gateway.pending("m") == 1)
         asked.cancel()
 
 
 async def test_heartbeats_keep_a_quiet_stream(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "TICK", 0.05)
-    monkeypatch.setattr(peers, "HEARTBEAT", 0.1)
-    monkeypatch.setattr(peers, "SILENCE", 1.0)
+    monkeypatch.setattr("hearth_gateway.cluster.peers.COUNT_INTERVAL", 0.05)
+    monkeypatch.setattr("hearth_gateway.cluster.peers.HEARTBEAT", 0.1)
+    monkeypatch.setattr("hearth_gateway.cluster.peers.SILENCE", 1.0)
     async with two(api) as (a, b):
-        [feed] = a.cluster.peer_server._feeds
-        heard = b.cluster.reports._reports[a.cluster.peer_server._instance].heard
-        await until(lambda: b.cluster.reports._reports[a.cluster.peer_server._instance].heard > heard + 1.5)
-        assert a.cluster.peer_server._feeds == {feed}
+        [subscriber] = a.replica.peer_server._subscribers
+        heard = b.replica.reports._reports[a.replica.peer_server._instance].heard
+        await until(lambda: b.replica.reports._reports[a.replica.peer_server._instance].heard > heard + 1.5)
+        assert a.replica.peer_server._subscribers == {subscriber}
 
 
 async def test_replicas_ask_each_other_past_a_proxy(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,23 +177,23 @@ async def test_a_replica_that_cannot_be_reached_is_said_once(
     api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    monkeypatch.setattr(peers, "UNREACHABLE_AFTER", 0.5)
-    monkeypatch.setattr(peers, "MAX_DELAY", 0.1)
+    monkeypatch.setattr("hearth_gateway.cluster.peers.UNREACHABLE_AFTER", 0.5)
+    monkeypatch.setattr("hearth_gateway.cluster.peers.MAX_DELAY", 0.1)
     async with replica(api, "a") as a, replica(api, "b") as b:
         await listed(api, a, b)
-        await until(lambda: a.cluster.peer_client.connected and b.cluster.peer_client.connected)
-        server, port = a.cluster.server._server, a.scaler_port
+        await until(lambda: a.replica.peer_client.connected and b.replica.peer_client.connected)
+        server, port = a.replica.server._server, a.scaler_port
         assert server is not None
         await server.stop(None)
-        a.cluster.server._server = None
-        errors = b.cluster.peer_client.errors
-        await until(lambda: "cannot be reached" in caplog.text)
-        await until(lambda: b.cluster.peer_client.errors > errors + 20)
-        assert caplog.text.count(f"peer a at 127.0.0.1:{port} cannot be reached: ") == 1
-        assert not b.cluster.peer_client.connected
-        await a.cluster.server.start("127.0.0.1", port)
-        await until(lambda: b.cluster.peer_client.connected)
-        assert caplog.text.count(f"peer a at 127.0.0.1:{port} is reached again") == 1
+        a.replica.server._server = None
+        errors = b.replica.peer_client.errors
+        await until(lambda: "Failed to reach peer" in caplog.text)
+        await until(lambda: b.replica.peer_client.errors > errors + 20)
+        assert caplog.text.count(f"Failed to reach peer a at 127.0.0.1:{port}: ") == 1
+        assert not b.replica.peer_client.connected
+        await a.replica.server.start(ListenAddress("127.0.0.1", port))
+        await until(lambda: b.replica.peer_client.connected)
+        assert caplog.text.count(f"Reached peer a at 127.0.0.1:{port} again") == 1
 
 
 async def test_a_replica_that_starts_or_goes_is_no_trouble(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
@@ -224,7 +201,7 @@ async def test_a_replica_that_starts_or_goes_is_no_trouble(api: FakeApi, caplog:
     async with replica(api, "a") as a:
         await a.ready()
         await api.slice("hearth-gateway", pod(name="b"), port=1, port_name="scaler")
-        await until(lambda: a.cluster.peer_client.errors > 3)
+        await until(lambda: a.replica.peer_client.errors > 3)
         assert "peer" not in caplog.text
 
 
@@ -232,8 +209,21 @@ async def test_who_is_not_asked_any_more_is_not_connected(api: FakeApi) -> None:
     """The pod of a node that was lost is deleted while its stream is still open."""
     async with two(api) as (a, b):
         await api.delete("endpointslices", "hearth-gateway-a")
-        await until(lambda: not b.cluster.peer_client.peers)
-        await until(lambda: not b.cluster.peer_client.connected)
+        await until(lambda: not b.replica.peer_client.peers)
+        await until(lambda: not b.replica.peer_client.connected)
         assert b"hearth_gateway_peers_connected 0.0" in (await b.edge.ask(get("/metrics"))).body
         await listed(api, a)
-        await until(lambda: b.cluster.peer_client.connected)
+        await until(lambda: b.replica.peer_client.connected)
+
+
+async def test_replicas_of_two_versions_understand_each_other() -> None:
+    """What only wants a model awake is 1 for who does not know better, as it was told before; and 1 of theirs is a request."""
+    now = {"m": Share(3, wanted=True), "n": Share(0, wanted=True)}
+    report = pb.Report(full=True, **write_shares(now))
+    assert dict(report.demand) == {"m": 3, "n": 1}
+    assert read_shares(report) == now
+    assert read_shares(pb.Report(full=True, demand={"m": 1, "n": 0})) == {
+        "m": Share(1, wanted=True),
+        "n": NOTHING,
+    }
+    assert read_shares(pb.Report(**write_shares({"m": NOTHING}))) == {"m": NOTHING}

@@ -1,5 +1,7 @@
 """``hearth-gateway --config-map NAME``: the process, its addresses, its signals."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 import subprocess
@@ -11,9 +13,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from ..support import HOST, Program, Wire, answer, get, post
-from .api import FakeApi, pod
-from .replica import Keda
+from tests.gateway.cluster.api import FakeApi, pod
+from tests.gateway.cluster.harness import Keda
+from tests.gateway.support import HOST, Program, Wire, answer, get, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -64,7 +66,7 @@ async def test_a_replica(run: Run, api: FakeApi, listen: Any) -> None:
     """From its start to its end: ready, held, demanded, told to go, answered, gone."""
     port = free_port()
     process = await run("--scaler-listen", f":{port}", "--grace", "20")
-    await process.logged("ready: 1 services")
+    await process.logged("Ready: 1 services")
     assert (await ask(process, get("/readyz"))).status == 200
     keda = Keda(port)
     stream = keda.stream("m")
@@ -92,7 +94,7 @@ async def test_a_replica(run: Run, api: FakeApi, listen: Any) -> None:
 async def test_every_address(run: Run) -> None:
     port = free_port()
     process = await run("--scaler-listen", f":{port}")
-    await process.logged("ready")
+    await process.logged("Ready")
     for host in ("127.0.0.1", "::1"):
         assert (await ask(process, get("/readyz"), host)).status == 200
         keda = Keda(port, f"[{host}]" if ":" in host else host)
@@ -102,7 +104,7 @@ async def test_every_address(run: Run) -> None:
 
 async def test_a_kill_is_seen_at_once(run: Run) -> None:
     process = await run()
-    await process.logged("ready")
+    await process.logged("Ready")
     asked = asyncio.create_task(ask(process, post()))
     while not (await ask(process, get("/m/hearth/queue"))).json["held"]:
         await asyncio.sleep(0.01)

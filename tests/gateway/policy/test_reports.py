@@ -5,8 +5,6 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hearth_gateway.cluster import peers
-from hearth_gateway.cluster.rpc import peers_pb2 as pb
 from hearth_gateway.policy.demand import Demand
 from hearth_gateway.policy.reports import EXPIRY, MAX_INSTANCES, NOTHING, Reports, Share
 
@@ -115,13 +113,3 @@ def test_strangers_without_end_do_not_fill_the_memory() -> None:
     now[0] = EXPIRY + 1
     assert reports.expire() == {"m"}
     assert reports.take("new", {"m": held(1)}, full=True) == {"m"}
-
-
-def test_replicas_of_two_versions_understand_each_other() -> None:
-    """What only wants a model awake is 1 for who does not know better, as it was told before; and 1 of theirs is a request."""
-    now = {"m": Share(3, wanted=True), "n": Share(0, wanted=True)}
-    report = pb.Report(full=True, **peers.told(now))
-    assert dict(report.demand) == {"m": 3, "n": 1}
-    assert peers.heard(report) == now
-    assert peers.heard(pb.Report(full=True, demand={"m": 1, "n": 0})) == {"m": Share(1, wanted=True), "n": NOTHING}
-    assert peers.heard(pb.Report(**peers.told({"m": NOTHING}))) == {"m": NOTHING}

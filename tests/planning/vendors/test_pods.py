@@ -3,6 +3,8 @@
 HEARTH_UPDATE_GOLDEN=1 rewrites them.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

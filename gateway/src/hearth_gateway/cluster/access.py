@@ -1,4 +1,4 @@
-"""The access to the API server: its address, and the files that prove who asks."""
+"""The access to the API server: its address, and the files with the credentials."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 from hearth_gateway.errors import AccessError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""The directory in which kubelet puts the credentials of the pod's service account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Where the API server is, and how to prove who asks. The files are read again when they change."""
+    """The address of the API server, and the files with the credentials, which are read again when they change."""
 
     server: str
     namespace: str
@@ -32,7 +33,7 @@ def find_access(
     ca_file: Path | None = None,
     account: Path = ACCOUNT,
 ) -> Access:
-    """What is given, and for the rest what a pod finds in its environment. Raises AccessError."""
+    """Return the access that is given, and for the rest the one that a pod finds. Raises AccessError."""
     if server is None:
         host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
         if not host:

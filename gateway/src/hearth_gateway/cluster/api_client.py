@@ -20,13 +20,20 @@ from hearth_gateway.http.keepalive import keep_alive
 log = logging.getLogger("hearth.gateway")
 
 MAX_PAGE_BYTES = 64 * 1024 * 1024
-MAX_EVENT_BYTES = 16 * 1024 * 1024  # an object has at most 1.5 MiB, JSON in JSON a multiple of that
-REQUEST_TIMEOUT = 30.0  # seconds for a page of a list
-SILENCE = 90.0  # seconds without a byte until a watch counts as dead: bookmarks come about once a minute
+"""Bytes of one page of a list, at most."""
+
+MAX_EVENT_BYTES = 16 * 1024 * 1024
+"""Bytes of one event of a watch, at most: an object has up to 1.5 MiB, JSON in JSON a multiple of that."""
+
+REQUEST_TIMEOUT = 30.0
+"""Seconds for a page of a list."""
+
+SILENCE = 90.0
+"""Seconds without a byte until a watch counts as dead: bookmarks come about once a minute."""
 
 
 class ApiError(Exception):
-    """The API server refused. ``reason`` is a short word for metrics."""
+    """A refusal of the API server. `reason` is a short word for metrics."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status}: {message}")
@@ -43,6 +50,8 @@ class _Namespace(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
+    """A refusal as the API server writes it."""
+
     code: int = 0
     message: str = ""
 
@@ -52,7 +61,7 @@ _STATUS = msgspec.json.Decoder(Status)
 
 
 class ApiClient:
-    """HTTP to one API server."""
+    """An HTTP client of one API server."""
 
     def __init__(self, access: Access) -> None:
         self.access = access
@@ -61,12 +70,12 @@ class ApiClient:
         self._tls_stamp: tuple[int, int] | None = None
 
     async def close(self) -> None:
-        """Give up every connection."""
+        """Close every connection."""
         if self._session is not None:
             await self._session.close()
 
     async def page(self, path: str, query: Mapping[str, str]) -> bytes:
-        """A GET, whole. Raises ApiError, aiohttp.ClientError, OSError, TimeoutError."""
+        """Return the whole answer to a GET. Raises ApiError, aiohttp.ClientError, OSError, TimeoutError."""
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
         async with self._get(path, query, timeout) as response:
             body = bytearray()
@@ -76,19 +85,19 @@ class ApiClient:
                     raise ApiError(response.status, f"{path}: a page of more than {MAX_PAGE_BYTES} bytes")
             return bytes(body)
 
-    async def namespace_ends(self) -> bool:
-        """Whether the namespace is being deleted, or gone; False when that cannot be known."""
+    async def is_namespace_deleted(self) -> bool:
+        """Return whether the namespace is being deleted, or gone; False when that cannot be known."""
         try:
             found = _NAMESPACE.decode(await self.page(f"/api/v1/namespaces/{self.access.namespace}", {}))
         except (ApiError, aiohttp.ClientError, OSError, TimeoutError, msgspec.DecodeError) as error:
-            log.info("cannot read the namespace: %s", str(error) or type(error).__name__)
+            log.info("Failed to read the Namespace: %s", str(error) or type(error).__name__)
             return isinstance(error, ApiError) and error.status == 404
         return found.metadata.deletion_timestamp is not None
 
     async def lines(self, path: str, query: Mapping[str, str]) -> AsyncGenerator[bytes, None]:
-        """A GET that streams lines; an empty one says that it was accepted. Ends when the server ends it.
+        """Yield the lines of a streamed answer, first an empty one when the request was accepted.
 
-        Raises as ``page`` does, TimeoutError after silence.
+        Raises as `page` does, TimeoutError after silence.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE)
         async with self._get(path, query, timeout) as response:
@@ -124,7 +133,7 @@ class ApiClient:
             yield response
 
     def _context(self) -> ssl.SSLContext | bool:
-        """TLS with the cluster's authority; the file may be replaced while we run."""
+        """Return the TLS context with the cluster's CA, whose file may be replaced at any time."""
         path = self.access.ca_file
         if path is None:
             return True
@@ -136,7 +145,7 @@ class ApiClient:
 
 
 def _socket(address: tuple[object, ...]) -> socket.socket:
-    """A connection that notices within 30 s that its other end is gone without a word."""
+    """Return a socket that notices within 30 s that its other end is gone without a word."""
     family, kind, protocol = address[0], address[1], address[2]
     found = socket.socket(family, kind, protocol)  # type: ignore[arg-type]
     keep_alive(found)

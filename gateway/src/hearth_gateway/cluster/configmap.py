@@ -12,15 +12,15 @@ from typing import Any
 
 import msgspec
 
+from hearth_gateway.cluster.contract import NOTICES_KEY, SERVICES_KEY
 from hearth_gateway.cluster.metadata import Metadata
 from hearth_gateway.config import NameOwners, ServiceConfig, claim_names, parse_service
 from hearth_gateway.errors import ConfigError
 
 log = logging.getLogger("hearth.gateway")
 
-SERVICES = "services.json"
-NOTICES = "notices.json"
-MAX_NOTICE = 500  # characters
+MAX_NOTICE = 500
+"""Characters of a notice, at most."""
 
 
 class ConfigMap(msgspec.Struct, frozen=True):
@@ -72,16 +72,18 @@ class Reader:
         Raises ConfigError when the document cannot be told apart into services: then everything is to stay as it is.
         """
         data = config_map.data or {}
-        where = f"ConfigMap {config_map.metadata.name}: {SERVICES}"
-        if SERVICES not in data:
+        where = f"ConfigMap {config_map.metadata.name}: {SERVICES_KEY}"
+        if SERVICES_KEY not in data:
             raise ConfigError(f"{where}: the key is missing; the operator writes it")
         try:
-            entries = msgspec.json.decode(data[SERVICES], type=_Document).services
+            entries = msgspec.json.decode(data[SERVICES_KEY], type=_Document).services
         except (msgspec.DecodeError, RecursionError) as error:
             raise ConfigError(f"{where}: it is not {{'services': [...]}} ({error}); correct it") from error
         problems: list[str] = []
         services = self._services(where, entries, before, problems)
-        notices = _notices(f"ConfigMap {config_map.metadata.name}: {NOTICES}", data.get(NOTICES, "{}"), problems)
+        notices = _notices(
+            f"ConfigMap {config_map.metadata.name}: {NOTICES_KEY}", data.get(NOTICES_KEY, "{}"), problems
+        )
         return Settings(services, notices, tuple(problems))
 
     def _services(

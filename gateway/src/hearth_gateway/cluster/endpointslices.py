@@ -1,6 +1,6 @@
 """EndpointSlices of a namespace as lists of backends and of peers. No sockets.
 
-The rules are those of discovery.k8s.io/v1: ``ready`` that is not set means ready, ``terminating`` that is not set means no; one
+The rules are those of discovery.k8s.io/v1: `ready` that is not set means ready, `terminating` that is not set means no; one
 Service may have several slices, a pod may be in two of them while they are reordered, and in one of each address family.
 """
 
@@ -10,15 +10,18 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from hearth_gateway.cluster.contract import BACKEND_PORT
 from hearth_gateway.cluster.metadata import Metadata
 from hearth_gateway.policy.backend import Endpoint
 
 SERVICE_LABEL = "kubernetes.io/service-name"
+"""The label of an EndpointSlice with the name of its Service."""
+
 _FAMILIES = {"IPv4": 0, "IPv6": 1}  # the first one that a pod has is used; FQDN is deprecated and left out
 
 
 class Conditions(msgspec.Struct, frozen=True):
-    """What is known of one address; None: not said."""
+    """The conditions of one address; None where one is not set."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -48,7 +51,7 @@ class Port(msgspec.Struct, frozen=True):
 
 
 class EndpointSlice(msgspec.Struct, frozen=True, rename="camel"):
-    """What the gateway reads of an EndpointSlice."""
+    """The fields of an EndpointSlice that the gateway reads."""
 
     metadata: Metadata
     address_type: str = "IPv4"
@@ -57,7 +60,7 @@ class EndpointSlice(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def service(self) -> str:
-        """The Service that it belongs to; empty when it belongs to none."""
+        """The Service that the slice belongs to; empty when it belongs to none."""
         return (self.metadata.labels or {}).get(SERVICE_LABEL, "")
 
 
@@ -69,7 +72,7 @@ class Slices:
         self._by_service: dict[str, dict[str, EndpointSlice]] = {}
 
     def replace(self, slices: Iterable[EndpointSlice]) -> set[str]:
-        """A new list: everything that is not in it is gone."""
+        """Take over a new list; everything that is not in it is gone."""
         before = set(self._by_service)
         self._by_name, self._by_service = {}, {}
         for each in slices:
@@ -77,7 +80,7 @@ class Slices:
         return before | set(self._by_service)
 
     def put(self, new: EndpointSlice) -> set[str]:
-        """One was added or changed."""
+        """Take over one that was added or changed."""
         changed = self.remove(new)
         if new.service:
             self._by_name[new.metadata.name] = new
@@ -86,7 +89,7 @@ class Slices:
         return changed
 
     def remove(self, old: EndpointSlice) -> set[str]:
-        """One is gone; only its name counts."""
+        """Forget one; only its name counts."""
         known = self._by_name.pop(old.metadata.name, None)
         if known is None:
             return set()
@@ -97,12 +100,12 @@ class Slices:
         return {known.service}
 
     def of(self, service: str) -> Iterable[EndpointSlice]:
-        """The slices of one Service."""
+        """Return the slices of one Service."""
         return self._by_service.get(service, {}).values()
 
 
-def endpoints(slices: Iterable[EndpointSlice], port_name: str = "http") -> list[Endpoint]:
-    """The replicas of a Service, ready or not, each pod once, in a stable order."""
+def endpoints(slices: Iterable[EndpointSlice], port_name: str = BACKEND_PORT) -> list[Endpoint]:
+    """Return the replicas of a Service, ready or not, each pod once, in a stable order."""
     found: dict[str, Endpoint] = {}
     for address, where, port in _addresses(slices, port_name):
         conditions = address.conditions or Conditions()
@@ -123,7 +126,7 @@ def endpoints(slices: Iterable[EndpointSlice], port_name: str = "http") -> list[
 
 
 def peers(slices: Iterable[EndpointSlice], port_name: str, default_port: int, own_pod: str) -> dict[str, str]:
-    """gRPC targets of the other replicas by pod, also of those that are not ready or about to go: they may hold requests."""
+    """Return gRPC targets of the other replicas by pod, also of those not ready or terminating: they may hold requests."""
     found: dict[str, str] = {}
     for address, where, port in _addresses(slices, port_name, default_port):
         pod = address.target_ref.name if address.target_ref is not None else ""
@@ -136,7 +139,7 @@ def peers(slices: Iterable[EndpointSlice], port_name: str, default_port: int, ow
 def _addresses(
     slices: Iterable[EndpointSlice], port_name: str, default_port: int | None = None
 ) -> Iterator[tuple[Address, str, int]]:
-    """Every address that has the port, IPv4 first."""
+    """Yield every address that has the port, IPv4 first."""
     usable = [each for each in slices if each.address_type in _FAMILIES]
     for each in sorted(usable, key=lambda found: (_FAMILIES[found.address_type], found.metadata.name)):
         numbers = [port.port for port in each.ports or () if port.name == port_name and port.port]
@@ -154,8 +157,5 @@ def _identity(address: Address, where: str, port: int) -> str:
 
 
 def fallback(service: str, namespace: str) -> list[Endpoint]:
-    """The Service's own address, for when its slices cannot be seen: kube-proxy refuses while no replica is ready."""
+    """Return the Service's own address, for when its slices cannot be watched: kube-proxy refuses while no replica is ready."""
     return [Endpoint(id="service", address=f"{service}.{namespace}.svc", port=80)]
-
-
-__all__ = ["EndpointSlice", "Slices", "endpoints", "fallback", "peers"]

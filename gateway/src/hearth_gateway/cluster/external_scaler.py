@@ -1,10 +1,10 @@
-"""KEDA's external scaler: the gateway says whether a model is wanted, and how much.
+"""The external scaler of KEDA: the gateway reports whether there is demand for a model, and how much.
 
-What KEDA 2.20 does with the answers decides their form (facts from its pkg/scalers/external_scaler.go):
+KEDA 2.20 decides the form of the answers (facts from its pkg/scalers/external_scaler.go):
 - it waits for an answer without a deadline, and meanwhile no push for that service gets through: everything comes from memory;
-- an error leaves the replicas as they are, a 0 counts towards scaling down: a gateway that does not know says so, and not 0;
-- a pushed ``true`` starts the first replica at once, or else refreshes the cooldown: only beginnings are pushed, since a stream
-  that repeats itself keeps a model awake; ``false`` is ignored, so it is not pushed;
+- an error leaves the replicas as they are, a 0 counts towards scaling down: a gateway that does not know reports an error, not 0;
+- a pushed `true` starts the first replica at once, or else refreshes the cooldown: only beginnings are pushed, since a stream
+  that repeats itself keeps a model awake; `false` is ignored, so it is not pushed;
 - what happens while no stream is open is not repeated: the current state is the first message of each;
 - every end of a stream but OK doubles the time until the next one, for good.
 """
@@ -17,12 +17,15 @@ from typing import Any, TypeAlias
 
 import grpc
 
+from hearth_gateway.cluster.contract import DEFAULT_TARGET, METRIC, TARGET_KEY
 from hearth_gateway.cluster.rpc import externalscaler_pb2 as pb
 from hearth_gateway.policy.demand import Demand
 
-METRIC = "hearth-demand"
 MAX_NAME = 253
-DEFAULT_TARGET = 10  # spec.scaling.target's default
+"""Characters of a name in Kubernetes, at most."""
+
+MAX_TARGET = 1e15
+"""The largest target, which is exact as an integer and as a float."""
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -39,7 +42,7 @@ class _Stream:
 
 
 class ExternalScaler:
-    """The four methods. ``namespace_of`` gives None for a service that is not served here."""
+    """The four methods. `namespace_of` gives None for a service that is not served here."""
 
     def __init__(
         self, demand: Demand, namespace_of: Callable[[str], str | None], starting: Callable[[], str | None]
@@ -54,7 +57,7 @@ class ExternalScaler:
         demand.on_activation(self._push)
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What a gRPC server is to be given."""
+        """Return the handler for a gRPC server."""
         reference = pb.ScaledObjectRef.FromString
         return grpc.method_handlers_generic_handler(
             "externalscaler.ExternalScaler",
@@ -82,7 +85,7 @@ class ExternalScaler:
                 stream.news.set()
 
     def served(self, name: str) -> None:
-        """A service is new here: streams that waited for it learn its state."""
+        """Report the state of a service that is new here to the streams that waited for it."""
         if self._demand.total(name):
             self._push(name)
 
@@ -97,21 +100,21 @@ class ExternalScaler:
         return pb.GetMetricsResponse(metricValues=[value])
 
     async def _get_metric_spec(self, request: pb.ScaledObjectRef, context: Context) -> pb.GetMetricSpecResponse:
-        """Also for a service that is not known yet: KEDA would give up for longer and longer otherwise."""
+        """Return the target, also for a service that is not known yet: KEDA would back off for longer and longer otherwise."""
         self._count("GetMetricSpec")
-        text = request.scalerMetadata.get("targetValue", "") or str(DEFAULT_TARGET)
+        text = request.scalerMetadata.get(TARGET_KEY, "") or str(DEFAULT_TARGET)
         try:
             target = float(text)
         except ValueError:
             target = 0.0
-        if not 0 < target <= 1e15:
-            why = f"metadata.targetValue of ScaledObject {request.name}: {text[:50]!r} is not a number above 0; correct it"
+        if not 0 < target <= MAX_TARGET:
+            why = f"metadata.{TARGET_KEY} of ScaledObject {request.name}: {text[:50]!r} is not a number above 0; correct it"
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, why)
         spec = pb.MetricSpec(metricName=METRIC, targetSize=max(1, round(target)), targetSizeFloat=target)
         return pb.GetMetricSpecResponse(metricSpecs=[spec])
 
     async def _stream_is_active(self, request: pb.ScaledObjectRef, context: Context) -> None:
-        """The current state, then ``true`` whenever demand begins. A service that is not known yet is waited for."""
+        """Send the current state, then `true` whenever demand begins. A service that is not known yet is waited for."""
         self._count("StreamIsActive")
         if len(request.name) > MAX_NAME:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"a name has at most {MAX_NAME} characters")
@@ -151,7 +154,7 @@ class ExternalScaler:
         self._count(method)
         starting = self._starting()
         if starting is not None:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, f"the gateway starts: {starting}")
+            await context.abort(grpc.StatusCode.UNAVAILABLE, f"the gateway is starting: {starting}")
         total = self._demand.total(request.name) if self._is_here(request) else None
         if total is None:
             why = (

@@ -1,4 +1,4 @@
-"""The gRPC port of a gateway in the cluster: KEDA and the other replicas ask there."""
+"""The gRPC port of a gateway in a cluster, which KEDA and the other replicas call."""
 
 from __future__ import annotations
 
@@ -18,9 +18,15 @@ from hearth_gateway.listen import ListenAddress
 
 log = logging.getLogger("hearth.gateway")
 
-MAX_RPCS = 10_000  # at one time; a sleeping service has one open stream of KEDA
-FOREVER = 86_400.0  # seconds that streams may last at a server which takes no more questions
-STOP_GRACE = 1.0  # seconds for streams to end in order
+MAX_RPCS = 10_000
+"""Calls at one time, at most; a service that is scaled to zero has one open stream of KEDA."""
+
+FOREVER = 86_400.0
+"""Seconds that streams may last at a server which takes no more calls."""
+
+STOP_GRACE = 1.0
+"""Seconds for streams to end in order."""
+
 _OPTIONS = (
     ("grpc.so_reuseport", 1),  # so that a second server can take the port over from the first, see turn
     ("grpc.max_receive_message_length", 8 * 1024),  # a name, a namespace and a ScaledObject's metadata
@@ -31,7 +37,7 @@ _OPTIONS = (
 
 
 class GrpcServer:
-    """One port, served by ``handlers``."""
+    """One port, served by `handlers`."""
 
     def __init__(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         self._handlers = handlers
@@ -49,16 +55,16 @@ class GrpcServer:
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port that the server listens on."""
         return self._address.port
 
     async def turn(self, end_streams: Callable[[], None]) -> None:
-        """Make everybody connect anew for the next question, while this port goes on answering.
+        """Make every client open a new connection for its next call, while this port goes on answering.
 
-        A client keeps its connection for as long as it can: KEDA would go on asking a replica that is about to go, and hear
-        nothing for a while when it goes. It is told to leave (GOAWAY) by a server that stops, and its Service leads it to a replica
-        that is ready; those who come here by address, the other replicas, find a second server on the same port. Streams go on,
-        unless ``end_streams`` ends them.
+        A client keeps its connection for as long as it can: KEDA would go on calling a replica that is about to stop, and get no
+        answer for a while when it stops. A server that stops sends GOAWAY, and the Service then leads KEDA to a replica that is
+        ready. The other replicas, which call by address, find a second server on the same port. Streams go on, unless
+        `end_streams` ends them.
         """
         old = self._server
         if old is None:

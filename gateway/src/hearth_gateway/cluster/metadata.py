@@ -6,7 +6,7 @@ import msgspec
 
 
 class Metadata(msgspec.Struct, frozen=True, rename="camel"):
-    """What the gateway reads of an object's metadata."""
+    """The fields of an object's metadata that the gateway reads."""
 
     name: str = ""
     labels: dict[str, str] | None = None

@@ -34,13 +34,13 @@ def _scaler(scaler: ExternalScaler) -> Iterable[Metric]:
 
 def _peers(peers: PeerClient) -> Iterable[Metric]:
     yield _gauge("peers", "Other replicas of this gateway.", peers.peers)
-    yield _gauge("peers_connected", "Other replicas that tell what they hold.", len(peers.connected))
-    yield _counter("peer_errors", "Failed attempts to ask another replica.", peers.errors)
+    yield _gauge("peers_connected", "Other replicas that report their demand.", len(peers.connected))
+    yield _counter("peer_errors", "Failed attempts to call another replica.", peers.errors)
 
 
 def _watches(watches: Sequence[WatchState]) -> Iterable[Metric]:
     connected = GaugeMetricFamily(
-        "hearth_gateway_watch_connected", "Whether the API server tells changes of this resource.", labels=["resource"]
+        "hearth_gateway_watch_connected", "1 if the watch of this resource is open.", labels=["resource"]
     )
     errors = CounterMetricFamily(
         "hearth_gateway_watch_errors", "Failed lists and watches.", labels=["resource", "reason"]

@@ -1,7 +1,7 @@
-"""The other replicas of the gateway: they are told what is held here, and asked what is held there.
+"""The other replicas of the gateway: each reports its demand to each other one, and keeps the reports of the others.
 
-Each replica opens one stream to each other; the first message is the whole state, then changes come: beginnings and ends of
-demand at once, counts twice a second. Whoever is silent is asked again, and believed for as long as ``reports.EXPIRY``.
+A replica opens one stream to each other one. The first message is the whole demand, then changes follow: beginnings and
+ends of demand at once, counts twice a second. A silent replica is called again, and counts for as long as `reports.EXPIRY`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import grpc
 
@@ -19,36 +19,48 @@ from hearth_gateway.policy.reports import EXPIRY, NOTHING, Reports, Share
 
 log = logging.getLogger("hearth.gateway")
 
-TICK = 0.5  # seconds between two looks for changed counts
-HEARTBEAT = 1.0  # seconds between two messages, changes or not
-SILENCE = 4.0  # seconds without a message until a stream counts as broken
-FIRST_DELAY = 0.1  # seconds until a broken stream is opened again; doubled for each further attempt
+COUNT_INTERVAL = 0.5
+"""Seconds between two looks for changed counts."""
+
+HEARTBEAT = 1.0
+"""Seconds between two messages, changes or not."""
+
+SILENCE = 4.0
+"""Seconds without a message until a stream counts as broken."""
+
+FIRST_DELAY = 0.1
+"""Seconds until a broken stream is opened again; doubled for each further attempt."""
+
 MAX_DELAY = 2.0
-UNREACHABLE_AFTER = EXPIRY  # seconds without a stream until the log says so: who starts or ends is no trouble
+"""Seconds, at most, between two attempts to open a stream."""
+
+UNREACHABLE_AFTER = EXPIRY
+"""Seconds without a stream until that is logged: a replica that starts or stops is no trouble."""
+
 _METHOD = "/hearth.gateway.Peers/Watch"
-# Of its own, so that the library's waiting between attempts to connect (up to 120 s) is not ours.
+# A pool of its own, so that the library's waiting between attempts to connect (up to 120 s) is not ours.
 # And past any proxy of the environment, which knows no pods.
 _CHANNEL = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0))
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
-def told(shares: Mapping[str, Share]) -> dict[str, Any]:
-    """The fields of a report that say this."""
+def write_shares(shares: Mapping[str, Share]) -> dict[str, Any]:
+    """Return the fields of a report with these shares."""
     return {
         "demand": {name: share.demand for name, share in shares.items()},
         "idle": [name for name, share in shares.items() if share.wanted and not share.requests],
     }
 
 
-def heard(report: pb.Report) -> dict[str, Share]:
-    """What a report says."""
+def read_shares(report: pb.Report) -> dict[str, Share]:
+    """Return the shares in a report."""
     idle = frozenset(report.idle)
     return {name: Share(0 if name in idle else value, value > 0) for name, value in report.demand.items()}
 
 
-class _Feed:
-    """One other replica that listens."""
+class _Subscriber:
+    """One other replica that receives the demand of this one."""
 
     __slots__ = ("ended", "news", "sent")
 
@@ -59,64 +71,82 @@ class _Feed:
 
 
 class PeerServer:
-    """Tells the others what is held here. ``state`` gives the services with demand."""
+    """The end that reports the demand of this replica. `shares` gives the services with demand, `leases` those handed over."""
 
     def __init__(
-        self, instance: str, state: Callable[[], Mapping[str, Share]], leases: Callable[[], Mapping[str, float]]
+        self, instance: str, shares: Callable[[], Mapping[str, Share]], leases: Callable[[], Mapping[str, float]]
     ) -> None:
         self._instance = instance
-        self._state = state
+        self._shares = shares
         self._leases = leases
-        self._feeds: set[_Feed] = set()
+        self._subscribers: set[_Subscriber] = set()
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What a gRPC server is to be given."""
+        """Return the handler for a gRPC server."""
         watch = grpc.unary_stream_rpc_method_handler(
             self._watch, pb.WatchRequest.FromString, pb.Report.SerializeToString
         )
         return grpc.method_handlers_generic_handler("hearth.gateway.Peers", {"Watch": watch})
 
     def changed(self) -> None:
-        """Demand began or ended: tell it now."""
-        for feed in self._feeds:
-            feed.news.set()
+        """Report at once that demand began or ended."""
+        for subscriber in self._subscribers:
+            subscriber.news.set()
 
     def end_streams(self) -> None:
-        """End every open stream, and say that nothing is held here any more."""
-        for feed in self._feeds:
-            feed.ended = True
-            feed.news.set()
+        """End every open stream with the report that there is no demand here any more."""
+        for subscriber in self._subscribers:
+            subscriber.ended = True
+            subscriber.news.set()
 
     async def _watch(self, _request: pb.WatchRequest, context: Context) -> None:
-        loop = asyncio.get_running_loop()
-        feed = _Feed()
-        self._feeds.add(feed)
+        subscriber = _Subscriber()
+        self._subscribers.add(subscriber)
         try:
-            feed.sent = dict(self._state())
-            await context.write(pb.Report(instance=self._instance, full=True, **told(feed.sent)))
-            last = loop.time()
-            while not feed.ended:
-                try:
-                    async with asyncio.timeout(TICK):
-                        await feed.news.wait()
-                except TimeoutError:
-                    pass
-                feed.news.clear()
-                state = dict(self._state())
-                news = {name: share for name, share in state.items() if feed.sent.get(name) != share}
-                news.update(dict.fromkeys(feed.sent.keys() - state.keys(), NOTHING))
-                if news or loop.time() - last >= HEARTBEAT:
-                    feed.sent = state
-                    await context.write(pb.Report(instance=self._instance, **told(news)))
-                    last = loop.time()
+            await self._report(subscriber, context)
             await context.write(pb.Report(instance=self._instance, full=True, leaving=True, lease=self._leases()))
         finally:
-            self._feeds.discard(feed)
+            self._subscribers.discard(subscriber)
+
+    async def _report(self, subscriber: _Subscriber, context: Context) -> None:
+        """Send everything, then changes and heartbeats until the stream is to end."""
+        loop = asyncio.get_running_loop()
+        subscriber.sent = dict(self._shares())
+        await context.write(pb.Report(instance=self._instance, full=True, **write_shares(subscriber.sent)))
+        last = loop.time()
+        while not subscriber.ended:
+            try:
+                async with asyncio.timeout(COUNT_INTERVAL):
+                    await subscriber.news.wait()
+            except TimeoutError:
+                pass
+            subscriber.news.clear()
+            shares = dict(self._shares())
+            changes = _changes(subscriber.sent, shares)
+            if changes or loop.time() - last >= HEARTBEAT:
+                subscriber.sent = shares
+                await context.write(pb.Report(instance=self._instance, **write_shares(changes)))
+                last = loop.time()
+
+
+def _changes(before: Mapping[str, Share], after: Mapping[str, Share]) -> dict[str, Share]:
+    changes = {name: share for name, share in after.items() if before.get(name) != share}
+    changes.update(dict.fromkeys(before.keys() - after.keys(), NOTHING))
+    return changes
+
+
+class Peer(NamedTuple):
+    """One other replica: its pod, and the gRPC target that it is called at."""
+
+    pod: str
+    target: str
 
 
 class PeerClient:
-    """Asks the others, and keeps ``reports`` up to date. ``changed`` hears which services that concerns, ``inherit`` the leases of
-    one that goes."""
+    """The end that calls the others and keeps `reports` up to date.
+
+    `changed` is called with the services whose reports changed, `take_over` with the leases of a replica that leaves.
+    """
 
     def __init__(
         self,
@@ -125,76 +155,81 @@ class PeerClient:
         reports: Reports,
         *,
         changed: Callable[[Iterable[str]], None],
-        inherit: Callable[[Mapping[str, float]], None],
+        take_over: Callable[[Mapping[str, float]], None],
     ) -> None:
         self._pod = pod
         self._instance = instance
         self._reports = reports
         self._changed = changed
-        self._inherit = inherit
-        self._tasks: dict[tuple[str, str], asyncio.Task[None]] = {}
-        self._heard: set[tuple[str, str]] = set()  # who has told its state
-        self._unreachable: set[tuple[str, str]] = set()  # of whom the log has said so
-        self.connected: set[tuple[str, str]] = set()
+        self._take_over = take_over
+        self._tasks: dict[Peer, asyncio.Task[None]] = {}
+        self._reported: set[Peer] = set()
+        self._unreachable: set[Peer] = set()  # for which that was logged
+        self.connected: set[Peer] = set()
         self.errors = 0
 
     def follow(self, targets: Mapping[str, str]) -> None:
-        """These are the others now: gRPC targets by pod. Who is not among them is asked no more; its report expires."""
-        wanted = set(targets.items())
+        """Call these replicas, gRPC targets by pod, and no others; the reports of the others expire."""
+        wanted = {Peer(pod, target) for pod, target in targets.items()}
         for peer in [peer for peer in self._tasks if peer not in wanted]:
             self._tasks.pop(peer).cancel()
         for peer in wanted - self._tasks.keys():
-            self._heard.discard(peer)
+            self._reported.discard(peer)
             self._unreachable.discard(peer)
-            self._tasks[peer] = asyncio.get_running_loop().create_task(self._ask(peer), name=f"peer {peer[0]}")
+            self._tasks[peer] = asyncio.get_running_loop().create_task(self._call(peer), name=f"peer {peer.pod}")
 
     @property
     def peers(self) -> int:
-        """How many others there are."""
+        """The number of other replicas."""
         return len(self._tasks)
 
-    def all_heard(self) -> bool:
-        """Whether each of the others has told its state."""
-        return self._tasks.keys() <= self._heard
+    def all_reported(self) -> bool:
+        """Return whether each of the others has reported its demand."""
+        return self._tasks.keys() <= self._reported
 
     async def stop(self) -> None:
-        """Ask nobody any more."""
+        """Call nobody any more."""
         tasks = list(self._tasks.values())
         self._tasks.clear()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _ask(self, peer: tuple[str, str]) -> None:
+    async def _call(self, peer: Peer) -> None:
+        """Receive the peer's reports for ever, over as many streams as that takes."""
         delay = FIRST_DELAY
         loop = asyncio.get_running_loop()
         lost_at = loop.time()
         while True:
             why = "it ended its stream"
             try:
-                async with grpc.aio.insecure_channel(peer[1], options=_CHANNEL) as channel:
-                    await self._listen(peer, channel)
+                async with grpc.aio.insecure_channel(peer.target, options=_CHANNEL) as channel:
+                    await self._receive(peer, channel)
             except TimeoutError:
-                why = f"it was silent for {SILENCE:g} s"
+                why = f"no message for {SILENCE:g} s"
             except grpc.aio.AioRpcError as error:
                 why = error.details() or error.code().name
             finally:
                 was_connected = peer in self.connected
                 self.connected.discard(peer)
             if was_connected:
-                log.info("peer %s at %s: %s; what it held counts for %g s more", *peer, why, EXPIRY)
+                log.info("Lost peer %s at %s: %s; its demand counts for %g s more", *peer, why, EXPIRY)
                 delay = FIRST_DELAY
                 lost_at = loop.time()
             else:
                 self.errors += 1
-                if peer not in self._unreachable and loop.time() >= lost_at + UNREACHABLE_AFTER:
-                    self._unreachable.add(peer)
-                    log.warning("peer %s at %s cannot be reached: %s; what it holds is not counted here", *peer, why)
+                if loop.time() >= lost_at + UNREACHABLE_AFTER:
+                    self._log_unreachable(peer, why)
             await asyncio.sleep(delay * (0.5 + random.random()))  # noqa: S311 - no secret
             delay = min(MAX_DELAY, delay * 2)
 
-    async def _listen(self, peer: tuple[str, str], channel: grpc.aio.Channel) -> None:
-        """Until the stream ends or is silent."""
+    def _log_unreachable(self, peer: Peer, why: str) -> None:
+        if peer not in self._unreachable:
+            self._unreachable.add(peer)
+            log.warning("Failed to reach peer %s at %s: %s; its demand is not included until it answers", *peer, why)
+
+    async def _receive(self, peer: Peer, channel: grpc.aio.Channel) -> None:
+        """Take the reports of one stream, until it ends or is silent."""
         watch = channel.unary_stream(
             _METHOD, request_serializer=pb.WatchRequest.SerializeToString, response_deserializer=pb.Report.FromString
         )
@@ -208,13 +243,13 @@ class PeerClient:
                 self.connected.add(peer)
                 if peer in self._unreachable:
                     self._unreachable.discard(peer)
-                    log.info("peer %s at %s is reached again", *peer)
+                    log.info("Reached peer %s at %s again", *peer)
                 if report.leaving:
-                    self._inherit(report.lease)
+                    self._take_over(report.lease)
                     self._changed(self._reports.forget(report.instance))
                     return
-                if report.instance != self._instance:  # by whatever way we came to ask ourselves
-                    self._changed(self._reports.take(report.instance, heard(report), full=report.full))
-                self._heard.add(peer)
+                if report.instance != self._instance:  # by whatever way we came to call ourselves
+                    self._changed(self._reports.take(report.instance, read_shares(report), full=report.full))
+                self._reported.add(peer)
         finally:
             call.cancel()

@@ -21,11 +21,20 @@ from hearth_gateway.cluster.metadata import Metadata
 
 log = logging.getLogger("hearth.gateway")
 
-PAGE = 500  # objects of a list that are asked for at once
-WATCH_SECONDS = 300.0  # the server is asked to end a watch after so long, more or less
-FIRST_DELAY = 0.2  # seconds until the second attempt; doubled for each further one
+PAGE = 500
+"""Objects of a list that are requested at once."""
+
+WATCH_SECONDS = 300.0
+"""Seconds, more or less, after which the server is asked to end a watch."""
+
+FIRST_DELAY = 0.2
+"""Seconds until the second attempt; doubled for each further one."""
+
 MAX_DELAY = 3.0
-HEALTHY = 5.0  # seconds that a watch must live for the delays to start from the first one again
+"""Seconds, at most, between two attempts."""
+
+HEALTHY = 5.0
+"""Seconds that a watch must last for the delays to start from the first one again."""
 
 
 class _ListMeta(msgspec.Struct, frozen=True, rename={"resource_version": "resourceVersion", "more": "continue"}):
@@ -57,21 +66,21 @@ T_contra = TypeVar("T_contra", contravariant=True)
 
 
 class Sink(Protocol[T_contra]):
-    """Who wants to know the objects."""
+    """The receiver of the objects."""
 
     def listed(self, objects: Sequence[T_contra]) -> None:
-        """All of them; what is not among them is gone."""
+        """Take over all of them; what is not among them is gone."""
 
     def changed(self, found: T_contra) -> None:
-        """One was added or changed."""
+        """Take over one that was added or changed."""
 
     def deleted(self, found: T_contra) -> None:
-        """One is gone."""
+        """Forget one."""
 
 
 @dataclass(slots=True)
 class WatchState:
-    """What /metrics and /readyz say of one watch."""
+    """The state of one watch, for `/metrics` and `/readyz`."""
 
     resource: str
     synced: bool = False  # it was listed once
@@ -81,14 +90,14 @@ class WatchState:
     errors: dict[str, int] | None = None
 
     def count(self, reason: str, message: str) -> None:
-        """One more failure."""
+        """Count one more failure."""
         self.errors = self.errors or {}
         self.errors[reason] = self.errors.get(reason, 0) + 1
         self.last_error = message
 
 
 class Reflector(Generic[T]):
-    """Keeps a sink up to date with one kind of object of a namespace, whatever the API server does."""
+    """A loop of list and watch, which keeps a sink up to date with one kind of object, whatever the API server does."""
 
     def __init__(
         self,
@@ -111,7 +120,7 @@ class Reflector(Generic[T]):
         self._version: str | None = None  # of the last event; None: list first
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """List and watch until cancelled."""
         loop = asyncio.get_running_loop()
         delay = FIRST_DELAY
         while True:
@@ -129,7 +138,7 @@ class Reflector(Generic[T]):
             delay = min(MAX_DELAY, delay * 2)
 
     async def _attempt(self) -> float | None:
-        """List if need be, then watch until that ends. Returns None when it ended in order, else seconds to wait at least."""
+        """List if need be, then watch until that ends. Return None when it ended in order, else seconds to wait at least."""
         try:
             if self._version is None:
                 self._version = await self._list()
@@ -146,14 +155,14 @@ class Reflector(Generic[T]):
             self._version = None
             return self._failed("decode", str(error))
         except Exception as error:
-            log.exception("watching %s failed", self.state.resource)
+            log.exception("Failed to handle a change of %s; listing them again", self.state.resource)
             self._version = None
             return self._failed("internal", repr(error))
         return None
 
     def _failed(self, reason: str, message: str, wait: float = 0.0) -> float:
         if message != self.state.last_error:
-            log.warning("cannot watch %s: %s; what is known stays in use", self.state.resource, message)
+            log.warning("Failed to watch %s: %s; serving from cached state", self.state.resource, message)
         self.state.count(reason, message)
         return wait
 
@@ -182,10 +191,10 @@ class Reflector(Generic[T]):
         async with contextlib.aclosing(self._client.lines(self._path, query)) as lines:
             async for line in lines:
                 if line:
-                    self._event(line)
-                self._well()
+                    self._take_event(line)
+                self._succeeded()
 
-    def _event(self, line: bytes) -> None:
+    def _take_event(self, line: bytes) -> None:
         event = _EVENT.decode(line)
         if event.type == "ERROR":
             status = _STATUS.decode(event.object)
@@ -199,16 +208,16 @@ class Reflector(Generic[T]):
         self._version = _OBJECT.decode(event.object).metadata.resource_version or self._version
 
     def _decode(self, raw: msgspec.Raw) -> T | None:
-        """One object; one that cannot be understood is left out, and must not hide the others."""
+        """Return one object; None for one that cannot be read, which must not hide the others."""
         try:
             return self._decoder.decode(raw)
         except msgspec.DecodeError as error:
             self.state.count("decode", str(error))
-            log.warning("an object of %s is left out: %s", self.state.resource, error)
+            log.warning("Skipped an unreadable object of %s: %s", self.state.resource, error)
             return None
 
-    def _well(self) -> None:
+    def _succeeded(self) -> None:
         self.state.connected = True
         if self.state.last_error:
-            log.info("watching %s again", self.state.resource)
+            log.info("Watching %s again", self.state.resource)
             self.state.last_error = ""

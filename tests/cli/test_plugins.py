@@ -1,7 +1,13 @@
-"""`hearth plugins check`: the report, its exit code, and what is said when there is nothing to check."""
+"""`hearth plugins` and `hearth plugins check`: the list, the report and its exit code."""
+
+from __future__ import annotations
 
 import importlib.util
 import json
+import os
+import pty
+import subprocess
+import sys
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -9,8 +15,51 @@ import pytest
 
 from hearth.plugins import Candidate
 from hearth.testing import subject
+from tests.cli.support import hearth
 
-from .support import hearth
+
+def test_plugins_as_lines() -> None:
+    done = hearth("plugins", HEARTH_PLUGINS="fake,ghost")
+    assert done.code == 0
+    lines = [line.split() for line in done.out.splitlines()]
+    assert lines[0] == ["VENDOR", "TITLE", "DISTRIBUTION", "VERSION", "STATUS", "CAPABILITIES", "RUNTIMES"]
+    assert ["fake", "Fake", "accelerators", "hearth-fake", "0.1.0", "ready", "local", "vllm-fake"] in lines
+    assert ["ghost", "-", "-", "-", "error", "-", "-"] in lines
+    assert done.err.startswith("ghost: HEARTH_PLUGINS names it, but no installed distribution provides")
+
+
+def test_plugins_as_json() -> None:
+    [fake] = json.loads(hearth("plugins", "-o", "json", HEARTH_DISABLED_PLUGINS="fake").out)
+    assert (fake["name"], fake["state"], fake["error"]) == ("fake", "disabled", "turned off by HEARTH_DISABLED_PLUGINS")
+    [fake] = json.loads(hearth("plugins", "-o", "json").out)
+    assert fake == {
+        "name": "fake",
+        "title": "Fake accelerators",
+        "distribution": "hearth-fake",
+        "version": "0.1.0",
+        "state": "ready",
+        "error": "",
+        "capabilities": ["local"],
+        "runtimes": ["vllm-fake"],
+    }
+
+
+def test_plugins_on_a_terminal() -> None:
+    leader, follower = pty.openpty()
+    environ = {**os.environ, "HEARTH_PLUGINS": "fake", "TERM": "xterm-256color", "COLUMNS": "120"}
+    code = "from hearth.cli import main; main()"
+    with subprocess.Popen([sys.executable, "-c", code, "plugins"], stdout=follower, env=environ) as process:
+        os.close(follower)
+        shown = b""
+        try:
+            while chunk := os.read(leader, 4096):
+                shown += chunk
+        except OSError:  # Linux ends a terminal whose other side is gone with EIO
+            pass
+        finally:
+            os.close(leader)
+    assert process.returncode == 0
+    assert b"\x1b[32mready\x1b[0m" in shown
 
 
 @pytest.fixture
@@ -43,7 +92,7 @@ def test_a_broken_plugin() -> None:
 
 @pytest.mark.usefixtures("broken")
 def test_as_json() -> None:
-    done = hearth("plugins", "check", "fake", "--examples", "2", "--json")
+    done = hearth("plugins", "check", "fake", "--examples", "2", "-o", "json")
     report = json.loads(done.out)
     assert done.code == 1
     assert (report["vendor"], report["distribution"], report["passed"]) == ("fake", "hearth-fake", False)
@@ -65,5 +114,5 @@ def test_without_hypothesis(monkeypatch: pytest.MonkeyPatch) -> None:
     done = hearth("plugins", "check", "fake")
     assert (done.code, done.err) == (
         1,
-        "error: the conformance kit needs hypothesis; pip install 'hearth[testing]'\n",
+        "error: the conformance kit needs hypothesis; pip install 'hearth-serving[testing]'\n",
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,13 +13,14 @@ import grpc
 
 from hearth_gateway import Gateway
 from hearth_gateway.cluster.access import Access
-from hearth_gateway.cluster.replica import Replica as Cluster
-from hearth_gateway.cluster.replica import ReplicaOptions
+from hearth_gateway.cluster.replica import Replica, ReplicaOptions
 from hearth_gateway.cluster.rpc import externalscaler_pb2 as pb
 from hearth_gateway.listen import ListenAddress
+from tests.gateway.cluster.api import NAMESPACE, FakeApi, pod
+from tests.gateway.support import DEADLINE, HOST, Edge, get, until
 
-from ..support import DEADLINE, HOST, Edge, until
-from .api import NAMESPACE, FakeApi
+Backends = Callable[..., Any]
+"""The fixture `listen`."""
 
 
 class Keda:
@@ -81,11 +82,11 @@ class Stream:
 
 
 @dataclass
-class Replica:
+class Running:
     """One gateway with everything around it."""
 
     edge: Edge
-    cluster: Cluster
+    replica: Replica
     name: str
     kedas: list[Keda] = field(default_factory=list)
 
@@ -95,7 +96,7 @@ class Replica:
 
     @property
     def scaler_port(self) -> int:
-        return self.cluster.server.port
+        return self.replica.server.port
 
     def keda(self) -> Keda:
         self.kedas.append(Keda(self.scaler_port))
@@ -116,7 +117,7 @@ async def replica(
     token_file: Path | None = None,
     peers: str = "hearth-gateway",
     settle: float = 0.0,
-) -> AsyncIterator[Replica]:
+) -> AsyncIterator[Running]:
     """A started replica; errors that only the event loop saw fail the test."""
     loop = asyncio.get_running_loop()
     failures: list[dict[str, Any]] = []
@@ -125,8 +126,8 @@ async def replica(
     await edge.gateway.start(HOST, 0)
     access = Access(api.url, NAMESPACE, token_file)
     options = ReplicaOptions("hearth-gateway", access, ListenAddress(HOST, 0), peers=peers, pod=name, settle=settle)
-    found = Replica(edge, Cluster(edge.gateway, options), name)
-    await found.cluster.start()
+    found = Running(edge, Replica(edge.gateway, options), name)
+    await found.replica.start()
     try:
         yield found
     finally:
@@ -135,5 +136,48 @@ async def replica(
         for keda in found.kedas:
             await keda.channel.close()
         await asyncio.wait_for(edge.gateway.stop(0), DEADLINE)
-        await asyncio.wait_for(found.cluster.stop(), DEADLINE)
+        await asyncio.wait_for(found.replica.stop(), DEADLINE)
     assert not failures, failures
+
+
+async def ask(found: Running, path: str = "/readyz") -> Any:
+    """What a GET of a replica is answered."""
+    return await found.edge.ask(get(path))
+
+
+async def queue(found: Running, name: str = "m") -> int:
+    pending = (await found.edge.ask(get(f"/{name}/hearth/queue"))).json["pending"]
+    assert isinstance(pending, int)
+    return pending
+
+
+async def agreed(found: Running, keda: Keda, name: str = "m") -> int:
+    """Every way of asking gives the same answer."""
+    value = await keda.value(name)
+    assert await keda.is_active(name) == (value > 0)
+    assert await queue(found, name) == value
+    assert found.gateway.pending(name) == value
+    return int(value)
+
+
+async def listed(api: FakeApi, *replicas: Running, **conditions: bool) -> None:
+    """The EndpointSlices of the gateway's Service name these replicas. Each has a port of its own, so a slice of its own."""
+    for each in replicas:
+        await api.slice(
+            "hearth-gateway",
+            pod(name=each.name, **conditions),
+            port=each.scaler_port,
+            name=f"hearth-gateway-{each.name}",
+            port_name="scaler",
+        )
+
+
+@contextlib.asynccontextmanager
+async def two(api: FakeApi, settle: float = 0.0) -> AsyncIterator[tuple[Running, Running]]:
+    """Two replicas that know each other; the first one settles so long before it leaves."""
+    async with replica(api, "a", settle=settle) as a, replica(api, "b") as b:
+        await listed(api, a, b)
+        for each in (a, b):
+            await each.ready()
+            await until(lambda: each.replica.peer_client.all_reported() and each.replica.peer_client.peers == 1)  # noqa: B023
+        yield a, b

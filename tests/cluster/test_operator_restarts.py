@@ -18,7 +18,7 @@ from tests.cluster.namespace import GATEWAY_NAME, Model, Namespace, ready_pod
 from tests.cluster.node import pids_of_pod
 from tests.cluster.timeline import replicas
 
-pytestmark = pytest.mark.disruptive
+pytestmark = pytest.mark.runs(how="apart")
 
 SYSTEM = "hearth-system"
 OPERATOR = "app.kubernetes.io/name=hearth-operator"

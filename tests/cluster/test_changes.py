@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.cluster.clients import ask
 from tests.cluster.load import Load
 from tests.cluster.manifests import runtime, service
@@ -14,7 +12,6 @@ from tests.cluster.namespace import GATEWAY_NAME, SERVING, Namespace
 OWNED = ("Deployment", "Service", "ScaledObject", "HorizontalPodAutoscaler", "Pod", "Job", "PersistentVolumeClaim")
 
 
-@pytest.mark.lasting(25)
 async def test_service_deleted_under_load(namespace: Namespace) -> None:
     """Clients get an end that they can see, and nothing of the service is left; the other one is not touched."""
     name = await namespace.runtime()
@@ -39,7 +36,6 @@ async def test_service_deleted_under_load(namespace: Namespace) -> None:
     assert all(answer.finish is None for answer in answers if answer.error is not None), "never a false end"
 
 
-@pytest.mark.lasting(45)
 async def test_service_edited_under_load(namespace: Namespace) -> None:
     """New arguments roll the backends one after the other; no request is lost, none is served twice."""
     model = await namespace.service(scaling={"max": 2, "min": 2, "target": 4})
@@ -49,9 +45,7 @@ async def test_service_edited_under_load(namespace: Namespace) -> None:
         before = {pod["metadata"]["name"] for pod in await model.pods()}
         change = {"spec": {"runtime": {"argsOverride": ["--max-model-len=4096"]}}}
         await namespace.kube.patch("LLMService", model.name, namespace.name, change)
-        await namespace.kube.until_count(
-            "Pod",
-            namespace.name,
+        await namespace.pods_until(
             model.pods_label,
             lambda pods: (
                 len(pods) == 2
@@ -67,11 +61,10 @@ async def test_service_edited_under_load(namespace: Namespace) -> None:
         answers = await load.finished()
     assert all(answer.ok(20) for answer in answers), [each for each in answers if not each.ok(20)]
     await namespace.kube.delete("LLMService", model.name, namespace.name)
-    await namespace.kube.until_count("Pod", namespace.name, model.pods_label, lambda pods: not pods, "no pod")
+    await namespace.pods_until(model.pods_label, lambda pods: not pods, "no pod")
     assert await namespace.request_log.settle() == {answer.tag: 1 for answer in answers}
 
 
-@pytest.mark.lasting(25)
 async def test_a_changed_runtime_rolls_its_services_only(namespace: Namespace) -> None:
     one, two = await namespace.runtime("one"), await namespace.runtime("two")
     first = await namespace.service("first", one)
@@ -95,7 +88,6 @@ async def test_a_changed_runtime_rolls_its_services_only(namespace: Namespace) -
     assert found["spec"]["template"]["spec"]["containers"][0]["env"][0]["value"] == "5"
 
 
-@pytest.mark.lasting(23)
 async def test_objects_deleted_or_edited_by_hand_come_back(namespace: Namespace) -> None:
     """Every object of a service and of the gateway; the replicas stay KEDA's."""
     model = await namespace.service()

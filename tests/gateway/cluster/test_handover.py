@@ -1,24 +1,22 @@
 """A replica that is told to go: it answers what it holds, and others know of it until then."""
 
+from __future__ import annotations
+
 import asyncio
-import dataclasses
 from typing import Any
 
 import grpc
 import pytest
 
-from hearth_gateway.cluster import replica as cluster
-
-from ..support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post, until
-from .api import FakeApi, pod
-from .replica import Replica, replica
-from .test_peers import listed, two
+from tests.gateway.cluster.api import FakeApi, pod
+from tests.gateway.cluster.harness import Running, listed, replica, two
+from tests.gateway.support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-def leave(found: Replica, grace: float = 30.0) -> asyncio.Task[None]:
-    return asyncio.create_task(found.cluster.leave(grace, asyncio.Event()))
+def leave(found: Running, grace: float = 30.0) -> asyncio.Task[None]:
+    return asyncio.create_task(found.replica.leave(grace, asyncio.Event()))
 
 
 async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, listen: Any) -> None:
@@ -27,7 +25,7 @@ async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, liste
         asked = [asyncio.create_task(a.edge.ask(post())) for _ in range(50)]
         await a.edge.held(50)
         await listed(api, a, ready=False, serving=False, terminating=True)
-        [feed] = a.cluster.peer_server._feeds
+        [subscriber] = a.replica.peer_server._subscribers
         leaving = leave(a)
         await until(lambda: a.gateway.draining)
         refused = await a.edge.ask(get("/readyz"))
@@ -45,9 +43,9 @@ async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, liste
         assert {each.status for each in answers} == {200}
         assert all(each.headers["connection"] == "close" for each in answers)
         await leaving
-        assert feed in a.cluster.peer_server._feeds  # the other replica was told all along
-        await a.cluster.stop()
-        await until(lambda: not len(b.cluster.reports), "it said goodbye")
+        assert subscriber in a.replica.peer_server._subscribers  # the other replica was told all along
+        await a.replica.stop()
+        await until(lambda: not len(b.replica.reports), "it said goodbye")
         assert b.gateway.pending("m") <= 1  # its lease
 
 
@@ -84,7 +82,7 @@ async def test_keda_is_sent_elsewhere_while_unary_calls_go_on(api: FakeApi) -> N
         assert await a.keda().is_active("m")
         again = a.keda().stream("m")
         assert await again.next() is True
-        assert b.cluster.peer_client.connected
+        assert b.replica.peer_client.connected
         assert b.gateway.pending("m") == 1
         polling.cancel()
         a.edge.wires[0].abort()
@@ -136,8 +134,7 @@ async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, li
     backend = await listen(handler)
     await api.services("m", "n")
     await api.slice("m-backend", pod(), port=backend.port)
-    async with two(api) as (a, b):
-        a.cluster.options = dataclasses.replace(a.cluster.options, settle=1.0)
+    async with two(api, settle=1.0) as (a, b):
         await until(lambda: a.usable() == 1)
         stream = a.keda().stream("n")
         assert await stream.next() is False
@@ -172,7 +169,7 @@ async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, li
 @pytest.mark.parametrize("deleted", ["namespace", "namespace is gone", "services"])
 async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """No backend comes any more, and nobody else is sent here: who waits is told, and the replica goes."""
-    monkeypatch.setattr(cluster, "LOST_AFTER", 0.5)
+    monkeypatch.setattr("hearth_gateway.cluster.service_sync.DELETED_AFTER", 0.5)
     async with replica(api, settle=900) as found:
         await found.ready()
         asked = asyncio.create_task(found.edge.ask(post()))
@@ -195,7 +192,7 @@ async def test_services_that_come_back_are_still_waited_for(
     api: FakeApi, listen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody deletes the ConfigMap by hand, or nobody may read the namespace: what is held is held."""
-    monkeypatch.setattr(cluster, "LOST_AFTER", 0.5)
+    monkeypatch.setattr("hearth_gateway.cluster.service_sync.DELETED_AFTER", 0.5)
     backend = await listen(answer())
     api.refuse["namespaces"] = 403
     async with replica(api) as found:
@@ -216,7 +213,7 @@ async def test_services_that_come_back_are_still_waited_for(
 async def test_services_that_come_back_late_are_waited_for_again(
     api: FakeApi, listen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "LOST_AFTER", 0.1)
+    monkeypatch.setattr("hearth_gateway.cluster.service_sync.DELETED_AFTER", 0.1)
     backend = await listen(answer())
     async with replica(api) as found:
         await found.ready()
@@ -228,7 +225,7 @@ async def test_services_that_come_back_late_are_waited_for_again(
         leaving = leave(found, 900)
         assert (await lost).status == 404
         await api.services("m")
-        await until(lambda: found.cluster._lost_at is None)
+        await until(lambda: found.replica.services._deleted_at is None)
         await asyncio.sleep(0.1)
         reading.send(post()[-1:])
         await found.edge.held(1)
@@ -255,7 +252,7 @@ async def test_a_second_signal_ends_the_wait(api: FakeApi) -> None:
         asked = asyncio.create_task(found.edge.ask(post()))
         await found.edge.held()
         cut = asyncio.Event()
-        leaving = asyncio.create_task(found.cluster.leave(900, cut))
+        leaving = asyncio.create_task(found.replica.leave(900, cut))
         await until(lambda: found.gateway.draining)
         cut.set()
         await asyncio.wait_for(leaving, 3)
@@ -275,21 +272,21 @@ async def test_leases_are_left_to_the_others(api: FakeApi) -> None:
         assert await stream.next() is True
         await leave(a)
         await a.gateway.stop(0)
-        await a.cluster.stop()
+        await a.replica.stop()
         await until(lambda: b.gateway.stats("m").demand == 1, "it is its own now")
         assert 100 < b.gateway.services["m"].lease_left() <= 120
         assert b.gateway.pending("m") == 1
         assert b.gateway.pending("n") == 0
-        assert b.cluster.scaler.pushes == 0
+        assert b.replica.scaler.pushes == 0
 
 
 async def test_a_replica_that_asks_itself_hears_nothing_new(api: FakeApi) -> None:
     async with replica(api, "") as found:
         await listed(api, found)
         await found.ready()
-        await until(lambda: found.cluster.peer_client.all_heard() and found.cluster.peer_client.peers == 1)
+        await until(lambda: found.replica.peer_client.all_reported() and found.replica.peer_client.peers == 1)
         found.gateway.wake("m")
-        await until(lambda: found.cluster.peer_server._feeds)
-        [feed] = found.cluster.peer_server._feeds
-        await until(lambda: feed.sent == {"m": (0, True)})
+        await until(lambda: found.replica.peer_server._subscribers)
+        [subscriber] = found.replica.peer_server._subscribers
+        await until(lambda: subscriber.sent == {"m": (0, True)})
         assert found.gateway.pending("m") == 1

@@ -1,0 +1,59 @@
+"""Commands as a whole: help, version, quick starts, and exit codes of errors."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import hearth
+
+
+def test_version() -> None:
+    assert hearth("--version").out.startswith("hearth 0.")
+
+
+@pytest.mark.parametrize("args", [(), ("--help",), ("-h",)])
+def test_help_lists_the_commands(args: tuple[str, ...]) -> None:
+    done = hearth(*args)
+    assert all(f"\n  {command} " in done.out + done.err for command in ("explain", "plugins", "render"))
+
+
+@pytest.mark.parametrize("args", [("--help",), ("plugins",), ("explain", "--help")])
+def test_quick_commands_import_nothing_slow(args: tuple[str, ...]) -> None:
+    """0.1 s for each of these; the time itself is in `make bench`."""
+    code = (
+        "import sys, atexit; from hearth.cli import main; "
+        "atexit.register(lambda: print([m for m in ('pydantic', 'rich', 'yaml', 'asyncio') if m in sys.modules])); main()"
+    )
+    environ = {**os.environ, "HEARTH_PLUGINS": "fake"}
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_plugin_that_fails_is_exit_code_1(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "site"
+    (package / "hearth_bad-1.0.dist-info").mkdir(parents=True)
+    (package / "hearth_bad-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: hearth-bad\nVersion: 1.0\n"
+    )
+    (package / "hearth_bad-1.0.dist-info" / "entry_points.txt").write_text("[hearth.vendors]\nbad = hearth_bad\n")
+    (package / "hearth_bad.py").write_text(
+        "from hearth.plugins import VendorInfo, hookimpl\n"
+        "@hookimpl\ndef hearth_vendor(): return VendorInfo(name='bad', title='Bad')\n"
+        "@hookimpl\ndef hearth_env(ctx): raise RuntimeError('no driver')\n"
+    )
+    (tmp_path / "runtime.yaml").write_text(
+        "apiVersion: serving.hearth.dev/v1alpha1\nkind: InferenceRuntime\nmetadata: {name: bad}\n"
+        "spec: {vendor: bad, priority: 9, container: {image: e}, accelerator: {resourceName: a.dev/b}}\n"
+    )
+    monkeypatch.syspath_prepend(package)
+    done = hearth("render", "-f", manifest, "-f", tmp_path / "runtime.yaml", HEARTH_PLUGINS="bad,fake")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == (
+        "error: the plugin for vendor 'bad' (hearth-bad 1.0) failed in hearth_env: RuntimeError: no driver; "
+        "upgrade hearth-bad or report this to its authors; HEARTH_DISABLED_PLUGINS=bad turns it off\n"
+    )
