@@ -60,7 +60,7 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - typer calls it so
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"hearth {version('hearth')}")
+        typer.echo(f"hearth {version('hearth-serving')}")
         raise typer.Exit
 
 

@@ -65,7 +65,7 @@ def operator(
     except ModuleNotFoundError as exc:
         if (exc.name or "").partition(".")[0] not in ("kopf", "aiohttp"):
             raise
-        raise HearthError(f"the operator needs {exc.name}", "pip install 'hearth[operator]'") from exc
+        raise HearthError(f"the operator needs {exc.name}", "pip install 'hearth-serving[operator]'") from exc
 
     address = read_listen(listen)
     set_up_logs(log_format.value)

@@ -59,7 +59,7 @@ def check(
     from hearth.api import HearthError
 
     if find_spec("hypothesis") is None:
-        raise HearthError("the conformance kit needs hypothesis", "pip install 'hearth[testing]'")
+        raise HearthError("the conformance kit needs hypothesis", "pip install 'hearth-serving[testing]'")
     from hearth.testing import Search, Subject, check_vendor
 
     report = check_vendor(Subject.load(vendor), Search(examples))

@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hearth.api.phase import PHASES
+from hearth.operator.status.conditions import is_trouble
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -42,7 +43,7 @@ class Metrics:
         self.queue_depth: Callable[[], int] = lambda: 0
         self.failing: Callable[[], int] = lambda: 0
         self.services: dict[tuple[str, str], tuple[str, tuple[Condition, ...]]] = {}
-        """(namespace, name) -> phase, and the conditions that are False."""
+        """(namespace, name) -> phase, and the conditions that are trouble."""
         self.registry.register(_Gauges(self))
 
     def reconciled(self, result: str, seconds: float) -> None:
@@ -56,12 +57,12 @@ class Metrics:
         self._events.inc()
 
     def status(self, namespace: str, name: str, status: Mapping[str, object]) -> None:
-        """Remember what the status of a service says. `Activating` is well when it is False."""
+        """Remember what the status of a service says."""
         conditions = status.get("conditions")
         bad = [
             (str(condition.get("type")), str(condition.get("reason")))
             for condition in (conditions if isinstance(conditions, list) else ())
-            if condition.get("status") == "False" and condition.get("type") != "Activating"
+            if is_trouble(condition)
         ]
         self.services[namespace, name] = str(status.get("phase") or "Pending"), tuple(bad)
 
@@ -79,7 +80,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         metrics = self._metrics
         info = GaugeMetricFamily("hearth_operator_build_info", "The version of Hearth.", labels=["version"])
-        info.add_metric([version("hearth")], 1)
+        info.add_metric([version("hearth-serving")], 1)
         yield info
         for name, text, value in (
             ("leader", "Whether this replica does the work.", metrics.leader),

@@ -1,4 +1,4 @@
-"""The conformance kit for authors of vendor plugins: `pip install 'hearth[testing]'`, then subclass VendorConformance.
+"""The conformance kit for authors of vendor plugins: `pip install 'hearth-serving[testing]'`, then subclass VendorConformance.
 
 `LAWS` are the sixteen laws of the contract, `strategies` the hypothesis strategies that they are checked with, and
 `check_vendor` runs them without pytest, as `hearth plugins check` does.
@@ -10,7 +10,7 @@ try:
     import hypothesis as _hypothesis  # noqa: F401 - the one dependency that hearth itself does not have
 except ModuleNotFoundError as exc:
     raise ModuleNotFoundError(
-        "hearth.testing needs hypothesis: pip install 'hearth[testing]'", name="hypothesis"
+        "hearth.testing needs hypothesis: pip install 'hearth-serving[testing]'", name="hypothesis"
     ) from exc
 
 from hearth.testing import strategies

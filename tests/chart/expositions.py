@@ -66,7 +66,7 @@ def engine_text() -> str:
 
 
 def labels_by_series(*texts: str) -> Mapping[str, set[str]]:
-    """The labels that a series has, by its name as PromQL knows it."""
+    """Return the labels that a series has, by its name as PromQL knows it."""
     found: dict[str, set[str]] = {}
     for text in texts:
         for name, labels in _samples(text_string_to_metric_families(text)):

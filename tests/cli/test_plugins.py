@@ -114,5 +114,5 @@ def test_without_hypothesis(monkeypatch: pytest.MonkeyPatch) -> None:
     done = hearth("plugins", "check", "fake")
     assert (done.code, done.err) == (
         1,
-        "error: the conformance kit needs hypothesis; pip install 'hearth[testing]'\n",
+        "error: the conformance kit needs hypothesis; pip install 'hearth-serving[testing]'\n",
     )

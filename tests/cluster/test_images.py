@@ -13,10 +13,11 @@ import pytest
 
 from tests.chart.support import REGISTRY
 from tests.cluster.namespace import Namespace
+from tools.distributions import ROOT, plugins
 from tools.images.archive import pack
 from tools.images.builder import Buildah
 from tools.images.cache import cache, locked, run, tool
-from tools.images.recipe import RECIPES, ROOT
+from tools.images.recipe import RECIPES
 
 OPERATOR, GATEWAY, STUB = (RECIPES[name].reference for name in ("operator", "gateway", "stub"))
 COMPILERS = ("cc", "gcc", "g++", "c++", "clang", "ld", "as", "make", "go", "rustc")
@@ -87,9 +88,9 @@ print(json.dumps({{
 @pytest.mark.parametrize(
     ("image", "carries", "without"),
     [
-        (OPERATOR, {"hearth", "hearth-ascend", "hearth-fake", "hearth-nvidia", "kopf", "pip"}, {"kubernetes"}),
-        (GATEWAY, {"hearth-gateway", "grpcio", "uvloop"}, {"hearth", "kopf", "kubernetes", "pydantic", "pip"}),
-        (STUB, {"hearth-vllm-stub", "aiohttp"}, {"hearth", "hearth-gateway", "pydantic", "grpcio", "pip"}),
+        (OPERATOR, {"hearth-serving", *plugins(), "kopf", "pip"}, {"kubernetes"}),
+        (GATEWAY, {"hearth-gateway", "grpcio", "uvloop"}, {"hearth-serving", "kopf", "kubernetes", "pydantic", "pip"}),
+        (STUB, {"hearth-vllm-stub", "aiohttp"}, {"hearth-serving", "hearth-gateway", "pydantic", "grpcio", "pip"}),
     ],
     ids=["operator", "gateway", "stub"],
 )
@@ -131,10 +132,12 @@ def vendors(table: str) -> dict[str, str]:
     return {row[0]: row[status] for row in rows[1:]}
 
 
-async def test_one_more_vendor_is_two_lines(namespace: Namespace, powers: Callable[..., Any], tmp_path: Path) -> None:
+async def test_one_more_vendor_is_two_lines(
+    namespace: Namespace, run_devcluster: Callable[..., Any], tmp_path: Path
+) -> None:
     """docs/images.md, with the chip of docs/plugin-tutorial.md and a folder of wheels in place of the index."""
     archive = await asyncio.to_thread(derived, tmp_path)
-    await powers("load-image", str(archive))
+    await run_devcluster("load-image", str(archive))
     found = vendors(await say(namespace, DERIVED, "hearth", "plugins"))
     assert found == {"ascend": "ready", "fake": "ready", "mica": "ready", "nvidia": "ready"}
 
@@ -145,14 +148,14 @@ DERIVED = "localhost/hearth-operator-mica:0.1.0"
 def derived(directory: Path) -> Path:
     """Build the plugin's wheel and the image with it; return the image's archive."""
     tutorial = (ROOT / "docs/plugin-tutorial.md").read_text()
-    for text in re.findall(r"^```\w*\n(# \S+\.(?:toml|yaml|py)\n.*?)^```$", tutorial, re.MULTILINE | re.DOTALL):
+    for text in re.findall(r"^``\w*\n(# \S+\.(?:toml|yaml|py)\n.*?)^``$", tutorial, re.MULTILINE | re.DOTALL):
         path = directory / text.split()[1]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (directory / "wheels").mkdir()
     run([tool("hatchling"), "build", "--target", "wheel", "--directory", "wheels"], cwd=directory)
     (directory / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
-    (containerfile,) = re.findall(r"^```dockerfile\n(.*?)^```$", (ROOT / "docs/images.md").read_text(), re.M | re.S)
+    (containerfile,) = re.findall(r"^``dockerfile\n(.*?)^``$", (ROOT / "docs/images.md").read_text(), re.M | re.S)
     lines = containerfile.replace("hearth-mychip", "hearth-mica").replace(REGISTRY, "localhost").splitlines()
     assert len(lines) == 2
     (directory / "context").mkdir()

@@ -10,13 +10,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tools.distributions import ROOT
 from tools.images.archive import Written
 from tools.images.base import debian_packages, ensure_base
 from tools.images.builder import Buildah, Builder, docker
 from tools.images.cache import digest, locked, run, say, sweep
 from tools.images.errors import ImagesError
 from tools.images.push import check_registry, push
-from tools.images.recipe import RECIPES, ROOT, Recipe, project
+from tools.images.recipe import RECIPES, Recipe
 from tools.images.wheels import dependencies, first_party, installer
 
 OUTPUT = ROOT / "build" / "images"
@@ -96,7 +97,7 @@ def make(recipe: Recipe, builder: Builder, base: str) -> Written:
         "BASE": base,
         "DEPENDENCIES": digest(others / "requirements.txt", ROOT / "tools" / "images" / "install.py"),
         "PACKAGES": digest(*own),
-        "VERSION": project(next(iter(recipe.distributions)))["version"],
+        "VERSION": recipe.version,
     }
     say(f"building {recipe.reference}")
     builder.build(recipe.reference, recipe.source / "Containerfile", context, arguments)

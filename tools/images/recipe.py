@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-"""The repository."""
+from tools.distributions import ROOT, distributions, plugins
+
 REGISTRY = "localhost"
 """The registry in the names of images that are not pushed yet."""
-DISTRIBUTIONS = {
-    "hearth": ".",
-    "hearth-gateway": "gateway",
-    "hearth-vllm-stub": "stub",
-    "hearth-ascend": "plugins/hearth-ascend",
-    "hearth-fake": "plugins/hearth-fake",
-    "hearth-nvidia": "plugins/hearth-nvidia",
-}
-"""First-party distributions by name: their directory in the repository."""
+DISTRIBUTIONS = distributions()
+"""First-party distributions by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +43,12 @@ class Recipe:
     @property
     def name_and_tag(self) -> str:
         """Return the name of the image in any registry: `hearth-gateway:0.1.0`."""
-        first = next(iter(self.distributions))
-        return f"{self.image}:{project(first)['version']}"
+        return f"{self.image}:{self.version}"
+
+    @property
+    def version(self) -> str:
+        """Return the version of the first distribution, which the image is named after."""
+        return DISTRIBUTIONS[next(iter(self.distributions))].version
 
     def requirements(self) -> tuple[str, ...]:
         """Return what the image needs from others, sorted; an extra that a distribution lacks raises KeyError."""
@@ -67,13 +62,11 @@ RECIPES = {
             "operator",
             "hearth-operator",
             {
-                "hearth": ("operator",),
-                # hearth asks for the first, because local mode embeds it, and hearth-fake for the second
+                "hearth-serving": ("operator",),
+                # hearth-serving asks for the first, because local mode embeds it, and hearth-fake for the second
                 "hearth-gateway": (),
                 "hearth-vllm-stub": (),
-                "hearth-ascend": (),
-                "hearth-fake": (),
-                "hearth-nvidia": (),
+                **dict.fromkeys(plugins(), ()),
             },
             also=("pip",),
         ),
@@ -91,20 +84,9 @@ RECIPES = {
 }
 
 
-def project(distribution: str) -> Mapping[str, Any]:
-    """Return the table `[project]` of a first-party distribution."""
-    table: Mapping[str, Any] = document(distribution)["project"]
-    return table
-
-
-def document(distribution: str) -> Mapping[str, Any]:
-    """Return the pyproject.toml of a first-party distribution."""
-    return tomllib.loads((ROOT / DISTRIBUTIONS[distribution] / "pyproject.toml").read_text())
-
-
 def _requirements(distributions: Mapping[str, tuple[str, ...]]) -> Iterable[str]:
     for name, extras in distributions.items():
-        table = project(name)
+        table = DISTRIBUTIONS[name].project
         yield from _foreign(table.get("dependencies", ()))
         for extra in extras:
             yield from _foreign(table.get("optional-dependencies", {}).get(extra, ()))

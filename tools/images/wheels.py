@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
+from tools.distributions import ROOT
 from tools.images.cache import TOOLS, cache, digest, made, run, say, tool
 from tools.images.errors import ImagesError
-from tools.images.recipe import DISTRIBUTIONS, ROOT, Recipe, document
+from tools.images.recipe import DISTRIBUTIONS, Recipe
 
 PYTHON = "3.11"
 """The Python of the base."""
@@ -23,7 +24,7 @@ _IGNORED = {"__pycache__", ".DS_Store"}
 
 def first_party(distribution: str) -> Path:
     """Return the wheel of a distribution of this repository, built if its sources changed."""
-    directory = ROOT / DISTRIBUTIONS[distribution]
+    directory = DISTRIBUTIONS[distribution].directory
     sources = sorted(_sources(distribution))
     key = digest(*(part for path in sources for part in (str(path.relative_to(directory)), path)))
     with made(cache() / "wheels" / f"{distribution}-{key}") as target:
@@ -101,12 +102,11 @@ def _pins() -> set[str]:
 
 
 def _sources(distribution: str) -> Iterator[Path]:
-    directory = ROOT / DISTRIBUTIONS[distribution]
+    directory = DISTRIBUTIONS[distribution].directory
     yield directory / "pyproject.toml"
     yield from (path for name in ("README.md", "LICENSE") if (path := directory / name).exists())
-    packages = document(distribution)["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
-    for package in packages:
-        found = [path for path in (directory / package).rglob("*") if path.is_file()]
+    for package in DISTRIBUTIONS[distribution].packages:
+        found = [path for path in package.rglob("*") if path.is_file()]
         if not found:
             raise ImagesError(f"{distribution}: {package} has no files; see [tool.hatch.build.targets.wheel]")
         yield from (path for path in found if not _IGNORED & set(path.parts) and path.suffix != ".pyc")

@@ -32,9 +32,10 @@ from hearth.operator.metrics import Metrics
 from hearth.operator.objects import Service
 from hearth.operator.planner import Planner, ServiceEntry
 from hearth.operator.reconcile.apply import Applier
-from hearth.operator.status.conditions import service_status, unreadable_status, waiting_notice
 from hearth.operator.status.events import status_events
+from hearth.operator.status.notice import waiting_notice
 from hearth.operator.status.observer import Observer
+from hearth.operator.status.service_status import service_status, unreadable_status
 from hearth.operator.work_queue import WorkQueue
 from hearth.planning import (
     SHARED_GATEWAY,
