@@ -1,4 +1,4 @@
-"""The suite on a real cluster. `make test-scale-e2e` prepares everything and runs it; see run.py.
+"""Fixtures of the suite on a real cluster. `make test-scale-e2e` prepares everything and runs it; see run.py.
 
 KUBECONFIG and E2E_CONTEXT say which cluster. Scenarios run side by side, each in a namespace of its own, but for those
 marked `disruptive`: they stop parts that all of them share.
@@ -56,8 +56,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def after_smoke() -> None:
-    """Wait for the file that E2E_AFTER names: workers take a while to start, and do so beside the smoke test."""
+def after() -> None:
+    """E2E_AFTER names a file that is waited for: workers take a while to start, and do so beside what comes before them."""
     if name := os.environ.get("E2E_AFTER"):
         while not Path(name).exists():
             time.sleep(0.1)
@@ -131,7 +131,7 @@ def on_this_machine(cluster_name: str) -> str:
 
 
 @pytest.fixture
-def run_devcluster(on_this_machine: str) -> Callable[..., Any]:
+def powers(on_this_machine: str) -> Callable[..., Any]:
     """Return what runs a command of the development cluster, such as `"stop-component", "kube-apiserver"`."""
 
     async def run(*argv: str) -> str:
