@@ -13,11 +13,14 @@ from typing import Any, Final
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
+from hearth.api.errors import InvalidValue
 from hearth.api.rejection import rejected
 from hearth.api.wording import named, quoted
 
 PATTERN: Final = r"^[-+]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$"
 """What a duration looks like, for schemas."""
+
+REMEDY: Final = "write a number with a unit, such as 10s, 1m30s or 500ms"
 
 _UNITS: Final = {
     "ns": 1,
@@ -73,16 +76,16 @@ class Duration:
 def parse_duration(text: str) -> Duration:
     """The duration that `text` says, by the rules of Go's `time.ParseDuration`; digits below 1 ns are cut off.
 
-    Raises ValueError for anything else, with the remedy in the message.
+    Raises InvalidValue for anything else.
     """
     if len(text) > 64 or not _WHOLE.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is not a duration; write a number with a unit, such as 10s, 1m30s or 500ms")
+        raise InvalidValue(f"{quoted(text)} is not a duration", REMEDY)
     total = 0
     for whole, fraction, unit in _TERM.findall(text):
         scale = _UNITS[unit]
         total += int(whole or "0") * scale + int(fraction or "0") * scale // 10 ** len(fraction)
     if total > _MAXIMUM:
-        raise ValueError(f"{quoted(text)} is too long a duration; the limit is about 292 years")
+        raise InvalidValue(f"{quoted(text)} is too long a duration", "the limit is about 292 years")
     return Duration(-total if text.startswith("-") else total)
 
 
@@ -118,9 +121,8 @@ def _validate(value: Any) -> Duration:
     if isinstance(value, str):
         try:
             return parse_duration(value)
-        except ValueError as error:
-            message, _, remedy = str(error).partition("; ")
-            raise rejected(message, remedy) from None
+        except InvalidValue as error:
+            raise rejected(error.message, error.remedy) from None
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise rejected(f"{value} has no unit", f"write {value}s for seconds, or a form such as 1m30s or 500ms")
-    raise rejected(f"{named(value)} is not a duration", "write a number with a unit, such as 10s, 1m30s or 500ms")
+    raise rejected(f"{named(value)} is not a duration", REMEDY)

@@ -19,6 +19,18 @@ class HearthError(Exception):
         return join_remedy(self.message, self.remedy)
 
 
+class InvalidValue(ValueError):
+    """A text that is no value of its type: what is wrong (`message`) and what to write instead (`remedy`)."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        super().__init__(message, remedy)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return join_remedy(self.message, self.remedy)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ManifestError:
     """One fault of a manifest. `line` and `column` count from 1, `document` too; 0 means the file as a whole."""

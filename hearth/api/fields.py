@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -62,6 +62,14 @@ def model_at(model: type[BaseModel], path: FieldPath) -> type[BaseModel] | None:
             return None
         here = shape_of(wire_fields(here)[step]).model
     return here
+
+
+def choices_at(model: type[BaseModel], path: FieldPath) -> tuple[str, ...]:
+    """Return the texts that the field at `path` may hold; () for a field that may hold others."""
+    parent = model_at(model, path[:-1])
+    field = wire_fields(parent).get(str(path[-1])) if parent else None
+    content = shape_of(field).content if field else None
+    return get_args(content) if get_origin(content) is Literal else ()
 
 
 def places_of(model: type[BaseModel], name: str, prefix: FieldPath = ()) -> Iterator[FieldPath]:

@@ -18,7 +18,7 @@ from hearth.api.documents import LARGEST_FILE, Node, read_documents
 from hearth.api.errors import ManifestError, ManifestErrors
 from hearth.api.runtime import InferenceRuntime
 from hearth.api.service import LLMService
-from hearth.api.wording import FieldPath, kind_of, spelled
+from hearth.api.wording import FieldPath, closest, kind_of, spelled
 
 KINDS: Final[Mapping[str, type[LLMService] | type[InferenceRuntime]]] = MappingProxyType(
     {"InferenceRuntime": InferenceRuntime, "LLMService": LLMService}
@@ -225,5 +225,5 @@ def _unknown_kind(node: Node | None) -> tuple[str, str]:
     if node is None or node.value is None:
         return "it is missing", f"write one of the kinds that Hearth knows: {known}"
     message = f"{messages.shown(node)} is not a kind that Hearth knows (these are {known})"
-    near = messages.closest(node.value, list(KINDS)) if isinstance(node.value, str) else None
+    near = closest(node.value, KINDS) if isinstance(node.value, str) else None
     return message, f"did you mean {near}?" if near else "keep objects of other kinds in other files"

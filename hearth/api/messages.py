@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
 from hearth.api.documents import Node
-from hearth.api.fields import model_at, places_of, wire_fields
+from hearth.api.fields import choices_at, model_at, places_of, wire_fields
 from hearth.api.rejection import REJECTED
-from hearth.api.wording import FieldPath, kind_of, quoted, spelled
+from hearth.api.wording import FieldPath, closest, kind_of, quoted, spelled
 
 _BOUNDS = {
     "greater_than_equal": ("ge", "smaller", "or more"),
@@ -57,7 +57,7 @@ def explain(error: ErrorDetails, root: Node, kind: type[BaseModel]) -> Explanati
             value = context.get("value", value)
             message, remedy = context["message"], context["remedy"]
         case "literal_error":
-            message, remedy = _not_listed(node, re.findall("'([^']*)'", context["expected"]))
+            message, remedy = _not_listed(node, choices_at(kind, path))
         case ("greater_than_equal" | "less_than_equal") as bound:
             key, comparison, direction = _BOUNDS[bound]
             message = f"{value} is {comparison} than {context[key]}"
@@ -87,14 +87,6 @@ def shown(node: Node | None) -> str:
     return node.text if node.text is not None else kind_of(node.value)
 
 
-def closest(word: str, choices: list[str]) -> str | None:
-    """The choice that was probably meant: the same but for case and separators, or with few letters changed."""
-    folded = {re.sub("[-_.]", "", choice).casefold(): choice for choice in choices}
-    key = re.sub("[-_.]", "", word).casefold()
-    matches = difflib.get_close_matches(key, folded, n=1, cutoff=0.6)
-    return folded[matches[0]] if matches else None
-
-
 def _missing(path: FieldPath, kind: type[BaseModel]) -> tuple[str, str]:
     model = model_at(kind, path[:-1])
     field = wire_fields(model).get(str(path[-1])) if model else None
@@ -120,7 +112,7 @@ def _unknown(path: FieldPath, kind: type[BaseModel]) -> tuple[str, str]:
     return message, f"remove it; the fields are {', '.join(siblings)}"
 
 
-def _not_listed(node: Node | None, choices: list[str]) -> tuple[str, str]:
+def _not_listed(node: Node | None, choices: Sequence[str]) -> tuple[str, str]:
     listed = choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
     if node is not None and isinstance(node.value, str):
         near = closest(node.value, choices) if len(choices) > 1 else None

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import core_schema
 
+from hearth.api.errors import InvalidValue
 from hearth.api.rejection import rejected
 from hearth.api.wording import named, quoted
 
@@ -37,7 +38,7 @@ _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T"
 _BINARY_SUFFIXES: Final = ("", *_BINARY)
 _DECIMAL_SUFFIXES: Final = {power: suffix for suffix, power in _DECIMAL.items()}
 _MAXIMUM: Final = 2**63 - 1
-_REMEDY: Final = "write a number with a Kubernetes suffix, such as 500m, 2 or 16Gi"
+REMEDY: Final = "write a number with a Kubernetes suffix, such as 500m, 2 or 16Gi"
 _PARTS: Final = re.compile(
     r"([-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+))(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([numkMGTPE]?)|[eE]([-+]?[0-9]{1,3}))"
 )
@@ -73,11 +74,11 @@ class Quantity:
 
 
 def parse_quantity(text: str | int) -> Quantity:
-    """The quantity that `text` says. Raises ValueError for anything else, with the remedy in the message."""
+    """Return the quantity that `text` says. Raises InvalidValue for anything else."""
     text = str(text)
     parts = _PARTS.fullmatch(text) if len(text) <= 64 else None
     if parts is None:
-        raise ValueError(f"{quoted(text)} is not a quantity; {_REMEDY}")
+        raise InvalidValue(f"{quoted(text)} is not a quantity", REMEDY)
     number, binary, decimal, exponent = parts.groups()
     form: Form
     with localcontext(_EXACT):
@@ -88,7 +89,7 @@ def parse_quantity(text: str | int) -> Quantity:
         else:
             value, form = Decimal(number).scaleb(_DECIMAL[decimal]), "decimal"
         if abs(value) > _MAXIMUM:
-            raise ValueError(f"{quoted(text)} is too large a quantity; write at most {_MAXIMUM}")
+            raise InvalidValue(f"{quoted(text)} is too large a quantity", f"write at most {_MAXIMUM}")
         # Kubernetes keeps nothing below a nano unit, and no fractions of a byte in a binary amount.
         step = Decimal(1) if binary and abs(value) >= 1024 else Decimal("1e-9")
         return Quantity(value.quantize(step).normalize(), form)
@@ -119,9 +120,8 @@ def _validate(value: Any) -> Quantity:
     if isinstance(value, str) or (isinstance(value, int) and not isinstance(value, bool)):
         try:
             return parse_quantity(value)
-        except ValueError as error:
-            message, _, remedy = str(error).partition("; ")
-            raise rejected(message, remedy) from None
+        except InvalidValue as error:
+            raise rejected(error.message, error.remedy) from None
     if isinstance(value, float):
         raise rejected(f"{value} is a number with a fraction", f'put it in quotes: "{value}"')
-    raise rejected(f"{named(value)} is not a quantity", _REMEDY)
+    raise rejected(f"{named(value)} is not a quantity", REMEDY)

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
+from hearth.api import durations, quantities
 from hearth.api.core import EnvVar, NodeRequirement, Probe
 from hearth.api.names import LONGEST_SERVICE_NAME, SERVICE_LABEL
 from hearth.api.pod import Pod, SharedMemory
@@ -58,7 +59,7 @@ def literal(text: str) -> str:
 
 
 def _span(expression: str, message: str) -> Rule:
-    return Rule(expression, message, unreadable="write a number with a unit, such as 10s, 1m30s or 500ms")
+    return Rule(expression, message, unreadable=durations.REMEDY)
 
 
 def _amount_above_zero(message: str) -> tuple[Rule, ...]:
@@ -66,7 +67,7 @@ def _amount_above_zero(message: str) -> tuple[Rule, ...]:
         Rule(
             "quantity(string(self)).isGreaterThan(quantity('0'))",
             f"{{self}} {message}",
-            unreadable="write a number with a Kubernetes suffix, such as 500m, 2 or 16Gi",
+            unreadable=quantities.REMEDY,
         ),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 FieldPath = tuple[str | int, ...]
@@ -39,6 +40,19 @@ def named(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | float) else kind_of(value)
+
+
+def closest(word: str, choices: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """Return the choice that was probably meant: the same but for case and separators, or with few letters changed."""
+    from difflib import get_close_matches
+
+    folded = {_folded(choice): choice for choice in choices}
+    matches = get_close_matches(_folded(word), folded, n=1, cutoff=cutoff)
+    return folded[matches[0]] if matches else None
+
+
+def _folded(word: str) -> str:
+    return word.translate({ord(separator): None for separator in "-_."}).casefold()
 
 
 def spelled(path: FieldPath) -> str:

@@ -63,12 +63,11 @@ def _lines(plan: Plan, host: VendorHost) -> Iterator[str]:
     place = "on this machine" if plan.target == "local" else "in a cluster"
     yield f"{plan.service.metadata.namespace}/{plan.service.metadata.name} {place}"
     for reason in plan.reasons:
-        subject, separator, rest = reason.partition(": ")
-        if reason.startswith("not "):
+        if reason.rejected:
             yield from _wrapped(f"    {reason}")
-        elif separator:
-            yield f"  {subject}"
-            yield from _wrapped(f"    {rest}")
+        else:
+            yield f"  {reason.subject}"
+            yield from _wrapped(f"    {reason.text}")
     if plan.target == "local":
         import shlex
 

@@ -81,7 +81,8 @@ def check_models(plans: Sequence[Plan], manifests: Manifests) -> None:
         parse_services({"services": [plan.gateway for plan in plans]})
     except ConfigError as error:
         place = ", ".join(manifests.files)
-        raise ManifestErrors([ManifestError(place, 0, 0, "", None, str(error), "")]) from error
+        faults = [ManifestError(place, 0, 0, "", None, fault.message, fault.remedy) for fault in error.faults]
+        raise ManifestErrors(faults) from error
 
 
 def with_kept(new: Configuration, running: Configuration) -> Configuration:

@@ -1,4 +1,4 @@
-"""What /metrics says of the operator, in Prometheus' text format."""
+"""Metrics of the operator, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from hearth.api.phase import PHASES
+from hearth.operator.status.conditions import is_trouble
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -20,29 +21,29 @@ Condition = tuple[str, str]
 
 
 class Metrics:
-    """Counters that the parts of the operator raise, and gauges that are read when somebody asks."""
+    """Counters that the parts of the operator increment, and gauges that are read at every scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._reconciles = Counter(
-            "hearth_operator_reconciles", "Reconciles by their end.", ["result"], registry=self.registry
+            "hearth_operator_reconciles", "Reconciles by result.", ["result"], registry=self.registry
         )
         for result in RESULTS:
             self._reconciles.labels(result)
         self._seconds = Histogram(
-            "hearth_operator_reconcile_seconds", "How long reconciles took.", buckets=BUCKETS, registry=self.registry
+            "hearth_operator_reconcile_seconds", "Duration of reconciles.", buckets=BUCKETS, registry=self.registry
         )
         self._applied = Counter(
             "hearth_operator_apply", "Writes to the API server.", ["kind", "verb"], registry=self.registry
         )
         self._events = Counter("hearth_operator_watch_events", "Watch events received.", registry=self.registry)
         self.leader = 0
-        self.keda = 0
+        self.keda: Callable[[], bool] = lambda: False
         self.queue_depth: Callable[[], int] = lambda: 0
         self.failing: Callable[[], int] = lambda: 0
         self.services: dict[tuple[str, str], tuple[str, tuple[Condition, ...]]] = {}
-        """(namespace, name) -> phase, and the conditions that are False."""
+        """(namespace, name) -> phase, and the conditions that are trouble."""
         self.registry.register(_Gauges(self))
 
     def reconciled(self, result: str, seconds: float) -> None:
@@ -56,12 +57,12 @@ class Metrics:
         self._events.inc()
 
     def status(self, namespace: str, name: str, status: Mapping[str, object]) -> None:
-        """Remember what the status of a service says. `Activating` is well when it is False."""
+        """Record the status of a service."""
         conditions = status.get("conditions")
         bad = [
             (str(condition.get("type")), str(condition.get("reason")))
             for condition in (conditions if isinstance(conditions, list) else ())
-            if condition.get("status") == "False" and condition.get("type") != "Activating"
+            if is_trouble(condition)
         ]
         self.services[namespace, name] = str(status.get("phase") or "Pending"), tuple(bad)
 
@@ -82,10 +83,10 @@ class _Gauges(Collector):
         info.add_metric([version("hearth-serving")], 1)
         yield info
         for name, text, value in (
-            ("leader", "Whether this replica does the work.", metrics.leader),
-            ("keda_available", "Whether the API server knows KEDA's ScaledObjects.", metrics.keda),
-            ("queue_depth", "Keys that wait to be reconciled.", metrics.queue_depth()),
-            ("failing_keys", "Keys whose last reconcile failed and that will be retried.", metrics.failing()),
+            ("leader", "1 if this replica is the leader.", metrics.leader),
+            ("keda_available", "1 if the API server serves KEDA's ScaledObjects.", int(metrics.keda())),
+            ("queue_depth", "Keys waiting to be reconciled.", metrics.queue_depth()),
+            ("failing_keys", "Keys whose last reconcile failed and which will be retried.", metrics.failing()),
         ):
             yield GaugeMetricFamily(f"hearth_operator_{name}", text, value=value)
         phases: dict[str, int] = dict.fromkeys(PHASES, 0)

@@ -32,7 +32,7 @@ def as_document(plan: Plan) -> dict[str, Any]:
             "stabilizationSeconds": plan.scaling.stabilization,
             "drainTimeoutSeconds": plan.scaling.drain_timeout,
         },
-        "reasons": list(plan.reasons),
+        "reasons": [str(reason) for reason in plan.reasons],
         "warnings": list(plan.warnings),
         "objects": [{"kind": item["kind"], "name": item["metadata"]["name"]} for item in plan.objects],
     }

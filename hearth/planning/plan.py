@@ -10,6 +10,7 @@ from hearth.api import EnvVar, InferenceRuntime, LLMService
 from hearth.planning.lifecycle import Ending
 from hearth.planning.options import PlanOptions, Scaler
 from hearth.planning.probes import Probes
+from hearth.planning.reason import Reason
 from hearth.planning.scaling import Scaling
 from hearth.planning.target import Target
 from hearth.plugins import MetricsEndpoint, RenderContext, ResolvedModel, VendorInfo
@@ -66,7 +67,7 @@ class Plan(Draft):
     """
 
     objects: tuple[Mapping[str, Any], ...]
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     warnings: tuple[str, ...]
 
     @classmethod
@@ -75,7 +76,7 @@ class Plan(Draft):
         draft: Draft,
         *,
         objects: tuple[Mapping[str, Any], ...],
-        reasons: tuple[str, ...],
+        reasons: tuple[Reason, ...],
         warnings: tuple[str, ...],
     ) -> Plan:
         """Return the plan that a draft becomes."""

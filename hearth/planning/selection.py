@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from hearth.api import HearthError, InferenceRuntime, LLMService
+from hearth.api.wording import closest
 from hearth.planning.errors import PlanningError
+from hearth.planning.reason import Reason
 from hearth.planning.target import Target
 from hearth.plugins import VendorHost, VendorUnavailable
 
@@ -19,7 +20,7 @@ class Selection:
     """The chosen runtime, sentences that say why, and what looks wrong about the choice."""
 
     runtime: InferenceRuntime
-    reasons: tuple[str, ...]
+    reasons: tuple[Reason, ...]
     warnings: tuple[str, ...] = ()
 
 
@@ -45,11 +46,11 @@ def named_runtime(
         if runtime.metadata.name == name:
             return runtime
     known = sorted(runtime.metadata.name for runtime in runtimes)
-    similar = difflib.get_close_matches(name, known, n=1)
+    similar = closest(name, known)
     raise PlanningError(
         "RuntimeNotFound",
         f"{field}: there is no InferenceRuntime {name!r}",
-        (f"did you mean {similar[0]!r}? " if similar else "") + f"known: {', '.join(known) or 'none'}",
+        (f"did you mean {similar!r}? " if similar else "") + f"known: {', '.join(known) or 'none'}",
     )
 
 
@@ -80,7 +81,7 @@ def select_runtime(
     name = _name(chosen.runtime)
     if name not in invalid:
         return chosen
-    warning = f"InferenceRuntime {name!r} is not valid any more, and is used as it was: {invalid[name]}"
+    warning = f"InferenceRuntime {name!r} is no longer valid; using its last valid version: {invalid[name]}"
     return replace(chosen, warnings=(*chosen.warnings, warning))
 
 
@@ -95,7 +96,7 @@ def _by_name(
             f"spec.runtime.name {name!r} has vendor {runtime.spec.vendor!r}, which spec.runtime.selector.vendor does "
             "not list; the name decides"
         )
-    return Selection(runtime, (f"runtime {name}: named by spec.runtime.name",), tuple(warnings))
+    return Selection(runtime, (Reason(f"runtime {name}", "named by spec.runtime.name"),), tuple(warnings))
 
 
 def _by_vendor(
@@ -105,22 +106,21 @@ def _by_vendor(
     target: Target,
     unread: Mapping[str, HearthError],
 ) -> Selection:
-    passed: list[str] = []
+    passed: list[Reason] = []
     for vendor in vendors:
         own = [runtime for runtime in runtimes if runtime.spec.vendor == vendor]
         usable = [runtime for runtime in own if _problem(runtime, host, target) is None]
         if usable:
             chosen = _highest(usable, f"vendor {vendor!r}")
             order = "the only vendor" if len(vendors) == 1 else f"number {vendors.index(vendor) + 1}"
-            why = f"runtime {chosen.metadata.name}: vendor {vendor} is {order} in spec.runtime.selector.vendor"
-            others = _outranked(chosen, usable)
-            # Which vendors come after the chosen one says nothing about the choice.
-            return Selection(chosen, (why, *(f"not {line}" for line in (*passed, *others))))
+            why = Reason(f"runtime {_name(chosen)}", f"vendor {vendor} is {order} in spec.runtime.selector.vendor")
+            # Vendors after the chosen one had no part in the choice.
+            return Selection(chosen, (why, *passed, *_outranked(chosen, usable)))
         passed += _why_not(vendor, own, host, target)
-    passed += [_words(name, fault) for name, fault in sorted(unread.items())]
+    problems = "; ".join([*(reason.words for reason in passed), *_invalid(unread)])
     raise PlanningError(
         "UnsupportedVendor" if len(vendors) == 1 else "NoRuntime",
-        f"spec.runtime.selector.vendor: no runtime of {', '.join(vendors)} can be used: {'; '.join(passed)}",
+        f"spec.runtime.selector.vendor: no runtime of {', '.join(vendors)} can be used: {problems}",
         _install_advice(vendors, host),
     )
 
@@ -129,22 +129,19 @@ def _by_priority(
     runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target, unread: Mapping[str, HearthError]
 ) -> Selection:
     usable = [runtime for runtime in runtimes if _problem(runtime, host, target) is None]
+    unusable = _unusable(runtimes, host, target)
     if not usable:
-        problems = [f"{runtime.metadata.name}: {_problem(runtime, host, target)}" for runtime in runtimes]
-        problems += [_words(name, fault) for name, fault in sorted(unread.items())]
+        problems = "; ".join([*(reason.words for reason in unusable), *_invalid(unread)])
         raise PlanningError(
             "NoRuntime",
-            f"no InferenceRuntime can be used: {'; '.join(problems) or 'there is none'}",
+            f"no InferenceRuntime can be used: {problems or 'there is none'}",
             "install a vendor plugin (pip install hearth-<vendor>) or give an InferenceRuntime manifest; "
             "`hearth plugins` lists what is installed",
         )
     chosen = _highest(usable, "all vendors")
     only = "the only usable runtime" if len(usable) == 1 else f"the highest priority ({chosen.spec.priority})"
-    unusable = [
-        f"{runtime.metadata.name}: {problem}" for runtime in runtimes if (problem := _problem(runtime, host, target))
-    ]
-    lines = (f"not {line}" for line in (*_outranked(chosen, usable), *unusable))
-    return Selection(chosen, (f"runtime {chosen.metadata.name}: {only}; spec.runtime asks for none", *lines))
+    why = Reason(f"runtime {_name(chosen)}", f"{only}; spec.runtime names none")
+    return Selection(chosen, (why, *_outranked(chosen, usable), *unusable))
 
 
 def _highest(usable: Sequence[InferenceRuntime], among: str) -> InferenceRuntime:
@@ -169,11 +166,19 @@ def _choice(tied: Sequence[InferenceRuntime]) -> str:
     return f"name the vendor in spec.runtime.selector.vendor (such as [{first.spec.vendor}]), {pin}"
 
 
-def _outranked(chosen: InferenceRuntime, usable: Sequence[InferenceRuntime]) -> list[str]:
+def _outranked(chosen: InferenceRuntime, usable: Sequence[InferenceRuntime]) -> list[Reason]:
     return [
-        f"{runtime.metadata.name}: priority {runtime.spec.priority} is below {chosen.spec.priority}"
+        Reason(_name(runtime), f"priority {runtime.spec.priority} is below {chosen.spec.priority}", rejected=True)
         for runtime in sorted(usable, key=_name)
         if runtime is not chosen
+    ]
+
+
+def _unusable(runtimes: Sequence[InferenceRuntime], host: VendorHost, target: Target) -> list[Reason]:
+    return [
+        Reason(_name(runtime), problem, rejected=True)
+        for runtime in runtimes
+        if (problem := _problem(runtime, host, target))
     ]
 
 
@@ -208,10 +213,10 @@ def _require(runtime: InferenceRuntime, host: VendorHost, target: Target) -> Non
         )
 
 
-def _why_not(vendor: str, own: Sequence[InferenceRuntime], host: VendorHost, target: Target) -> list[str]:
+def _why_not(vendor: str, own: Sequence[InferenceRuntime], host: VendorHost, target: Target) -> list[Reason]:
     if own:
-        return [f"{runtime.metadata.name}: {_problem(runtime, host, target)}" for runtime in sorted(own, key=_name)]
-    return [f"vendor {vendor}: {host.problem(vendor) or 'it has no InferenceRuntime'}"]
+        return _unusable(sorted(own, key=_name), host, target)
+    return [Reason(f"vendor {vendor}", host.problem(vendor) or "it has no InferenceRuntime", rejected=True)]
 
 
 def _install_advice(vendors: Sequence[str], host: VendorHost) -> str:
@@ -219,7 +224,8 @@ def _install_advice(vendors: Sequence[str], host: VendorHost) -> str:
     absent = [vendor for vendor in vendors if all(status.name != vendor for status in host.vendors)]
     have = f"installed and usable: {usable or 'none'}"
     # A misspelt vendor must not become the name of a package to install.
-    near = [name for vendor in absent for name in difflib.get_close_matches(vendor, _vendors(host), n=1, cutoff=0.8)]
+    installed = [status.name for status in host.vendors]
+    near = [name for vendor in absent if (name := closest(vendor, installed, cutoff=0.8))]
     if near:
         return f"did you mean {' or '.join(repr(name) for name in near)}? ({have})"
     if absent:
@@ -227,8 +233,8 @@ def _install_advice(vendors: Sequence[str], host: VendorHost) -> str:
     return f"see `hearth plugins`, or select another vendor ({have})"
 
 
-def _vendors(host: VendorHost) -> list[str]:
-    return [status.name for status in host.vendors]
+def _invalid(unread: Mapping[str, HearthError]) -> list[str]:
+    return [_words(name, fault) for name, fault in sorted(unread.items())]
 
 
 def _words(name: str, fault: HearthError) -> str:

@@ -1,4 +1,4 @@
-"""The plugin contract: what a vendor plugin imports, and the host that loads and calls plugins.
+"""Plugin contract: what a vendor plugin imports, and the host that loads and calls plugins.
 
 Names that need the API models are imported on first use, so that `hearth plugins` starts quickly.
 """

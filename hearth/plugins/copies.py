@@ -1,4 +1,4 @@
-"""Copies of what a hook is told, so that no hook can change what another one, or the host, sees."""
+"""Copies of the arguments of hooks, so that no hook changes what another one, or the host, sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong between the host and a plugin."""
+"""Errors between the host and a plugin."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from hearth.api.errors import HearthError
 
 
 class PluginError(HearthError):
-    """A plugin failed: it raised something unexpected, or returned something that its contract does not allow.
+    """Failure of a plugin: it raised something unexpected, or returned something that its contract does not allow.
 
-    Says which vendor, distribution, version and hook; the original exception is the cause (`__cause__`). `reason` is
+    It names vendor, distribution, version and hook; the original exception is the cause (`__cause__`). `reason` is
     the CamelCase word for a condition, as PlanningError has one.
     """
 
@@ -27,7 +27,7 @@ class PluginError(HearthError):
 
 
 class VendorUnavailable(HearthError):
-    """No usable plugin serves the vendor: none is installed, it is broken, or it is turned off."""
+    """Lack of a usable plugin for a vendor: none is installed, it is broken, or it is turned off."""
 
     reason = "UnsupportedVendor"
 

@@ -1,6 +1,6 @@
-"""The built-in adapter: a runtime with `spec.adapter: generic` needs no plugin, its data says all.
+"""Generic adapter: a runtime with `spec.adapter: generic` needs no plugin, its data is enough.
 
-It is written as a plugin, and is called as one.
+It is built in, written as a plugin, and called as one.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     from hearth.plugins.types import AcceleratorRequest, RenderContext
 
 NAME = "generic"
-"""The key of the adapter; no plugin may take it."""
+"""Key of the adapter, in place of a vendor's; no plugin may have it."""
 
 _DEVICES = re.compile(r"\{\{\s*\.Devices\s*\}\}")
 
 
 @hookimpl
 def hearth_vendor() -> VendorInfo:
+    """Return the identity of the adapter."""
     return VendorInfo(name=NAME, title="any hardware that data can describe", capabilities=("fraction",))
 
 
 @hookimpl
 def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
-    """Ask for parts of accelerators as `spec.accelerator.sharing` says; whole ones are the host's default."""
+    """Request fractions of accelerators as `spec.accelerator.sharing` says; whole ones are the host's default."""
     from hearth.plugins.types import AcceleratorRequest
 
     wanted, accelerator = ctx.service.spec.resources, ctx.runtime.spec.accelerator
@@ -40,20 +41,24 @@ def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
     if count > sharing.max_accelerators:
         raise PluginRejects(
             "FractionOfSeveral",
-            f"spec.resources.fraction: {place} gives a service parts of at most {sharing.max_accelerators} devices, and "
-            f"{count} are asked for; ask for fewer, or for whole ones",
+            f"spec.resources.fraction: {count} accelerators are requested, and {place}.maxAccelerators is "
+            f"{sharing.max_accelerators}; request fewer accelerators, or remove spec.resources.fraction",
         )
     resources = {sharing.resource_name or accelerator.resource_name: count}
     if fraction.memory is not None:
         if sharing.memory is None:
             raise PluginRejects(
-                "FractionUnsupported", f"spec.resources.fraction.memory: {place}.memory says no resource"
+                "FractionUnsupported",
+                f"spec.resources.fraction.memory: {place}.memory.resourceName is not set; set it, or remove "
+                "spec.resources.fraction.memory",
             )
         resources[sharing.memory.resource_name] = -(-fraction.memory.bytes // sharing.memory.unit.bytes)
     if fraction.cores is not None:
         if sharing.cores_resource_name is None:
             raise PluginRejects(
-                "FractionUnsupported", f"spec.resources.fraction.cores: {place}.coresResourceName says no resource"
+                "FractionUnsupported",
+                f"spec.resources.fraction.cores: {place}.coresResourceName is not set; set it, or remove "
+                "spec.resources.fraction.cores",
             )
         resources[sharing.cores_resource_name] = fraction.cores
     return AcceleratorRequest(resources)
@@ -61,7 +66,7 @@ def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
 
 @hookimpl
 def hearth_local_command(ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch | None:
-    """Start `spec.local.command`; `spec.local.visibleDevicesEnv` names the variable that limits the devices."""
+    """Start `spec.local.command`; `spec.local.visibleDevicesEnv` names the variable with the visible devices."""
     local = ctx.runtime.spec.local
     if local is None or not local.command:
         return None

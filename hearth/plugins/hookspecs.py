@@ -1,8 +1,8 @@
-"""Every hook of a vendor plugin, its shape, when it is called and what happens when it returns None.
+"""Hooks of a vendor plugin: what each returns, when it is called, and what None means.
 
 All hooks are synchronous and pure: no file, network, process, clock or environment. The same arguments give the same
 result. A hook may leave out arguments that it does not use. A hook that cannot serve what the user asks for raises
-`PluginRejects(reason, message)`; any other exception is the plugin's fault and is reported as such.
+`PluginRejects(reason, message)`; any other exception is reported as a fault of the plugin.
 
 Only `hearth_vendor` is required. One service calls the hooks of one vendor. Sources of the design: pytest's and
 datasette's hookspecs (docstrings that say when), conda's typed results.
@@ -35,7 +35,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec(firstresult=True)
 def hearth_vendor() -> VendorInfo:
-    """Say who the plugin is.
+    """Return the identity of the plugin.
 
     Called once, when the plugin is loaded. `VendorInfo.name` must equal the entry point's name.
     Required: a plugin without it, or with one that returns None, is refused.
@@ -48,7 +48,7 @@ def hearth_runtimes() -> Iterable[RuntimeManifest] | None:
     """Return the InferenceRuntimes that the plugin ships, usually `packaged_runtimes(__package__)`.
 
     Called when runtimes are listed or selected. Each file holds one InferenceRuntime with this plugin's vendor, named
-    as its `RuntimeManifest.name`. A runtime of the user with the same name takes its place.
+    as its `RuntimeManifest.name`. A runtime of the user with the same name replaces it.
     None: the plugin ships none.
     """
     raise NotImplementedError
@@ -56,9 +56,9 @@ def hearth_runtimes() -> Iterable[RuntimeManifest] | None:
 
 @hookspec(firstresult=True)
 def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
-    """Say how one replica asks Kubernetes for its devices.
+    """Return the device request of one replica.
 
-    Called once per plan. Resource amounts are whole devices or units of the vendor's device plugin.
+    Called once per plan. Amounts are whole devices, or units of the vendor's device plugin.
     None: `{runtime.spec.accelerator.resourceName: service.spec.resources.accelerators}` with the runtime's node
     selector, tolerations and scheduler. A vendor with the capability `fraction` must answer when
     `service.spec.resources.fraction` is set.
@@ -89,7 +89,7 @@ def hearth_probes(ctx: RenderContext) -> ProbeSet | None:
 
 @hookspec(firstresult=True)
 def hearth_metrics(ctx: RenderContext) -> MetricsEndpoint | None:
-    """Say where the engine's Prometheus metrics are and how they are called.
+    """Return the endpoint of the engine's Prometheus metrics, and their names.
 
     Called once per plan when the runtime has no `metrics`.
     None: `runtime.spec.metrics`, which may be absent; then nothing is scraped.
@@ -109,7 +109,7 @@ def hearth_pod(ctx: RenderContext) -> PodAdaptation | None:
 
 @hookspec(firstresult=True)
 def hearth_local_command(ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch | None:
-    """Say how to start the engine as a process that sees only `devices`.
+    """Return the command that starts the engine as a process which sees only `devices`.
 
     Called before every start of a replica on one machine; `devices` are ids from `hearth_local_devices`. The host
     appends the runtime's rendered arguments and the port to `argv`.
@@ -120,7 +120,7 @@ def hearth_local_command(ctx: RenderContext, devices: Sequence[str]) -> LocalLau
 
 @hookspec(firstresult=True)
 def hearth_local_inventory() -> InventorySource | None:
-    """Say what the host has to read to learn which devices this machine has.
+    """Return what the host reads to list the devices of this machine.
 
     Called when local mode starts. The host runs the command and reads the variables; the plugin touches neither.
     None: there is nothing to read; `hearth_local_devices` gets an empty output.
@@ -130,9 +130,9 @@ def hearth_local_inventory() -> InventorySource | None:
 
 @hookspec(firstresult=True)
 def hearth_local_devices(output: InventoryOutput) -> Sequence[Device] | None:
-    """Parse what the host read into the devices of this machine, in the order in which they should be given out.
+    """Parse what the host read into the devices of this machine, in the order of allocation.
 
-    Called when local mode starts. Ids are unique. Raise PluginRejects when the output cannot be understood.
+    Called when local mode starts. Ids are unique. Raise PluginRejects when the output cannot be parsed.
     None: no devices.
     """
     raise NotImplementedError

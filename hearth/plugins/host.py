@@ -1,4 +1,4 @@
-"""The plugin host: what is installed, and typed calls to one vendor's hooks."""
+"""Plugin host: the installed vendors, and typed calls of one vendor's hooks."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ if TYPE_CHECKING:
     )
 
 HOOK_TIMEOUT = 10.0
-"""Seconds that one call of a hook may take. It is pure and needs microseconds; the bound is for one that hangs."""
+"""Seconds that one call of a hook may take. A hook is pure and needs microseconds; this is for one that hangs."""
 
 T = TypeVar("T")
 
 
 class VendorHost:
-    """The loaded vendors. Make one with `VendorHost.load()`, or with `VendorHost.of(...)` from plugin objects.
+    """Host of the loaded vendors. Make one with `VendorHost.load()`, or with `VendorHost.of(...)` from plugin objects.
 
     Every call method takes the vendor from its context, calls that vendor's hook alone, and returns None when the
     vendor does not implement it or leaves the choice to the host. They raise `VendorUnavailable` when no usable
@@ -143,14 +143,14 @@ class VendorHost:
         return generic.NAME if runtime.spec.adapter == generic.NAME else runtime.spec.vendor
 
     def info(self, runtime: InferenceRuntime) -> VendorInfo:
-        """Return who adapts a runtime; for the generic adapter, the runtime's vendor under that adapter's title."""
+        """Return the vendor that adapts a runtime; for the generic adapter, the runtime's vendor with that adapter's title."""
         adapter = self.adapter(runtime)
         if adapter == generic.NAME:
             return replace(generic.hearth_vendor(), name=runtime.spec.vendor)
         return self._vendor(adapter).info
 
     def problem(self, vendor: str) -> str | None:
-        """Say why a vendor cannot be used, or return None when it can."""
+        """Return why a vendor cannot be used, or None when it can."""
         if vendor in self._broken:
             return self._broken[vendor]
         if vendor in self._loaded:
@@ -212,31 +212,37 @@ class VendorHost:
             raise self._failure(vendor, RUNTIMES_HOOK, str(exc)) from exc
 
     def accelerator(self, ctx: RenderContext) -> AcceleratorRequest | None:
+        """Call `hearth_accelerator`."""
         from hearth.plugins.types import AcceleratorRequest
 
         return self._checked("hearth_accelerator", AcceleratorRequest, ctx)
 
     def env(self, ctx: RenderContext) -> tuple[EnvVar, ...]:
+        """Call `hearth_env`; no variables when it is absent or returns None."""
         from hearth.plugins.types import Env
 
         return self._checked("hearth_env", Env, ctx) or ()
 
     def probes(self, ctx: RenderContext) -> ProbeSet | None:
+        """Call `hearth_probes`."""
         from hearth.plugins.types import ProbeSet
 
         return self._checked("hearth_probes", ProbeSet, ctx)
 
     def metrics(self, ctx: RenderContext) -> MetricsEndpoint | None:
+        """Call `hearth_metrics`."""
         from hearth.plugins.types import MetricsEndpoint
 
         return self._checked("hearth_metrics", MetricsEndpoint, ctx)
 
     def pod(self, ctx: RenderContext) -> PodAdaptation | None:
+        """Call `hearth_pod`."""
         from hearth.plugins.types import PodAdaptation
 
         return self._checked("hearth_pod", PodAdaptation, ctx)
 
     def local_command(self, ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch | None:
+        """Call `hearth_local_command`; an empty argv is a fault of the plugin."""
         hook = "hearth_local_command"
         launch = self._checked(hook, LocalLaunch, ctx, devices=tuple(devices))
         if launch is not None and not launch.argv:
@@ -244,10 +250,12 @@ class VendorHost:
         return launch
 
     def local_inventory(self, vendor: str) -> InventorySource | None:
+        """Call `hearth_local_inventory`."""
         hook = "hearth_local_inventory"
         return self._validate(vendor, hook, InventorySource, self._call(vendor, hook))
 
     def local_devices(self, vendor: str, output: InventoryOutput) -> tuple[Device, ...]:
+        """Call `hearth_local_devices`; no devices when it is absent or returns None. A double id is a fault of the plugin."""
         hook = "hearth_local_devices"
         result = self._call(vendor, hook, output=output)
         devices = self._validate(vendor, hook, tuple[Device, ...], result) or ()
@@ -265,13 +273,13 @@ class VendorHost:
 
         vendor = self.adapter(ctx.runtime)
         if "ctx" not in self._arguments(vendor).get(hook, ()):
-            # Copies cost more than calls, and many hooks are not there or do not ask for them.
+            # Copies cost more than calls, and many hooks are absent or do not take them.
             return self._validate(vendor, hook, expected, self._call(vendor, hook, ctx=ctx, **arguments))
         own = replace(ctx, service=own_copy(ctx.service), runtime=own_copy(ctx.runtime), model=replace(ctx.model))
         return self._validate(vendor, hook, expected, self._call(vendor, hook, ctx=own, **arguments))
 
     def _arguments(self, vendor: str) -> Mapping[str, frozenset[str]]:
-        """The hooks that a vendor has, and which arguments each of them takes."""
+        """Return the hooks that a vendor has, each with the names of its arguments."""
         if vendor not in self._hooks:
             plugin = generic if vendor == generic.NAME else self._vendor(vendor).plugin
             self._hooks[vendor] = {
@@ -294,7 +302,7 @@ class VendorHost:
         if plugin is generic:
             return caller(**arguments)
         if vendor in self._hanging:
-            raise self._failure(vendor, hook, f"it is not called any more, because {self._hanging[vendor]}")
+            raise self._failure(vendor, hook, f"it is no longer called, because {self._hanging[vendor]}")
 
         def work() -> object:
             result = caller(**arguments)

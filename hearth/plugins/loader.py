@@ -1,4 +1,4 @@
-"""Finding and importing vendor plugins, one at a time, so that a broken one blocks only its own vendor.
+"""Loader of vendor plugins: one at a time, so that a broken one blocks only its own vendor.
 
 pluggy's own `load_setuptools_entrypoints` lets one ImportError stop the host, skips a second plugin of the same name
 silently and loads in the order of the installation; hence a loader of our own on top of pluggy.
@@ -26,7 +26,7 @@ _LOCAL_HOOKS = ("hearth_local_command", "hearth_local_inventory", "hearth_local_
 
 @dataclass(frozen=True, slots=True)
 class VendorStatus:
-    """One line of `hearth plugins`. `state` is `ready`, `error` or `disabled`; `error` says why it is not ready.
+    """Status of a plugin for `hearth plugins`. `state` is `ready`, `error` or `disabled`; `error` says why it is not ready.
 
     `name` is the vendor key; `title` and `capabilities` are known only when the plugin could be loaded, `distribution`
     and `version` are empty when nothing provides the vendor. `runtimes` are the names of the packaged runtimes.
@@ -44,7 +44,7 @@ class VendorStatus:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A plugin that may be loaded. `load` imports it and returns the module or object that has the hooks."""
+    """Plugin that may be loaded. `load` imports it and returns the module or object that has the hooks."""
 
     name: str
     distribution: str
@@ -54,7 +54,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class LoadedVendor:
-    """A plugin that passed every check."""
+    """Plugin that passed every check."""
 
     info: VendorInfo
     distribution: str
@@ -63,7 +63,7 @@ class LoadedVendor:
 
 
 class _Refused(Exception):
-    """A plugin cannot be used; the text says why."""
+    """Refusal of a plugin; the text says why."""
 
 
 def installed_candidates() -> tuple[Candidate, ...]:
@@ -114,7 +114,7 @@ def load_vendors(
 
 
 def not_installed(vendor: str) -> str:
-    """Say that nothing provides a vendor."""
+    """Return the sentence that nothing provides a vendor."""
     return f"no installed distribution provides the vendor {vendor!r}"
 
 
@@ -132,7 +132,7 @@ def _load(candidate: Candidate, import_timeout: float) -> LoadedVendor:
 
 
 def check_plugin(candidate: Candidate, plugin: object, seconds: float = IMPORT_TIMEOUT) -> LoadedVendor:
-    """Check a plugin against the hook specifications, alone, so that its faults are nobody else's."""
+    """Check a plugin against the hook specifications, alone, so that its faults affect no other one."""
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
     try:
@@ -145,7 +145,7 @@ def check_plugin(candidate: Candidate, plugin: object, seconds: float = IMPORT_T
     if unmarked:
         raise _Refused(f"{unmarked[0]} has no @hookimpl, so it would never be called")
     if "hearth_vendor" not in implemented:
-        raise _Refused("it has no hearth_vendor hook; every plugin must say who it is")
+        raise _Refused("it has no hearth_vendor hook, which is required")
     try:
         info = CALLER.call(manager.hook.hearth_vendor, seconds)
     except HookTimeout:
@@ -178,7 +178,7 @@ def _import(candidate: Candidate, seconds: float) -> object:
     try:
         return CALLER.call(candidate.load, seconds)
     except HookTimeout:
-        raise _Refused(f"its import did not end within {seconds:g} s") from None
+        raise _Refused(f"its import did not finish within {seconds:g} s") from None
     except (Exception, SystemExit) as exc:
         raise _Refused(f"its import failed with {type(exc).__name__}: {exc}") from exc
 

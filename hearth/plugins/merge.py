@@ -1,4 +1,4 @@
-"""Merging what user, runtime, plugin and host say about one pod: user > runtime > plugin > default, never silently.
+"""Merge of what user, runtime, plugin and host say about one pod: user > runtime > plugin > default, never silently.
 
 Keyed things (environment, annotations, labels, node selector, security fields) are overlaid, and every value that lost
 against another one is reported. Named things (volumes, mounts) cannot lose: a second one of the same name is refused.
@@ -23,19 +23,10 @@ class MergeConflict(Exception):
 def overlay(kind: str, layers: Iterable[tuple[Source, Mapping[str, V]]]) -> tuple[dict[str, V], tuple[str, ...]]:
     """Overlay mappings; return the result, the weakest layer's keys first, and a note for every value that lost.
 
-    Defaults are there to be replaced, so a default that lost is not noted.
+    A default that lost is not noted: defaults are there to be replaced.
     """
-    merged: dict[str, V] = {}
-    origin: dict[str, Source] = {}
-    notes: list[str] = []
-    for source, values in sorted(layers, key=lambda layer: _RANK[layer[0]]):
-        for key, value in values.items():
-            below = origin.get(key)
-            if below not in (None, "default", source) and merged[key] != value:
-                notes.append(f"{kind} {key}: the {source}'s value is used, not the {below}'s")
-            merged[key] = value
-            origin[key] = source
-    return merged, tuple(notes)
+    merged, lost = _overlay(layers)
+    return merged, tuple(_note(f"{kind} {key}", source, below) for key, source, below in lost)
 
 
 def strongest(kind: str, choices: Iterable[tuple[Source, V | None]]) -> tuple[V | None, tuple[str, ...]]:
@@ -43,8 +34,29 @@ def strongest(kind: str, choices: Iterable[tuple[Source, V | None]]) -> tuple[V 
     layers: list[tuple[Source, Mapping[str, V]]] = [
         (source, {"": value}) for source, value in choices if value is not None
     ]
-    merged, notes = overlay(kind, layers)
-    return merged.get(""), tuple(note.replace(f"{kind} :", f"{kind}:", 1) for note in notes)
+    merged, lost = _overlay(layers)
+    return merged.get(""), tuple(_note(kind, source, below) for _, source, below in lost)
+
+
+def _overlay(
+    layers: Iterable[tuple[Source, Mapping[str, V]]],
+) -> tuple[dict[str, V], list[tuple[str, Source, Source]]]:
+    """Return the merged mapping, and for every value that lost its key, the source that won and the one that lost."""
+    merged: dict[str, V] = {}
+    origin: dict[str, Source] = {}
+    lost: list[tuple[str, Source, Source]] = []
+    for source, values in sorted(layers, key=lambda layer: _RANK[layer[0]]):
+        for key, value in values.items():
+            below = origin.get(key, "default")
+            if below not in ("default", source) and merged[key] != value:
+                lost.append((key, source, below))
+            merged[key] = value
+            origin[key] = source
+    return merged, lost
+
+
+def _note(subject: str, source: Source, below: Source) -> str:
+    return f"{subject}: the {source}'s value is used, not the {below}'s"
 
 
 def union(items: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -16,7 +16,7 @@ RUNTIMES_HOOK = "hearth_runtimes"
 
 @dataclass(frozen=True, slots=True)
 class PackagedRuntime:
-    """An InferenceRuntime that a plugin ships, where it comes from (`hearth-fake 0.1.0, vllm-fake.yaml`), and its YAML.
+    """InferenceRuntime that a plugin ships, its origin (`hearth-fake 0.1.0, vllm-fake.yaml`), and its YAML.
 
     `text` is the file as it was shipped, with its comments.
     """
@@ -27,7 +27,7 @@ class PackagedRuntime:
 
 
 class NotPackaged(Exception):
-    """A plugin ships something that is not a runtime of its own; the text says what."""
+    """Fault of a packaged runtime; the text says what is wrong."""
 
 
 def runtime_manifests(result: object) -> tuple[RuntimeManifest, ...]:

@@ -1,4 +1,4 @@
-"""Calling what belongs to others without waiting for ever."""
+"""Time-outs for calls of foreign code: an import or a hook that hangs must not hang Hearth."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _Work = tuple[Callable[[], Any], "SimpleQueue[tuple[Any, BaseException | None]]"
 
 
 class HookTimeout(Exception):
-    """A call did not end in time. It may still run in its thread, which nobody waits for."""
+    """Time-out of a call. The call may still be running in its thread, which nothing waits for."""
 
 
 class BoundedCaller:
-    """Runs functions one at a time in a thread of its own, and gives up on those that take too long.
+    """Caller of functions, one at a time in a thread of its own, each with a time-out.
 
-    The thread is kept between calls, because starting one costs more than most calls. After a timeout the thread is
-    left to itself, a daemon, and the next call gets a new one. Calls from several threads wait for each other.
+    The thread is kept between calls, because starting one costs more than most calls. After a time-out it is abandoned
+    (it is a daemon), and the next call gets a new one. Calls from several threads wait for each other.
     """
 
     def __init__(self) -> None:
@@ -30,9 +30,9 @@ class BoundedCaller:
         self._process = 0
 
     def call(self, function: Callable[[], T], seconds: float) -> T:
-        """Return what the function returns; raise what it raises, SystemExit included, or HookTimeout."""
+        """Return what the function returns; raise what it raises, SystemExit included, or HookTimeout after `seconds`."""
         with self._lock:
-            if self._inbox is None or self._process != os.getpid():  # a fork does not take the thread along
+            if self._inbox is None or self._process != os.getpid():  # a fork does not copy the thread
                 self._inbox, self._process = SimpleQueue(), os.getpid()
                 threading.Thread(target=_serve, args=(self._inbox,), name="vendor-hooks", daemon=True).start()
             outbox: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
@@ -60,4 +60,4 @@ def _serve(inbox: SimpleQueue[_Work]) -> None:
 
 
 CALLER = BoundedCaller()
-"""The one of this process: hooks take microseconds, so that they can share it."""
+"""The caller of this process. Hooks take microseconds, so they can share it."""

@@ -1,4 +1,4 @@
-"""What a vendor may add to a pod, and what it is told. Declarative: the host merges, a plugin never sees a pod.
+"""Types of hook arguments and results. Declarative: the host merges, a plugin never sees a pod.
 
 Everything here has defaults that add nothing, so a field can be added later without breaking a plugin.
 """
@@ -22,11 +22,10 @@ Env = tuple[EnvVar, ...]
 
 @dataclass(frozen=True, slots=True)
 class ResolvedModel:
-    """Where the weights come from and what the engine is told.
+    """Source of the weights, and what the engine gets in its arguments.
 
     `scheme` is `hf`, `modelscope`, `pvc` or `file`; `path` is what `{{ .Model.Path }}` becomes: a repository id, or an
-    absolute directory. `claim` and `subpath` are set for `pvc` only. `downloads` is true when the engine fetches the
-    weights itself.
+    absolute directory. `claim` and `subpath` are set for `pvc` only.
     """
 
     uri: str
@@ -37,12 +36,13 @@ class ResolvedModel:
 
     @property
     def downloads(self) -> bool:
+        """Whether the engine downloads the weights itself."""
         return self.scheme in ("hf", "modelscope")
 
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """What a hook decides from. Copies: changing them changes nothing."""
+    """Context of a hook: what it decides from. These are copies; changing them changes nothing."""
 
     service: LLMService
     runtime: InferenceRuntime
@@ -51,7 +51,7 @@ class RenderContext:
 
 @dataclass(frozen=True, slots=True)
 class AcceleratorRequest:
-    """The device request of one replica.
+    """Device request of one replica.
 
     `resources` are extended resources and their whole numbers (`{"nvidia.com/gpu": 2}`); they replace the host's
     `{runtime.accelerator.resourceName: accelerators}`. The rest is used where the runtime says nothing;
@@ -86,7 +86,7 @@ class ProbeSet:
 
 @dataclass(frozen=True, slots=True)
 class MetricsEndpoint:
-    """Where the engine's metrics are, and their names by meaning (`queueDepth`, `kvCacheUtil`, `running`, `ttft`).
+    """Endpoint of the engine's metrics, and their names by meaning (`queueDepth`, `kvCacheUtil`, `running`, `ttft`).
 
     `port` is a name or a number; empty means the container's port, whatever the runtime calls it.
     """
@@ -100,7 +100,7 @@ class MetricsEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class PodAdaptation:
-    """What a vendor adds around the serving container.
+    """Additions of a vendor around the serving container.
 
     `volumes` and `mounts` are Kubernetes objects on the wire form; `host_mounts` is the short form of both.
     `pod_security` and `container_security` are merged key by key over the host's defaults. `shared_memory=False`

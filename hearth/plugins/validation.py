@@ -1,4 +1,4 @@
-"""Checking hook results: the one place where a plugin's word is not taken for it."""
+"""Validation of hook results."""
 
 from __future__ import annotations
 

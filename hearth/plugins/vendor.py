@@ -1,4 +1,4 @@
-"""What a vendor plugin hands over without needing any model: identity, devices, local launch, packaged runtimes.
+"""Vendor types that need no model: identity, devices, local launch, packaged runtimes.
 
 This module imports the standard library only, so that listing plugins stays cheap.
 """
@@ -22,12 +22,12 @@ VENDOR_KEY = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _WORD = re.compile(r"[a-z][a-z0-9-]*")
 _REASON = re.compile(r"[A-Z][A-Za-z0-9]{0,127}")
 
-# Instances that arrive from a plugin are checked field by field at the border, not trusted because of their class.
+# Instances that come from a plugin are validated field by field, not trusted because of their class.
 _CHECKED: Mapping[str, Any] = {"revalidate_instances": "always"}
 
 
 class PluginRejects(Exception):
-    """The one expected exception of a hook: the vendor cannot do what the user asks for.
+    """Rejection by a vendor, the one expected exception of a hook: it cannot do what the user asks for.
 
     `reason` is a CamelCase word (it becomes a condition's reason), `message` says what is impossible and what to do.
     """
@@ -48,10 +48,10 @@ class PluginRejects(Exception):
 
 @dataclass(frozen=True, slots=True)
 class VendorInfo:
-    """Who a plugin is.
+    """Identity of a plugin.
 
     `name` is the vendor key and equals the entry point's name. `title` is what people call the hardware.
-    `api` is the contract version that the plugin was written for. `resource_prefixes` are the beginnings of the
+    `api` is the version of the contract that the plugin was written for. `resource_prefixes` are the prefixes of the
     extended resources that it serves (`nvidia.com/`), for messages. `capabilities` are lower-case words; Hearth knows
     `local` (runs as processes on one machine; needs the three local hooks) and `fraction` (`spec.resources.fraction`).
     """
@@ -82,7 +82,7 @@ class VendorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One accelerator of this machine. `id` is what the visible-devices variable takes; `memory` is in bytes."""
+    """Accelerator of this machine. `id` is what the visible-devices variable takes; `memory` is in bytes."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = _CHECKED
 
@@ -93,7 +93,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class InventorySource:
-    """What the host has to read so that a plugin can tell which devices exist.
+    """Source of a device inventory: what the host reads so that a plugin can list the devices.
 
     `command` is an argv to run (empty: none); `environment` are the names of the variables to read.
     """
@@ -106,7 +106,7 @@ class InventorySource:
 
 @dataclass(frozen=True, slots=True)
 class InventoryOutput:
-    """What the host read for an `InventorySource`: the command's standard output and the variables that are set."""
+    """Output of an `InventorySource`: the command's standard output and the variables that are set."""
 
     stdout: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class InventoryOutput:
 
 @dataclass(frozen=True, slots=True)
 class LocalLaunch:
-    """How to start the engine as a process on one machine.
+    """Command that starts the engine as a process on one machine.
 
     `argv` replaces the image's entrypoint: the host appends the runtime's rendered arguments and the port.
     `env` is added to the environment (the visible-devices variable belongs here). `cwd` is absolute, or None.
@@ -129,7 +129,7 @@ class LocalLaunch:
 
 @dataclass(frozen=True, slots=True)
 class RuntimeManifest:
-    """An InferenceRuntime shipped inside a plugin: its `metadata.name` and the file that holds it (one document)."""
+    """Manifest of an InferenceRuntime inside a plugin: its `metadata.name` and the file that holds it (one document)."""
 
     name: str
     file: Traversable

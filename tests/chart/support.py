@@ -28,7 +28,7 @@ _VARIABLES = {"$__rate_interval": "5m", "$__range": "1h"}
 
 @cache
 def values() -> Mapping[str, Any]:
-    """The chart's defaults."""
+    """Return the chart's defaults."""
     return yaml.safe_load((CHART / "values.yaml").read_text())  # type: ignore[no-any-return]
 
 
@@ -39,7 +39,7 @@ def schema() -> Mapping[str, Any]:
 
 @cache
 def alerts() -> Mapping[str, Mapping[str, Any]]:
-    """The alerting rules by name."""
+    """Return the alerting rules by name."""
     groups = yaml.safe_load((CHART / "rules" / "hearth.yaml").read_text())["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len({rule["alert"] for rule in rules}) == len(rules)
@@ -48,7 +48,7 @@ def alerts() -> Mapping[str, Mapping[str, Any]]:
 
 @cache
 def panels() -> Mapping[str, Mapping[str, Any]]:
-    """The dashboard's panels by title; rows are none."""
+    """Return the dashboard's panels by title, without its rows."""
     found = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
     assert len({panel["title"] for panel in found}) == len(found)
     return {panel["title"]: panel for panel in found}
@@ -72,7 +72,7 @@ def queries() -> Iterator[tuple[str, str]]:
 
 
 def selectors(expression: str) -> list[promql.VectorSelector]:
-    """The selectors of an expression. Raises ValueError when it is none."""
+    """Return the selectors of an expression. Raises ValueError when it cannot be parsed."""
     found: list[promql.VectorSelector] = []
 
     def visit(node: promql.Expr) -> bool:
@@ -87,7 +87,7 @@ def selectors(expression: str) -> list[promql.VectorSelector]:
 
 
 def grouped_labels(expression: str) -> set[str]:
-    """The labels that `by` and `on` name anywhere in an expression."""
+    """Return the labels that `by` and `on` name anywhere in an expression."""
     found = set()
     for names in re.findall(r"\b(?:by|on)\s*\(([^)]*)\)", expression):
         found |= {name.strip() for name in names.split(",") if name.strip()}
@@ -96,7 +96,7 @@ def grouped_labels(expression: str) -> set[str]:
 
 @cache
 def helm_program() -> str:
-    """helm's path: HELM, the one on the path, or the one that the devcluster builds. Raises AssertionError."""
+    """Return the path of Helm: HELM, the one on PATH, or the one that the development cluster builds. Raises AssertionError."""
     found = os.environ.get("HELM") or shutil.which("helm")
     if found:
         return found
@@ -112,7 +112,7 @@ def helm_program() -> str:
 
 
 def helm(*argv: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run helm; an AssertionError with its words when it fails and that is not expected."""
+    """Run Helm. Raises AssertionError, with what it printed, when it fails and `check` is set."""
     done = subprocess.run(
         [helm_program(), *argv],
         cwd=ROOT,
@@ -126,7 +126,7 @@ def helm(*argv: str, check: bool = True, **environment: str) -> subprocess.Compl
 
 
 def render(*argv: str) -> str:
-    """The chart's objects, as YAML."""
+    """Return the chart's objects, as YAML."""
     return template(f"--set=image.registry={REGISTRY}", *argv).stdout
 
 
@@ -143,7 +143,7 @@ def template(*argv: str, chart: Path = CHART, check: bool = True) -> subprocess.
 
 
 def objects(text: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """Rendered objects by kind and name (and namespace, where another than the release's)."""
+    """Return rendered objects by kind and name (and namespace, where another than the release's)."""
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for item in yaml.safe_load_all(text):
         if item is None:

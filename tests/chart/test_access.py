@@ -109,7 +109,7 @@ def test_the_arguments_are_those_of_the_program() -> None:
 
 
 def gateway_pod(name: str) -> GatewayPod:
-    """What the operator of a golden file makes of its values for gateways."""
+    """Return what the operator of a golden file makes of its values for gateways."""
     made = objects((GOLDEN / f"{name}.yaml").read_text())
     [container] = made["Deployment", "hearth-operator"]["spec"]["template"]["spec"]["containers"]
     [argument] = [each for each in container["args"] if each.startswith("--gateway-pod=")]

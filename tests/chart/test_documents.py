@@ -1,4 +1,4 @@
-"""What README and operations.md tell readers to type exists, and nothing that they should know is left out."""
+"""Every command and value in README and operations.md exists, and they mention all that there is."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ PROGRAMS = {"curl", "helm", "hearth", "kubectl", "make", "."}
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^``{language}\n(.*?)^``$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(path: Path) -> Iterator[list[str]]:
-    """The words of every command of a document: those of its shell blocks, and whole commands in prose."""
+    """Return the words of every command of a document: those of its shell blocks, and whole commands in prose."""
     text = path.read_text()
     for block in blocks(text, "sh"):
         for line in block.replace("\\\n", " ").splitlines():
             for command in re.split(r" \| | && ", line):
                 if words := shlex.split(command, comments=True):
                     yield words
-    for quoted in re.findall(
-        r"`((?:make|hearth|kubectl|helm) [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)
-    ):
+    for quoted in re.findall(r"`((?:make|hearth|kubectl|helm) [^`]+)`", re.sub(r"``.*?``", "", text, flags=re.DOTALL)):
         yield shlex.split(quoted)
 
 
@@ -76,8 +74,8 @@ def test_the_cluster_takes_four_commands_and_the_manifest_above_them() -> None:
 
 
 def test_there_is_something_to_do_at_every_alert() -> None:
-    told = re.findall(r"^### (Hearth\w+)$", OPERATIONS, re.MULTILINE)
-    assert told == list(alerts())
+    described = re.findall(r"^### (Hearth\w+)$", OPERATIONS, re.MULTILINE)
+    assert described == list(alerts())
 
 
 def test_every_series_is_explained() -> None:

@@ -31,7 +31,7 @@ def test_every_query_parses_and_names_series_and_labels_that_exist(where: str, e
     assert found, where
     known: set[str] = set()
     for selector in found:
-        assert selector.name in said(), f"{where}: nobody says {selector.name}"
+        assert selector.name in said(), f"{where}: no program exposes {selector.name}"
         labels = said()[selector.name]
         known |= labels
         for matcher in selector.matchers.matchers:

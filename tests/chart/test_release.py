@@ -88,8 +88,8 @@ class Cluster:
 
 
 def block(text: str, beginning: str) -> list[str]:
-    """The commands of the shell block that begins so."""
-    for found in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+    """Return the commands of the shell block that begins so."""
+    for found in re.findall(r"^``sh\n(.*?)^``$", text, re.MULTILINE | re.DOTALL):
         if found.startswith(beginning):
             return [shlex.join(shlex.split(line, comments=True)) for line in found.replace("\\\n", " ").splitlines()]
     raise AssertionError(f"no block begins with {beginning}")
@@ -97,7 +97,7 @@ def block(text: str, beginning: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with Hearth in it, installed as README says, in a namespace that enforces `restricted`."""
+    """Install Hearth in a cluster, as README says, in a namespace that enforces `restricted`."""
     assert os.environ.get("KUBECONFIG"), "set KUBECONFIG to the cluster to install in; `make cluster-up` starts one"
     asked = subprocess.run(
         [sys.executable, "-m", "tools.devcluster", "path", "kubectl"],
@@ -108,7 +108,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     )
     kubectl = asked.stdout.strip() if asked.returncode == 0 else "kubectl"
     manifest = tmp_path_factory.mktemp("manifest") / "qwen.yaml"
-    [text] = re.findall(r"^```yaml\n(# qwen\.yaml\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    [text] = re.findall(r"^``yaml\n(# qwen\.yaml\n.*?)^``$", README, re.MULTILINE | re.DOTALL)
     manifest.write_text(text)
     found = Cluster(kubectl, manifest)
     releases = json.loads(helm("list", "--namespace", NAMESPACE, "--output=json").stdout)
@@ -157,14 +157,14 @@ def test_every_series_of_alerts_and_dashboard_is_told_in_the_cluster(cluster: Cl
     own = cluster.scrape(NAMESPACE, OURS, 8081) + cluster.scrape(
         "default", "serving.hearth.dev/gateway=hearth-gateway", 8080
     )
-    told = {family.name for family in text_string_to_metric_families(own)}
+    exposed = {family.name for family in text_string_to_metric_families(own)}
     asked = {
         selector.name
         for _, expression in queries()
         for selector in selectors(expression)
         if selector.name.startswith(("hearth_", "process_"))
     }
-    assert {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in asked} <= told
+    assert {re.sub(r"_(total|bucket|sum|count)$", "", name) for name in asked} <= exposed
     assert len(alerts()) > 10
 
 

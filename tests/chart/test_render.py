@@ -200,7 +200,7 @@ def test_wrong_values_are_refused_in_words(changes: dict[str, Any], words: str) 
 
 
 def test_an_empty_list_of_peers_lets_nobody_in() -> None:
-    """To Kubernetes an empty `from` means everybody."""
+    """To Kubernetes an empty `from` means every client."""
     made = objects(
         render_with(
             {

@@ -1,6 +1,6 @@
 """Clients as users have them: OpenAI's library, talking to `http://NAME.NAMESPACE.svc/v1`.
 
-The cluster's DNS is not the host's. Its part is played by a transport that looks a Service's address up in the API and
+The cluster's DNS is not the host's. In its place, a transport reads a Service's address from the API and
 leaves the URL, and so the Host header, as the client wrote it.
 """
 
@@ -22,7 +22,7 @@ PROMPT = [{"role": "user", "content": "Are you awake?"}]
 
 
 def tokens(count: int) -> str:
-    """What the stub says with ``count`` tokens."""
+    """Return what the stub says with `count` tokens."""
     return " ".join(["Hello", *map(str, range(1, count))])
 
 
@@ -38,7 +38,7 @@ class Addresses:
         self._known[host] = address
 
     async def of(self, host: str) -> str:
-        """The address of `NAME.NAMESPACE.svc`; any other host is one already. Waits for a Service that is to come."""
+        """Return the address of `NAME.NAMESPACE.svc`, once there is one; any other host is an address already."""
         if not host.endswith(".svc"):
             return host
         if host not in self._known:
@@ -63,7 +63,7 @@ class _Transport(httpx2.AsyncBaseTransport):
 
 
 def http_client(addresses: Addresses, seconds: float = 120, connect: float = 30) -> httpx2.AsyncClient:
-    """A plain HTTP client that knows the Services."""
+    """Return a plain HTTP client that knows the Services."""
     timeout = httpx2.Timeout(seconds, connect=connect)
     return httpx2.AsyncClient(transport=_Transport(addresses), timeout=timeout, trust_env=False)
 
@@ -71,7 +71,7 @@ def http_client(addresses: Addresses, seconds: float = 120, connect: float = 30)
 def openai_client(
     addresses: Addresses, host: str, seconds: float = 120, retries: int = 0, port: int = 80
 ) -> openai.AsyncOpenAI:
-    """OpenAI's client. It does not try again unless told to, so that a lost request is seen."""
+    """Return OpenAI's client, by default without retries, so that a lost request is seen."""
     return openai.AsyncOpenAI(
         base_url=f"http://{host}:{port}/v1",
         api_key="unused",
@@ -120,7 +120,7 @@ async def ask(
     query: dict[str, Any] | None = None,
     started: asyncio.Event | None = None,
 ) -> Answer:
-    """One request. What goes wrong is in the answer, not raised; ``started`` is set at the first token."""
+    """Send one request. An error is in the answer, not raised; `started` is set at the first token."""
     answer = Answer(tag)
     begin = time.monotonic()
     try:
@@ -173,7 +173,7 @@ async def _stream(
 async def raw_stream(
     client: httpx2.AsyncClient, url: str, model: str, **query: Any
 ) -> AsyncIterator[tuple[httpx2.Response, AsyncIterator[str]]]:
-    """A streamed chat request line by line, comments and all."""
+    """Send a streamed chat request; yield the response and its lines, comments and all."""
     body = {"model": model, "messages": PROMPT, "stream": True}
     async with client.stream("POST", f"{url}/v1/chat/completions", params=query, json=body) as response:
         yield response, response.aiter_lines()

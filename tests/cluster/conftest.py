@@ -27,7 +27,7 @@ LOGS = ROOT / "build/cluster-logs"
 UNCLOSED = (
     "ignore:Exception ignored in. <(function _SelectorTransport|socket.socket):pytest.PytestUnraisableExceptionWarning"
 )
-"""What is cancelled in the middle of a TLS handshake is closed by nobody in CPython 3.11; some later test would fail for it."""
+"""CPython 3.11 leaves a socket open whose TLS handshake was cancelled, and some later test would fail for it."""
 RESULT = pytest.StashKey[dict[str, pytest.TestReport]]()
 
 
@@ -67,7 +67,7 @@ def after() -> None:
 
 @pytest.fixture(scope="session")
 def cluster_name() -> str:
-    """The devcluster's name, also when it is not one."""
+    """Return the name of the development cluster, also where another cluster is used."""
     return os.environ.get("E2E_CLUSTER", "hearth")
 
 
@@ -93,7 +93,7 @@ def timeline(request: pytest.FixtureRequest) -> Timeline:
 
 @contextlib.asynccontextmanager
 async def failing(request: pytest.FixtureRequest, namespace: Namespace) -> AsyncIterator[None]:
-    """When the test fails: write down what is in its namespace, and the logs of everybody who has a part in it."""
+    """When the test fails: write down what is in its namespace, and the logs of every program that has a part in it."""
     yield
     reports = request.node.stash.get(RESULT, {})
     if "call" not in reports or not reports["call"].failed:
@@ -110,7 +110,7 @@ async def failing(request: pytest.FixtureRequest, namespace: Namespace) -> Async
 
 @pytest.fixture
 async def namespace(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> AsyncIterator[Namespace]:
-    """A namespace called after the test. `@pytest.mark.pod_security("baseline")` lowers what it enforces."""
+    """Open a namespace called after the test. `@pytest.mark.pod_security("baseline")` lowers what it enforces."""
     level = request.node.get_closest_marker("pod_security")
     name = "e2e-" + re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")[:40]
     enforced = level.args[0] if level else "restricted"
@@ -120,7 +120,7 @@ async def namespace(request: pytest.FixtureRequest, kube: Kube, timeline: Timeli
 
 @pytest.fixture(scope="session")
 def on_this_machine(cluster_name: str) -> str:
-    """The name of the devcluster whose processes can be reached from here; the test is skipped without one."""
+    """Return the name of the development cluster of this machine; skip the test on any other cluster."""
     if elsewhere := other_cluster():
         pytest.skip(
             f"needs the processes and files of the node, which {elsewhere} keeps elsewhere: run it on a devcluster"
@@ -132,7 +132,7 @@ def on_this_machine(cluster_name: str) -> str:
 
 @pytest.fixture
 def powers(on_this_machine: str) -> Callable[..., Any]:
-    """The devcluster program: `await powers("stop-component", "kube-apiserver")`."""
+    """Return what runs a command of the development cluster, such as `"stop-component", "kube-apiserver"`."""
 
     async def run(*argv: str) -> str:
         return await devcluster(*argv, name=on_this_machine)

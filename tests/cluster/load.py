@@ -11,7 +11,7 @@ from tests.support.waiting import until
 
 
 class Load:
-    """``clients`` of a model, each with a connection of its own; half of the requests are streams."""
+    """`clients` of a model, each with a connection of its own; half of the requests are streams."""
 
     def __init__(self, model: Model, clients: int, query: dict[str, Any] | None = None, name: str = "load") -> None:
         self._model = model
@@ -42,7 +42,7 @@ class Load:
         return self.answers
 
     async def answered(self, count: int, seconds: float = 120) -> None:
-        """Wait for ``count`` further answers."""
+        """Wait for `count` further answers."""
         goal = len(self.answers) + count
         await until(lambda: len(self.answers) >= goal, f"{count} answers", seconds, changed=self._progress)
 

@@ -111,7 +111,7 @@ def service(
     uri: str = "hf://hearth-e2e/tiny",
     **spec: Any,
 ) -> dict[str, Any]:
-    """A model that sleeps soon after its last request: idle for two seconds is enough."""
+    """Return a model that is scaled to zero soon after its last request: two idle seconds are enough."""
     return {
         "apiVersion": GROUP,
         "kind": "LLMService",

@@ -29,7 +29,7 @@ MANY_REFUSED = 20
 
 
 class Namespace:
-    """A namespace ``name``; runtimes that belong to no namespace are called after it."""
+    """A namespace `name`; runtimes that belong to no namespace are called after it."""
 
     def __init__(self, kube: Kube, name: str, timeline: Timeline) -> None:
         self.kube = kube
@@ -64,7 +64,7 @@ class Namespace:
     # ------------------------------------------------------------ objects
 
     async def runtime(self, suffix: str = "", **options: Any) -> str:
-        """Apply a runtime of the suite; returns its name."""
+        """Apply a runtime of the suite; return its name."""
         name = "-".join(filter(None, [self.name, suffix]))
         await self.kube.apply(manifests.runtime(name, **options))
         self._runtimes.add(name)
@@ -82,13 +82,13 @@ class Namespace:
         return model
 
     def http(self, seconds: float = 120) -> httpx2.AsyncClient:
-        """A client that lives as long as the scenario."""
+        """Return a client that lives as long as the scenario."""
         client = http_client(self.addresses, seconds)
         self._stack.push_async_callback(client.aclose)
         return client
 
     async def devices(self, count: int) -> str:
-        """Give the node so many devices of a kind of this scenario's own; returns its resource name. It goes with the scenario.
+        """Give the node so many devices of a kind of this scenario's own, for as long as it lasts; return the resource name.
 
         With 0 the pods that want one wait until there are more: what is held meanwhile is held for as long as it takes.
         """
@@ -111,7 +111,7 @@ class Namespace:
         return resource
 
     async def gateway_pods(self, count: int | None = None) -> Objects:
-        """The gateway's pods that are Ready and stay, once there are ``count``."""
+        """Wait for the gateway's pods that are Ready and stay, `count` or any number of them; return them."""
 
         def enough(found: Objects) -> bool:
             return len(steady(found)) == count if count is not None else bool(steady(found))
@@ -202,7 +202,7 @@ class Model:
     async def until_condition(
         self, kind: str, status: str, reason: str | None = None, says: str = "", seconds: float = PATIENCE
     ) -> Object:
-        """Wait for a condition; returns it."""
+        """Wait for a condition; return it."""
 
         def wanted(found: Object) -> bool:
             seen = condition(found, kind)
@@ -216,19 +216,19 @@ class Model:
         return condition(found, kind)
 
     def client(self, seconds: float = 120, retries: int = 0) -> openai.AsyncOpenAI:
-        """A new client with connections of its own; it lives as long as the scenario."""
+        """Return a new client with connections of its own; it lives as long as the scenario."""
         client = openai_client(self.namespace.addresses, self.host, seconds, retries)
         self.namespace._stack.push_async_callback(client.close)
         return client
 
     def client_at(self, port: int, seconds: float = 120) -> openai.AsyncOpenAI:
-        """A client of the same host on another port: that of the gateway's pods, when the host leads to one of them."""
+        """Return a client of the same host on another port: that of a gateway's pod that the host is pinned to."""
         client = openai_client(self.namespace.addresses, self.host, seconds, port=port)
         self.namespace._stack.push_async_callback(client.close)
         return client
 
     async def demand(self) -> Mapping[str, Any]:
-        """What the gateway says at /hearth/queue."""
+        """Return what the gateway reports at /hearth/queue."""
         async with http_client(self.namespace.addresses, 5) as client:
             document: Mapping[str, Any] = (await client.get(f"http://{self.host}/{self.name}/hearth/queue")).json()
             return document
@@ -254,7 +254,7 @@ class Model:
         return await self.kube.list("Pod", self.namespace.name, self.pods_label)
 
     async def awake(self, count: int = 1, seconds: float = PATIENCE) -> Objects:
-        """Wait until so many backends are Ready; returns their pods."""
+        """Wait until so many backends are Ready; return their pods."""
         found = await self.namespace.pods_until(
             self.pods_label, lambda pods: len(steady(pods)) >= count, f"{count} backends Ready", seconds
         )
@@ -289,13 +289,13 @@ def steady(pods: Objects) -> Objects:
 
 
 async def ready_pod(kube: Kube, namespace: str, labels: str) -> Object:
-    """The one pod with these labels, once it is Ready."""
+    """Wait until the one pod with these labels is Ready; return it."""
     found = await kube.until_count("Pod", namespace, labels, lambda pods: bool(steady(pods)), f"{labels} is Ready")
     return steady(found)[0]
 
 
 async def dump_logs(kube: Kube, namespace: str, labels: str, directory: Path) -> None:
-    """The logs of pods, also of containers that were restarted."""
+    """Write down the logs of pods, also of containers that were restarted."""
     directory.mkdir(parents=True, exist_ok=True)
     with contextlib.suppress(ApiError):
         for pod in await kube.list("Pod", namespace, labels):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def other_cluster() -> str:
-    """What says that the cluster is no devcluster of this machine; empty when it is one."""
+    """Return the variable that names another cluster than one of this machine; empty when there is none."""
     return "E2E_CONTEXT" if os.environ.get("E2E_CONTEXT") else ""
 
 
@@ -26,7 +26,7 @@ def state_directory(name: str) -> Path:
 
 
 def pids_of_pod(uid: str, ending: str = "") -> list[int]:
-    """The processes of a pod, by their cgroup; ``ending`` is part of the command line. The sandbox is left out."""
+    """Return the processes of a pod, by their cgroup, without its sandbox; `ending` is part of the command line."""
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdecimal():
@@ -42,7 +42,7 @@ def pids_of_pod(uid: str, ending: str = "") -> list[int]:
 
 
 def kill_pod(uid: str, number: signal.Signals = signal.SIGKILL, ending: str = "") -> list[int]:
-    """Send a signal to every process of a pod; returns the processes. An AssertionError when there is none."""
+    """Send a signal to every process of a pod; return the processes. Raises AssertionError when there is none."""
     pids = pids_of_pod(uid, ending)
     assert pids, f"no process of pod {uid} on this machine"
     for pid in pids:
@@ -51,7 +51,7 @@ def kill_pod(uid: str, number: signal.Signals = signal.SIGKILL, ending: str = ""
 
 
 async def devcluster(*argv: str, name: str) -> str:
-    """One command of the devcluster program; an AssertionError with its output when it fails."""
+    """Run a command of the development cluster; return its output. Raises AssertionError when it fails."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

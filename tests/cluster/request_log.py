@@ -1,4 +1,4 @@
-"""What the engines served, by their access logs: every tagged request must be there once.
+"""Log of the requests that engines served, from their access logs: every tagged request must be there once.
 
 Pods disappear with their logs when a model falls asleep, so the log of every container is followed from its beginning.
 """
@@ -47,7 +47,7 @@ class RequestLog:
         return Counter(match[1] for match in found if match[2] == "200")
 
     async def settle(self) -> Counter[str]:
-        """What was served, once every container that was seen has ended and its log was read to the end."""
+        """Wait until every container has ended and its log was read to the end; return what was served."""
         await asyncio.gather(*self._followers.values())
         return self.served
 
@@ -64,7 +64,7 @@ class RequestLog:
 
     async def _follow(self, pod: str, key: str) -> None:
         lines = self.lines.setdefault(key, [])
-        with contextlib.suppress(ApiError):  # it went before its log could be opened; a missing tag will tell
+        with contextlib.suppress(ApiError):  # it was deleted before its log could be opened; then its tags are missing
             while True:
                 read: list[str] = []
                 try:

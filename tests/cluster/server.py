@@ -28,7 +28,7 @@ _VALUE = re.compile(r"^Invalid value: (?:\"(?:[^\"\\]|\\.)*\"|\S+?): ", re.DOTAL
 
 @dataclass(frozen=True)
 class Refusal:
-    """What one cause of a refused request says; ``path`` is empty where the server names no field."""
+    """What one cause of a refused request says; `path` is empty where the server names no field."""
 
     path: str
     message: str
@@ -86,20 +86,20 @@ class Server:
             )
 
     def create(self, document: Object) -> Object:
-        """The object as it would be stored in the namespace. Raises ApiError."""
+        """Return the object as it would be stored in the namespace. Raises ApiError."""
         return self.run(self.kube.create(document, self.namespace, dry_run=True))
 
     def apply(self, document: Object) -> Object:
-        """The same by server-side apply."""
+        """Return it as server-side apply would store it. Raises ApiError."""
         return self.run(self.kube.apply(document, dry_run=True))
 
     def warnings(self) -> list[str]:
-        """What the server warned of since the last call."""
+        """Return what the server warned of since the last call."""
         said, self.kube.warnings = self.kube.warnings, []
         return said
 
     def refusals(self, document: Object) -> list[Refusal]:
-        """Why an object would not be created; nothing when it would."""
+        """Return why an object would not be created; nothing when it would."""
         try:
             self.create(document)
         except ApiError as error:

@@ -1,4 +1,4 @@
-"""Objects that change under load, that somebody deletes or edits by hand, and services that nobody needs any more."""
+"""Objects that change under load, or are deleted or edited by hand, and services that cannot be planned."""
 
 from __future__ import annotations
 

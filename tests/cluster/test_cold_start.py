@@ -55,7 +55,7 @@ async def test_reject_answers_503_and_wakes(namespace: Namespace) -> None:
 
 
 async def test_burst_over_the_bound_is_answered_exactly(namespace: Namespace) -> None:
-    """Forty at once where ten may be held: ten are served, thirty are told to come back, none is lost.
+    """Forty at once where ten may be held: ten are served, thirty are refused with Retry-After, none is lost.
 
     The bound is that of one gateway, so all go to the same one.
     """
@@ -99,7 +99,7 @@ async def test_model_that_never_becomes_ready(namespace: Namespace) -> None:
     assert after, "it serves after the repair"
     await model.asleep()
     served = await namespace.request_log.settle()
-    assert served.keys() & {"stream", "unary"} == set(), "what was told to have failed was not served"
+    assert served.keys() & {"stream", "unary"} == set(), "a request that was answered with an error was not served"
 
 
 async def _answered(model: Model) -> bool:
@@ -145,11 +145,11 @@ async def test_devices_limit_the_replicas(namespace: Namespace) -> None:
         # and a model that gets nothing at all, because the other holds the device
         other = await namespace.service("second", name)
         async with asyncio.TaskGroup() as group:
-            told = group.create_task(
+            comment = group.create_task(
                 _first_comment_with(namespace, other, "all accelerators of the cluster are in use")
             )
             group.create_task(other.until_condition("Ready", "False", says=resource))
-        assert told.result(), "the waiting client is told what is missing"
+        assert comment.result(), "the waiting client learns what is missing"
         load.stop()
         answers = await load.finished()
     assert all(answer.ok(60) for answer in answers), [each for each in answers if not each.ok(60)]

@@ -34,7 +34,7 @@ def server(kubeconfig: Path) -> Iterator[Server]:
 
 
 def placed(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest in the namespace of these tests."""
+    """Return the manifest in the namespace of these tests."""
     if manifest["kind"] != "LLMService" or not isinstance(manifest.get("metadata"), dict):
         return manifest
     return {**manifest, "metadata": {**manifest["metadata"], "namespace": NAMESPACE}}
@@ -94,7 +94,7 @@ def test_where_the_line_is(server: Server, kind: dict[str, Any], path: str, text
 
 
 def agree(server: Server, manifest: dict[str, Any]) -> list[Refusal]:
-    """The server refuses what its player refuses, at the same fields, and by its rules in the same words."""
+    """Check that the server refuses what the model of it refuses, at the same fields; by rules, in the same words."""
     played, refused = admit(placed(manifest)).refusals, server.refusals(placed(manifest))
     assert bool(played) == bool(refused), (played, refused)
     rules = [(each.path, each.message) for each in played if each.by == "rule"]

@@ -40,7 +40,7 @@ async def test_gateway_killed_while_requests_are_held(namespace: Namespace, on_t
         await replicas.until(lambda seen: seen[0] == 1, PATIENCE, "one replica is wanted")
         kill_pod(killed["metadata"]["uid"])
         cut = await asyncio.gather(*lost)
-        assert not any(task.done() for task in safe), "the clients of the killed one know before anybody is served"
+        assert not any(task.done() for task in safe), "the clients of the killed one know before any other is served"
         assert all(answer.status == 0 and not answer.text for answer in cut), cut
         await _pending(namespace, model, kept, 10)
         await namespace.devices(1)

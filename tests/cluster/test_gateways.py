@@ -39,10 +39,10 @@ async def test_gateway_rolled_while_requests_are_held(namespace: Namespace) -> N
                 all("deletionTimestamp" in pod["metadata"] for pod in pods if pod["metadata"]["name"] in before)
                 and bool(steady(pods))
             ),
-            "every old pod is told to go",
+            "every old pod is being deleted",
         )
         assert not any(task.done() for task in asked), "they are still held"
-        namespace.timeline.say("new pods serve, the old ones are told to go and hold fifty requests")
+        namespace.timeline.say("new pods serve, the old ones are terminating and hold fifty requests")
         await namespace.devices(1)
         answers = await asyncio.gather(*asked)
         namespace.timeline.say(f"the last answer came after {max(answer.seconds for answer in answers):.1f} s")
@@ -96,7 +96,7 @@ async def test_two_vendors_on_one_gateway(namespace: Namespace) -> None:
 
 
 async def test_models_come_and_go_while_others_stream(namespace: Namespace) -> None:
-    """Nobody who streams notices; a new model has an address that answers within a second of its object."""
+    """No stream is interrupted; a new model has an address that answers within a second of its object."""
     name = await namespace.runtime()
     stays = await namespace.service("stays", name)
     goes = await namespace.service("goes", name)
@@ -128,7 +128,7 @@ async def test_models_come_and_go_while_others_stream(namespace: Namespace) -> N
     )
 
 
-async def test_gateway_told_to_go_while_it_starts(namespace: Namespace, on_this_machine: str) -> None:
+async def test_gateway_terminated_while_it_starts(namespace: Namespace, on_this_machine: str) -> None:
     """It ends at once, though Python has no handler yet, and not after the time that it has for what it holds."""
     model = await namespace.service(ready=False)
     (pod, *_) = await namespace.pods_until(GATEWAY, lambda pods: bool(pods), "a gateway's pod")
@@ -172,7 +172,7 @@ async def test_namespace_deleted_while_a_model_serves(namespace: Namespace) -> N
 
 
 async def test_namespace_deleted_while_requests_are_held(namespace: Namespace) -> None:
-    """Who waits is told at once that the model was removed, and the gateway goes: no backend will ever come."""
+    """A held request fails at once with the reason, and the gateway stops: no backend will ever come."""
     model = await namespace.service(
         runtime=await namespace.runtime(device=await namespace.devices(0)), scaling={"activationTimeout": "4m"}
     )
@@ -184,7 +184,7 @@ async def test_namespace_deleted_while_requests_are_held(namespace: Namespace) -
     await namespace.kube.delete("Namespace", namespace.name)
     begin = time.monotonic()
     answers = await asyncio.gather(*asked)
-    namespace.timeline.say(f"everybody was told after {time.monotonic() - begin:.1f} s")
+    namespace.timeline.say(f"every request was answered after {time.monotonic() - begin:.1f} s")
     assert all("was removed while the request waited" in str(answer.error) for answer in answers), answers
     assert {answer.status for answer in answers} <= {404, 0}, "a stream has had its 200"
     await namespace.kube.until_gone("Namespace", namespace.name, seconds=500)

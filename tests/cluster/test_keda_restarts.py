@@ -25,7 +25,7 @@ async def _restart_keda(namespace: Namespace) -> None:
 
 
 async def test_keda_restarted_while_a_model_sleeps(namespace: Namespace) -> None:
-    """A request that comes while nobody can scale is held, and served when KEDA is back."""
+    """A request that comes while nothing can scale is held, and served when KEDA is back."""
     model = await namespace.service(scaling={"activationTimeout": "4m"})
     await _restart_keda(namespace)
     answer = await ask(model.client(), model.name, "meanwhile", stream=True)
@@ -36,7 +36,7 @@ async def test_keda_restarted_while_a_model_sleeps(namespace: Namespace) -> None
 
 
 async def test_keda_restarted_while_a_model_is_awake(namespace: Namespace) -> None:
-    """The model stays awake under traffic, nobody is interrupted, and it falls asleep afterwards."""
+    """The model stays awake under traffic, no request is interrupted, and it falls asleep afterwards."""
     model = await namespace.service()
     async with model.replicas() as seen, Load(model, clients=3, query={"tokens": 10}) as load:
         await load.answered(6)

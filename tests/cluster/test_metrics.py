@@ -1,4 +1,4 @@
-"""Every series that alerts and dashboard ask for is told by live programs: gateway, operator and engine."""
+"""Live programs expose every series that alerts and dashboard query: gateway, operator and engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OPERATOR = "app.kubernetes.io/name=hearth-operator"
 
 
 async def scraped(namespace: Namespace, where: str, labels: str, port: str) -> set[str]:
-    """The names of the families that the pods with these labels tell."""
+    """Return the names of the families that the pods with these labels expose."""
     found = set()
     async with namespace.http(30) as client:
         for pod in steady(await namespace.kube.list("Pod", where, labels)):
@@ -26,19 +26,19 @@ async def scraped(namespace: Namespace, where: str, labels: str, port: str) -> s
     return found
 
 
-async def test_every_series_that_is_asked_for_is_told(namespace: Namespace) -> None:
+async def test_every_series_that_is_queried_is_exposed(namespace: Namespace) -> None:
     model = await namespace.service()
     answer = await model.client().chat.completions.create(model=model.name, messages=PROMPT)
     assert answer.choices
     await model.awake()
-    told = {
+    exposed = {
         "hearth_operator": await scraped(namespace, "hearth-system", OPERATOR, "http"),
         "hearth_gateway": await scraped(namespace, namespace.name, "serving.hearth.dev/gateway=hearth-gateway", "http"),
         "vllm": await scraped(namespace, namespace.name, f"serving.hearth.dev/llmservice={model.name}", "http"),
     }
-    told["process"] = told["hearth_operator"]
+    exposed["process"] = exposed["hearth_operator"]
     for where, expression in queries():
         for selector in selectors(expression):
-            [program] = [name for name in told if selector.name.startswith(name)]
+            [program] = [name for name in exposed if selector.name.startswith(name)]
             family = re.sub(r"_(total|bucket|sum|count)$", "", selector.name)
-            assert {family, selector.name} & told[program], f"{where}: no {program} tells {selector.name}"
+            assert {family, selector.name} & exposed[program], f"{where}: no {program} exposes {selector.name}"

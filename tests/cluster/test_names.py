@@ -84,7 +84,7 @@ CASES = [
 
 
 def _case(kind: str, name: str) -> Any:
-    """A parameter of the test; only several gateways have a budget."""
+    """Return a parameter of the test; only several gateways have a budget."""
     marks = [pytest.mark.runs(how="paired")] if kind == "PodDisruptionBudget" else []
     return pytest.param(kind, name, id=f"{kind}-{name}", marks=marks)
 

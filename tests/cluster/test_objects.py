@@ -32,7 +32,7 @@ def server(kubeconfig: Path) -> Iterator[Server]:
 
 
 def placed(item: Mapping[str, Any]) -> Object:
-    """The object in the namespace of these tests."""
+    """Return the object in the namespace of these tests."""
     placed: Object = {**item, "metadata": {**item["metadata"], "namespace": NAMESPACE}}
     if item["kind"] == "RoleBinding":
         placed["subjects"] = [{**subject, "namespace": NAMESPACE} for subject in item["subjects"]]

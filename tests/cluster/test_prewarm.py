@@ -121,7 +121,7 @@ async def test_weights_on_the_nodes_disk_are_downloaded_once(namespace: Namespac
 
 @pytest.fixture
 async def volume(namespace: Namespace, powers: Callable[..., Any], cluster_name: str) -> AsyncIterator[str]:
-    """A volume on the node's disk that has a model in it and that anybody may write to; its class and its directory."""
+    """Create a volume on the node's disk that has a model in it and that every user may write to; yield its class."""
     directory = f"/var/lib/{namespace.name}"
     make = "import sys; sys.path.insert(0, sys.argv[1]); from weights import make_model; from pathlib import Path; "
     make += "root = Path(sys.argv[2]); make_model(root / 'stored', 'stored', 65536); root.chmod(0o777)"

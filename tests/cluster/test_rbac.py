@@ -39,7 +39,7 @@ class Use:
     def add(self, event: Mapping[str, Any]) -> None:
         target = event.get("objectRef")
         if target is None or "resource" not in target:
-            return  # discovery, which everybody may
+            return  # discovery, which needs no right
         user = event["user"]["username"]
         resource = "/".join(filter(None, [target["resource"], target.get("subresource")]))
         right = target.get("apiGroup", ""), resource, event["verb"]
@@ -54,7 +54,7 @@ class Use:
 
 
 def events(directory: Path, since: str, until: str) -> Iterator[Mapping[str, Any]]:
-    """The audit log, rotated files first."""
+    """Read the audit log, rotated files first."""
     for path in sorted(directory.glob("audit*.log"), key=lambda path: (path.name == "audit.log", path.name)):
         with path.open() as lines:
             for line in lines:
@@ -89,12 +89,12 @@ def use(cluster_name: str) -> Use:
         since, _, until = times.partition("/")
         for event in events(state_directory(name), since, until):
             found.add(event)
-    assert OPERATOR in found.used, f"no audit log tells of {OPERATOR}: this needs a run on a devcluster"
+    assert OPERATOR in found.used, f"no audit log mentions {OPERATOR}: this needs a run on a devcluster"
     return found
 
 
 def gateways(by_user: Mapping[str, Counter[Right]]) -> Counter[Right]:
-    """What all gateways did together; a dedicated one is called NAME-gateway."""
+    """Return what all gateways did together; a dedicated one is called NAME-gateway."""
     together: Counter[Right] = Counter()
     for user, counted in by_user.items():
         if user.endswith("-gateway") and user.count(":") == 3:
@@ -103,7 +103,7 @@ def gateways(by_user: Mapping[str, Counter[Right]]) -> Counter[Right]:
 
 
 def gateway_rights() -> set[Right]:
-    """What planning gives to a gateway."""
+    """Return what planning grants to a gateway."""
     from hearth.api import parse_manifests
     from hearth.planning import PlanOptions, make_plan, plan_namespace
     from hearth.plugins import VendorHost
@@ -118,7 +118,7 @@ def gateway_rights() -> set[Right]:
 
 
 async def operator_rights(kube: Kube) -> set[Right]:
-    """What the chart gave to the operator, as it is in the cluster."""
+    """Return what the chart granted to the operator, as it is in the cluster."""
     roles = [await kube.get("ClusterRole", "hearth-operator")]
     if (lease := await kube.find("Role", "hearth-operator", "hearth-system")) is not None:
         roles.append(lease)

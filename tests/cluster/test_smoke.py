@@ -23,7 +23,7 @@ pytestmark = pytest.mark.runs(how="first")
 
 @pytest.fixture
 async def ai(request: pytest.FixtureRequest, kube: Kube, timeline: Timeline) -> AsyncIterator[Namespace]:
-    """The namespace that the manifest names. The packaged runtime's pods are not `restricted`, as vLLM's own are not."""
+    """Open the namespace that the manifest names. The packaged runtime's pods are not `restricted`, as vLLM's own are not."""
     async with Namespace.open(kube, "ai", timeline, "baseline") as namespace, failing(request, namespace):
         yield namespace
 
@@ -62,7 +62,7 @@ async def test_a_model_from_zero_to_many_replicas_and_back(ai: Namespace) -> Non
             load.stop()
             answers = await load.finished()
         assert all(answer.ok(20) for answer in answers), [each for each in answers if not each.ok(20)]
-        timeline.say(f"{len(answers)} requests answered, none failed; nobody asks any more")
+        timeline.say(f"{len(answers)} requests answered, none failed; no further request is sent")
         await replicas.until(lambda seen: seen[0] == 0, 90, "no replicas")
         await model.asleep()
         timeline.say("asleep: no pod, no accelerator")

@@ -13,7 +13,7 @@ from tests.support.waiting import until
 
 
 class Timeline:
-    """Lines with a time; ``show`` prints them as they come."""
+    """Lines with a time; `show` prints them as they come."""
 
     def __init__(self, *, show: bool = False) -> None:
         self.begin = time.monotonic()
@@ -49,7 +49,7 @@ class Recorder:
         return [value for _, value in self.seen]
 
     def steps(self, part: int = 0) -> list[Any]:
-        """The values of one part, those left out that are as the one before."""
+        """Return the values of one part, without those that are as the one before."""
         found = [value[part] for value in self.values]
         return [value for number, value in enumerate(found) if number == 0 or value != found[number - 1]]
 
@@ -98,7 +98,7 @@ class Recorder:
 
 
 def replicas(kube: Kube, name: str, namespace: str) -> Recorder:
-    """(wanted, ready) replicas of a Deployment."""
+    """Record the (wanted, ready) replicas of a Deployment."""
 
     def read(found: Object) -> tuple[int, int]:
         return found["spec"].get("replicas", 1), found.get("status", {}).get("readyReplicas", 0)

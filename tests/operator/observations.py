@@ -10,11 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from hearth.api import LLMService
+from hypothesis import strategies as st
+
+from hearth.api import HearthError, LLMService
+from hearth.operator.diagnosis.diagnosis import Diagnosis
 from hearth.operator.diagnosis.observation import Observed
+from hearth.operator.diagnosis.replicas import replica_troubles
 from hearth.operator.objects import Claim, Deployment, Job, Node, Pod, ScaledObject, read
-from hearth.operator.status.conditions import service_status
-from hearth.planning import Plan, make_plan
+from hearth.operator.status.service_status import service_status
+from hearth.planning import Plan, PlanningError, make_plan
+from hearth.plugins import PluginError
+from hearth.plugins.errors import VendorUnavailable
 from tests.planning.plans import runtime, service
 from tests.support.vendors import host
 
@@ -197,3 +203,107 @@ def moments(name: str) -> Sequence[Any]:
     """The states of one object that a real cluster went through, in their order."""
     found: Sequence[Any] = recorded(name)
     return found
+
+
+LOADING = with_container(state={"running": {"startedAt": "2026-11-24T00:59:00Z"}})
+
+
+def crash(name: str = "tiny-1", message: str = "KeyError: 'a'", restarts: int = 3) -> dict[str, Any]:
+    return with_container(
+        name,
+        restartCount=restarts,
+        state={"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+        lastState=ended(1, message),
+    )
+
+
+def prewarming(**parts: Any) -> Observed:
+    return observation(made({"cache": {"prewarm": True}}), **parts)
+
+
+def job(kind: str | None = None, message: str = "") -> dict[str, Any]:
+    status: dict[str, Any] = (
+        {"active": 1} if kind is None else {"conditions": [{"type": kind, "status": "True", "message": message}]}
+    )
+    return {"metadata": {"name": "tiny-prewarm"}, "status": status}
+
+
+NO_DEVICE = (
+    "0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator. no new claims to deallocate, preemption: x"
+)
+
+
+HALF = made({"resources": {"accelerators": 2}})
+
+
+def trouble(*pods: Any, **parts: Any) -> Diagnosis:
+    """The worst of what the replicas wait for."""
+    parts.setdefault("deployment", deployment(max(len(pods), 1)))
+    return replica_troubles(observation(pods=pods, **parts))[0]
+
+
+ERRORS: list[tuple[HearthError, str]] = [
+    (
+        PlanningError("UnknownModelScheme", "spec.model.source.uri: 'x' has no scheme", "use hf://"),
+        "UnknownModelScheme",
+    ),
+    (PluginError(vendor="v", distribution="d", version="1", hook="h", problem="p"), "PluginFailed"),
+    (VendorUnavailable("v", "no plugin serves 'v'", "pip install hearth-v"), "UnsupportedVendor"),
+    (HearthError("it is broken", "mend it"), "InvalidService"),
+]
+
+
+PODS = [
+    ready_pod(),
+    {**ready_pod("tiny-9"), "metadata": {"name": "tiny-9", "deletionTimestamp": "2026-11-24T00:59:00Z"}},
+    LOADING,
+    crash(),
+    crash("tiny-5", "torch.OutOfMemoryError: CUDA out of memory.", 1),
+    pod("tiny-6", node=None, phase="Pending"),
+    pod("tiny-7", phase="Failed", reason="Evicted", message="The node was low on resource: memory."),
+    with_container("tiny-8", state={"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}),
+    with_container(
+        "tiny-3", state={"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "s" not found'}}
+    ),
+    unscheduled("0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator.", name="tiny-4"),
+    unscheduled("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.", name="tiny-2"),
+    unscheduled("0/1 nodes are available: 1 node(s) had volume node affinity conflict.", name="tiny-10"),
+    {"metadata": {}},
+    {"metadata": {}, "status": {"conditions": None, "containerStatuses": None}},
+]
+
+
+PLANS = [
+    made(),
+    made({"cache": {"prewarm": True}, "endpoint": {"coldStart": {"mode": "reject"}}}),
+    made({"scaling": {"min": 1, "max": 3}, "cache": {"strategy": "None"}}),
+]
+
+
+@st.composite
+def observations(draw: st.DrawFn) -> Observed:
+    plan = draw(st.sampled_from(PLANS))
+    error = draw(st.sampled_from([None, None, None, *(error for error, _ in ERRORS)]))
+    observed = observation(
+        plan,
+        error=error,
+        deployment=draw(st.sampled_from([None, deployment(None), deployment(0), deployment(1), deployment(3)])),
+        pods=draw(st.lists(st.sampled_from(PODS), max_size=4)),
+        prewarm=draw(st.sampled_from([None, job(), job("Complete"), job("Failed", "limit")])),
+        prewarm_pods=draw(st.lists(st.sampled_from(PODS), max_size=2)),
+        scaled_object=draw(
+            st.sampled_from(
+                [
+                    None,
+                    scaled_object(),
+                    scaled_object("False", "TriggerError", "m"),
+                    scaled_object(annotations={"autoscaling.keda.sh/paused": ""}),
+                ]
+            )
+        ),
+        keda=draw(st.booleans()),
+        gateway=draw(st.sampled_from([None, gateway(), gateway(readyReplicas=0, availableReplicas=0)])),
+        gateway_pods=draw(st.lists(st.sampled_from(PODS), max_size=2)),
+        nodes=draw(st.sampled_from([None, [], [node()], [node(devices=None), node(devices=1, unschedulable=True)]])),
+    )
+    return changed(observed, plan=None) if error is not None and draw(st.booleans()) else observed

@@ -203,9 +203,9 @@ def test_data_says_how_a_fraction_is_asked_for() -> None:
 @pytest.mark.parametrize(
     ("resources", "sharing", "problem"),
     [
-        ({"accelerators": 2}, SHARING, "parts of at most 1 devices, and 2 are asked for"),
-        ({}, {"supported": True}, "sharing.memory says no resource"),
-        ({}, {**SHARING, "coresResourceName": None}, "sharing.coresResourceName says no resource"),
+        ({"accelerators": 2}, SHARING, r"2 accelerators are requested, and .*maxAccelerators is 1"),
+        ({}, {"supported": True}, "sharing.memory.resourceName is not set; set it, or remove"),
+        ({}, {**SHARING, "coresResourceName": None}, "sharing.coresResourceName is not set; set it, or remove"),
     ],
 )
 def test_a_fraction_that_data_cannot_ask_for(resources: Any, sharing: dict[str, Any], problem: str) -> None:

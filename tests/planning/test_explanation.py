@@ -13,7 +13,7 @@ KEEP = {"min": 0, "activationTimeout": "5m"}
 
 
 def reason(made: Any, subject: str) -> str:
-    [found] = [line for line in made.reasons if line.startswith(subject)]
+    [found] = [line for line in map(str, made.reasons) if line.startswith(subject)]
     return str(found)
 
 
@@ -26,8 +26,8 @@ def test_a_cold_request_that_is_held() -> None:
 
 def test_a_cold_request_that_is_rejected() -> None:
     assert reason(plan({"endpoint": {"coldStart": {"mode": "reject"}}}), "cold request") == (
-        "cold request: answered at once with 503 and Retry-After; the first one wakes a replica, which is wanted for "
-        "5m0s even if nobody asks again"
+        "cold request: rejected at once with 503 and Retry-After; the first one starts a replica, and its demand counts "
+        "for 5m0s even without further requests"
     )
 
 
@@ -38,7 +38,7 @@ def test_scaling_in_words() -> None:
     )
     assert reason(plan({"scaling": {"min": 2, "max": 2}}), "scaling") == "scaling: always 2"
     assert "none after" not in reason(plan({"scaling": {"min": 1, "max": 2}}), "scaling")
-    assert "for 1 always run" in reason(plan({"scaling": {"min": 1, "max": 2}}), "cold request")
+    assert "because 1 always run" in reason(plan({"scaling": {"min": 1, "max": 2}}), "cold request")
 
 
 @pytest.mark.parametrize(
@@ -55,19 +55,16 @@ def test_where_the_model_comes_from(uri: str, target: Any, text: str) -> None:
 
 
 def test_the_plan_says_where_clients_go_and_who_scales() -> None:
-    lines = "\n".join(one().reasons)
+    lines = "\n".join(map(str, one().reasons))
     assert (
-        "gateway hearth-gateway: shared by the services of namespace ai; clients find this one at http://tiny.ai.svc/v1"
+        "gateway hearth-gateway: shared by the services of namespace ai; clients reach this one at http://tiny.ai.svc/v1"
         in lines
     )
-    assert (
-        "scaler: the gateway tells KEDA at once that a request waits (external-push, hearth-gateway.ai.svc:9090)"
-        in lines
-    )
-    assert "scaler: KEDA asks the gateway every 5 s" in "\n".join(one(options=OPTIONS[1]).reasons)
-    assert "nothing goes to zero" in "\n".join(one({"scaling": {"min": 1}}).reasons)
-    own = "\n".join(one({"endpoint": {"gateway": "dedicated"}}).reasons)
+    assert "scaler: the gateway pushes demand to KEDA at once (external-push, hearth-gateway.ai.svc:9090)" in lines
+    assert "scaler: KEDA polls the gateway every 5 s" in "\n".join(map(str, one(options=OPTIONS[1]).reasons))
+    assert "never scales to zero" in "\n".join(map(str, one({"scaling": {"min": 1}}).reasons))
+    own = "\n".join(map(str, one({"endpoint": {"gateway": "dedicated"}}).reasons))
     assert "gateway tiny-gateway: serves this service alone" in own
     local = plan(target="local")
-    assert not [reason for reason in local.reasons if reason.startswith(("gateway", "scaler"))]
+    assert not [reason for reason in local.reasons if reason.subject.startswith(("gateway", "scaler"))]
     assert as_document(local)["objects"] == []

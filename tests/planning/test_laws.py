@@ -76,7 +76,7 @@ def check(made: Plan, again: Plan) -> str:
         launch = local_launch(made, host=HOST, devices=["0"], port=9001)
         assert launch.argv[-4:] == ("--host", "127.0.0.1", "--port", "9001")
         assert launch.grace_period >= launch.drain_timeout
-    return made.reasons[0]
+    return str(made.reasons[0])
 
 
 def plan_of(spec: Any = None, **metadata: Any) -> Plan:

@@ -55,7 +55,7 @@ def test_a_service_may_choose_its_scaler() -> None:
         for mode, kind in (("push", "external-push"), ("metrics-api", "metrics-api")):
             made = one({"scaling": {"scaler": mode}}, options=cluster)
             assert [trigger["type"] for trigger in scaled(made)["triggers"]] == [kind]
-            assert f"({kind}, " in made.reasons[-1]
+            assert f"({kind}, " in made.reasons[-1].text
     local = plan({"scaling": {"scaler": "push"}}, target="local")
     assert "spec.scaling.scaler push has no effect: there is no KEDA on one machine" in local.warnings
 

@@ -9,7 +9,7 @@ import pytest
 
 from hearth.api import HearthError
 from hearth.planning import PlanningError, available_runtimes
-from hearth.planning.selection import select_runtime
+from hearth.planning.selection import Selection, select_runtime
 from hearth.plugins import Candidate, VendorHost
 from tests.planning.plans import runtime, service
 from tests.support.vendors import host, plugin
@@ -32,10 +32,14 @@ def refusal(
     return caught.value
 
 
+def said(chosen: Selection) -> tuple[str, ...]:
+    return tuple(map(str, chosen.reasons))
+
+
 def test_by_name() -> None:
     chosen = select_runtime(by(name="vllm-acme"), ALL, host("acme", "zeta"), "cluster")
     assert chosen.runtime is ACME
-    assert chosen.reasons == ("runtime vllm-acme: named by spec.runtime.name",)
+    assert said(chosen) == ("runtime vllm-acme: named by spec.runtime.name",)
 
 
 def test_by_name_against_the_selector_is_a_warning() -> None:
@@ -48,7 +52,7 @@ def test_vendors_in_their_order_then_priority() -> None:
     for order in itertools.permutations(ALL):
         chosen = select_runtime(by(["acme", "zeta"]), order, host("acme", "zeta"), "cluster")
         assert chosen.runtime is ACME_FAST
-        assert chosen.reasons == (
+        assert said(chosen) == (
             "runtime vllm-acme-fast: vendor acme is number 1 in spec.runtime.selector.vendor",
             "not vllm-acme: priority 0 is below 10",
         )
@@ -58,7 +62,7 @@ def test_vendors_in_their_order_then_priority() -> None:
 def test_a_vendor_without_plugin_or_runtime_is_passed_over_and_named() -> None:
     chosen = select_runtime(by(["nvidia", "empty", "acme"]), ALL, host("acme", "empty"), "cluster")
     assert chosen.runtime is ACME_FAST
-    assert chosen.reasons[1:3] == (
+    assert said(chosen)[1:3] == (
         "not vendor nvidia: no installed distribution provides the vendor 'nvidia'",
         "not vendor empty: it has no InferenceRuntime",
     )
@@ -68,7 +72,7 @@ def test_without_any_wish_the_highest_priority_of_all() -> None:
     assert select_runtime(by(), ALL, host("acme", "zeta"), "cluster").runtime is ZETA
     chosen = select_runtime(by(), ALL, host("acme"), "cluster")
     assert chosen.runtime is ACME_FAST
-    assert chosen.reasons[-1] == "not vllm-zeta: no installed distribution provides the vendor 'zeta'"
+    assert said(chosen)[-1] == "not vllm-zeta: no installed distribution provides the vendor 'zeta'"
 
 
 @pytest.mark.parametrize("made", [by(), by(["acme"])])
@@ -140,7 +144,7 @@ def test_local_passes_over_what_cannot_run_on_one_machine() -> None:
     one = VendorHost.of({"acme": plugin("acme", capabilities=("local",)), "zeta": plugin("zeta", capabilities=())})
     chosen = select_runtime(by(), ALL, one, "local")
     assert chosen.runtime is ACME_FAST
-    assert "not vllm-zeta: the plugin for vendor 'zeta' cannot run on one machine" in chosen.reasons
+    assert "not vllm-zeta: the plugin for vendor 'zeta' cannot run on one machine" in said(chosen)
     with pytest.raises(PlanningError, match="cannot run on one machine") as caught:
         select_runtime(by(name="vllm-zeta"), ALL, one, "local")
     assert caught.value.reason == "RuntimeNotLocal"

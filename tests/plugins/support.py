@@ -1,48 +1,14 @@
-"""Plugins made on the spot."""
+"""Contexts of hooks."""
 
-from collections.abc import Callable, Mapping
+from __future__ import annotations
+
 from typing import Any
 
-from hearth.api import InferenceRuntime, LLMService
-from hearth.plugins import Candidate, RenderContext, ResolvedModel, VendorInfo, hookimpl
+from hearth.plugins import RenderContext, ResolvedModel
+from tests.support.manifests import URI, VENDOR, runtime_model, service_model
 
 
-class Plugin:
-    """An object that carries hooks."""
-
-    def __init__(self, **hooks: Callable[..., Any]) -> None:
-        for name, hook in hooks.items():
-            setattr(self, name, hookimpl(hook))
-
-
-def plugin(name: str = "acme", /, info: Mapping[str, Any] | None = None, **hooks: Callable[..., Any]) -> Plugin:
-    """A plugin object: who it is, and the given functions as marked hooks."""
-
-    def hearth_vendor() -> VendorInfo:
-        return VendorInfo(**{"name": name, "title": name.title(), **(info or {})})
-
-    return Plugin(**{"hearth_vendor": hearth_vendor, **hooks})
-
-
-def candidate(name: str, made: object, *, distribution: str | None = None, version: str = "1.2.3") -> Candidate:
-    return Candidate(name, distribution or f"hearth-{name}", version, lambda: made)
-
-
-def context(vendor: str = "acme", **runtime: Any) -> RenderContext:
-    return RenderContext(
-        service=LLMService.model_validate(
-            {"metadata": {"name": "tiny"}, "spec": {"model": {"source": {"uri": "hf://acme/tiny"}}}}
-        ),
-        runtime=InferenceRuntime.model_validate(
-            {
-                "metadata": {"name": f"vllm-{vendor}"},
-                "spec": {
-                    "vendor": vendor,
-                    "container": {"image": "engine:1"},
-                    "accelerator": {"resourceName": f"{vendor}.dev/chip"},
-                    **runtime,
-                },
-            }
-        ),
-        model=ResolvedModel(uri="hf://acme/tiny", scheme="hf", path="acme/tiny"),
-    )
+def context(vendor: str = VENDOR, **runtime: Any) -> RenderContext:
+    """Return what a hook of the vendor gets for the smallest service; `runtime` are fields of the runtime's spec."""
+    model = ResolvedModel(uri=URI, scheme="hf", path="acme/tiny")
+    return RenderContext(service=service_model(), runtime=runtime_model(vendor=vendor, **runtime), model=model)

@@ -1,5 +1,7 @@
 """What a hook is told is equal to the original and shares nothing that can be changed."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from pydantic import BaseModel

@@ -1,5 +1,7 @@
 """docs/plugins.md is the contract: it may not lag behind the code."""
 
+from __future__ import annotations
+
 import inspect
 import re
 from dataclasses import fields, is_dataclass

@@ -1,5 +1,7 @@
 """hearth-fake, the example that plugin authors copy."""
 
+from __future__ import annotations
+
 import os
 import subprocess
 import sys
@@ -7,8 +9,7 @@ import sys
 import pytest
 
 from hearth.plugins import Device, InventoryOutput, InventorySource, LocalLaunch, PluginRejects, VendorHost
-
-from .support import context
+from tests.plugins.support import context
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """A faulty plugin is listed with its distribution and the reason, blocks its own vendor only, and its services say why."""
 
+from __future__ import annotations
+
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +12,8 @@ import pytest
 from hearth.api import EnvVar, HearthError, InferenceRuntime, LLMService
 from hearth.planning import Plan, make_plan
 from hearth.plugins import Candidate, PluginError, PluginRejects, RenderContext, VendorHost, VendorInfo
-
-from .support import candidate, context, plugin
+from tests.plugins.support import context
+from tests.support.vendors import candidate, plugin
 
 RELEASE = threading.Event()
 CONDITION_REASON = r"[A-Z][A-Za-z0-9]*"
@@ -50,7 +52,7 @@ GOOD = candidate("good", plugin("good", hearth_env=lambda ctx: [EnvVar(name="GOO
 AT_LOAD: dict[str, tuple[Callable[[], object], str]] = {
     "raises on import": (fail, "its import failed with ImportError: libacme.so: cannot open"),
     "exits on import": (leave, "its import failed with SystemExit: no licence"),
-    "hangs on import": (hang, "its import did not end within 0.1 s"),
+    "hangs on import": (hang, "its import did not finish within 0.1 s"),
     "hangs when asked who it is": (
         lambda: plugin("acme", hearth_vendor=lambda: hang()),
         "hearth_vendor did not return within 0.1 s",
@@ -163,7 +165,7 @@ def test_a_plugin_that_hung_is_listed_and_is_not_called_again() -> None:
     )
     assert good.state == "ready"
     assert getattr(refusal(host), "reason", "") == "UnsupportedVendor"
-    with pytest.raises(PluginError, match="it is not called any more, because hearth_env did not return"):
+    with pytest.raises(PluginError, match="it is no longer called, because hearth_env did not return"):
         host.env(context("acme"))
     assert plan(host, "good")
 

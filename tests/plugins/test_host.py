@@ -1,10 +1,10 @@
 """Calling: one vendor's hooks, checked results, and errors that say whose they are."""
 
+from __future__ import annotations
+
 import io
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,17 +24,17 @@ from hearth.plugins import (
     ProbeSet,
     RenderContext,
     ResolvedModel,
-    RuntimeManifest,
     VendorHost,
     VendorUnavailable,
 )
 from hearth.plugins.host import VendorHost as Host
-
-from .support import candidate, context, plugin
+from tests.plugins.support import context
+from tests.support import vendors
+from tests.support.vendors import candidate, plugin
 
 
 def host(**hooks: Any) -> VendorHost:
-    return VendorHost.of({"acme": plugin("acme", **hooks)})
+    return vendors.host(capabilities=(), **hooks)
 
 
 def test_a_hook_that_is_absent_or_returns_none_leaves_the_choice_to_the_host() -> None:
@@ -220,118 +220,3 @@ def test_a_hook_may_be_a_generator() -> None:
         one.env(replace(context(), model=ResolvedModel("pvc://w", "pvc", "/models", "w")))
     with pytest.raises(PluginError, match="KeyError: 'driver'"):
         one.env(replace(context(), model=ResolvedModel("file:///m", "file", "/m")))
-
-
-RUNTIME = """
-apiVersion: serving.hearth.dev/v1alpha1
-kind: InferenceRuntime
-metadata: {{name: {name}}}
-spec:
-  vendor: {vendor}
-  container: {{image: "engine:1"}}
-  accelerator: {{resourceName: {vendor}.dev/chip}}
-"""
-
-
-def shipping(directory: Path, vendor: str, *files: tuple[str, str]) -> object:
-    manifests: list[RuntimeManifest] = []
-    for name, text in files:
-        file: Traversable = directory / f"{vendor}-{name}.yaml"
-        (directory / f"{vendor}-{name}.yaml").write_text(text)
-        manifests.append(RuntimeManifest(name, file))
-    return plugin(vendor, hearth_runtimes=lambda: manifests)
-
-
-def test_packaged_runtimes(tmp_path: Path) -> None:
-    files = [(name, RUNTIME.format(name=name, vendor="acme")) for name in ("vllm-acme", "vllm-acme-big")]
-    one = VendorHost.of({"acme": shipping(tmp_path, "acme", *files)})
-    assert one.vendors[0].runtimes == ("vllm-acme", "vllm-acme-big")
-    assert [runtime.manifest.metadata.name for runtime in one.runtimes()] == ["vllm-acme", "vllm-acme-big"]
-    assert one.runtimes()[0].origin == "in-process-acme 0, acme-vllm-acme.yaml"
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "problem"),
-    [
-        ("vllm-acme", "kind: [", "hearth_runtimes"),
-        ("vllm-acme", RUNTIME.format(name="other", vendor="acme"), "holds 'other', not 'vllm-acme'"),
-        ("vllm-acme", RUNTIME.format(name="vllm-acme", vendor="other"), "has spec.vendor 'other', not 'acme'"),
-        (
-            "vllm-acme",
-            RUNTIME.format(name="vllm-acme", vendor="acme") + "---" + RUNTIME.format(name="b", vendor="acme"),
-            "does not hold exactly one InferenceRuntime",
-        ),
-    ],
-)
-def test_a_broken_packaged_runtime_blocks_its_vendor(tmp_path: Path, name: str, text: str, problem: str) -> None:
-    good = shipping(tmp_path, "good", ("vllm-good", RUNTIME.format(name="vllm-good", vendor="good")))
-    one = VendorHost.of({"acme": shipping(tmp_path, "acme", (name, text)), "good": good})
-    assert [runtime.manifest.metadata.name for runtime in one.runtimes()] == ["vllm-good"]
-    acme, other = one.vendors
-    assert acme.state == "error"
-    assert problem in acme.error
-    assert one.problem("acme") == acme.error
-    assert other.state == "ready"
-
-
-def refuse() -> None:
-    raise PluginRejects("NoDriver", "install the driver")
-
-
-def crash() -> Iterator[RuntimeManifest]:
-    yield from ()
-    raise KeyError("driver")
-
-
-@pytest.mark.parametrize(
-    ("hook", "problem"),
-    [
-        (refuse, "NoDriver: install the driver"),
-        (crash, "KeyError: 'driver'"),
-        (lambda: 42, "it returned 42, not RuntimeManifests"),
-        (lambda: ["vllm"], "it returned 'vllm' among its runtimes"),
-    ],
-)
-def test_a_failing_list_of_runtimes_blocks_its_vendor(hook: Any, problem: str) -> None:
-    for listed_first in (True, False):
-        one = host(hearth_runtimes=hook)
-        if not listed_first:
-            assert one.runtimes() == ()
-        [status] = one.vendors
-        assert status.state == "error"
-        assert problem in status.error
-        assert one.runtimes() == ()
-        assert problem in str(one.problem("acme"))
-
-
-def test_two_vendors_that_ship_one_name_are_both_blocked(tmp_path: Path) -> None:
-    one = VendorHost.of(
-        {
-            vendor: shipping(tmp_path, vendor, ("vllm", RUNTIME.format(name="vllm", vendor=vendor)))
-            for vendor in ("beta", "alpha")
-        }
-    )
-    assert one.runtimes() == ()
-    assert {status.error for status in one.vendors} == {"the runtime 'vllm' is shipped by alpha and beta"}
-
-
-def test_the_generic_adapter_needs_no_plugin() -> None:
-    local = {
-        "command": ["engine", "serve"],
-        "env": [{"name": "MODE", "value": "cpu"}],
-        "devices": ["0"],
-        "visibleDevicesEnv": "CHIPS",
-    }
-    ctx = context("cpu", adapter="generic", local=local)
-    one = VendorHost.of({})
-    assert one.info(ctx.runtime).name == "cpu"
-    assert one.pod(ctx) is None
-    assert one.local_command(ctx, ["0"]) == LocalLaunch(argv=("engine", "serve"), env={"MODE": "cpu", "CHIPS": "0"})
-    assert one.local_command(context("cpu", adapter="generic"), ["0"]) is None
-
-
-def test_the_generic_adapter_takes_literal_variables_only() -> None:
-    secret = {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}
-    ctx = context("cpu", adapter="generic", local={"command": ["engine"], "env": [secret]})
-    with pytest.raises(PluginRejects, match=r"spec.local.env 'TOKEN' has no literal value"):
-        VendorHost.of({}).local_command(ctx, [])

@@ -1,5 +1,7 @@
 """Loading: every fault of a plugin is named, and blocks that plugin only."""
 
+from __future__ import annotations
+
 import itertools
 import sys
 import threading
@@ -10,8 +12,7 @@ import pytest
 
 from hearth.plugins import Candidate, VendorHost, VendorStatus, hookimpl
 from hearth.plugins.loader import installed_candidates
-
-from .support import Plugin, candidate, plugin
+from tests.support.vendors import Plugin, candidate, plugin
 
 
 def load(*candidates: Candidate, **environ: str) -> dict[str, VendorStatus]:
@@ -55,7 +56,7 @@ def test_a_hanging_import_does_not_hang_the_host() -> None:
     try:
         host = VendorHost.load(candidates=[hanging, GOOD], environ={}, import_timeout=0.05)
         found = {status.name: status for status in host.vendors}
-        assert found["slow"].error == "its import did not end within 0.05 s"
+        assert found["slow"].error == "its import did not finish within 0.05 s"
         assert found["good"].state == "ready"
     finally:
         release.set()

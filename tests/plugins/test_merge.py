@@ -1,5 +1,7 @@
 """The laws of merging: stronger wins, nothing is lost silently, nothing is doubled."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 from typing import Any
 

@@ -10,6 +10,9 @@ GatewayError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 
 class GatewayError(Exception):
     """Something somebody can put right: what is wrong (`message`) and what to do about it (`remedy`, may be empty)."""
@@ -23,8 +26,40 @@ class GatewayError(Exception):
         return f"{self.message}; {self.remedy}" if self.remedy else self.message
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One mistake in a document: where it is, what is wrong, and what to do about it."""
+
+    path: tuple[str | int, ...]
+    message: str
+    remedy: str
+
+    def below(self, *path: str | int) -> Fault:
+        """Return this fault as one of a document that has the present one at a path."""
+        return replace(self, path=(*path, *self.path))
+
+    @property
+    def place(self) -> str:
+        """The path as people write it, such as `services[0].limits.maxHeld`; empty for the whole document."""
+        return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in self.path).removeprefix(".")
+
+    def __str__(self) -> str:
+        return f"{self.place or 'the document'}: {self.message}; {self.remedy}"
+
+
 class ConfigError(GatewayError):
-    """A services document that cannot be used; the message names the place and the value."""
+    """A services document that cannot be used, with every fault that was found; `source` is its file or object."""
+
+    def __init__(self, faults: Sequence[Fault], source: str = "") -> None:
+        self.faults = tuple(faults)
+        self.problems = tuple(_located(fault, source) for fault in self.faults)
+        super().__init__("\n".join(self.problems))
+
+
+def _located(fault: Fault, source: str) -> str:
+    if not source:
+        return str(fault)
+    return f"{source}: {fault}" if fault.path else f"{source}: {fault.message}; {fault.remedy}"
 
 
 class AccessError(GatewayError):

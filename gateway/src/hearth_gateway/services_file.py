@@ -1,4 +1,4 @@
-"""The services file of the stand-alone program, which is read again when it changes."""
+"""The services file of the stand-alone program, YAML or JSON, which is read again when it changes."""
 
 from __future__ import annotations
 
@@ -6,15 +6,87 @@ import asyncio
 import contextlib
 import logging
 from pathlib import Path
+from typing import Any
 
-from hearth_gateway.config import load_services
-from hearth_gateway.errors import ConfigError
+import yaml
+
+from hearth_gateway.config import ServiceConfig, parse_services
+from hearth_gateway.errors import ConfigError, Fault
 from hearth_gateway.gateway import Gateway
 
 log = logging.getLogger("hearth.gateway")
 
 RELOAD_INTERVAL = 0.5
 """Seconds between two looks at whether the file changed."""
+
+MAX_FILE_BYTES = 4 * 1024 * 1024
+"""Bytes of a services file, at most."""
+
+
+def load_services(path: Path) -> tuple[ServiceConfig, ...]:
+    """Read a services file. Raises ConfigError, whose message names the file."""
+    document = _read_yaml(path)
+    if document is None:
+        raise _unusable(path, "it is empty", "write a mapping with the key 'services'")
+    if not isinstance(document, dict):
+        found = "a list" if isinstance(document, list) else f"only the value {document!r:.60}"
+        raise _unusable(path, f"found {found}", "write a mapping with the key 'services'")
+    try:
+        return parse_services(document)
+    except ConfigError as error:
+        raise ConfigError(error.faults, str(path)) from error
+
+
+def _read_yaml(path: Path) -> Any:
+    text = _read_text(path)
+    try:
+        return yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
+    except _DuplicateKeyError as error:
+        raise _unusable(f"{path}:{error.line}", f"the key {error.key!r} is there twice", "remove one") from error
+    except yaml.MarkedYAMLError as error:
+        place = path if error.problem_mark is None else f"{path}:{error.problem_mark.line + 1}"
+        raise _unusable(place, f"not YAML: {error.problem}", "correct it") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, such as 2026-13-01
+        raise _unusable(path, f"not YAML: {' '.join(str(error).split())}", "correct it") from error
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise _unusable(path, f"larger than {MAX_FILE_BYTES} bytes", "split the services over several gateways")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _unusable(path, error.strerror or str(error), "give the path of a services file") from error
+    except UnicodeDecodeError as error:
+        raise _unusable(path, f"not UTF-8 text ({error.reason} at byte {error.start})", "save it as UTF-8") from error
+
+
+def _unusable(source: Path | str, message: str, remedy: str) -> ConfigError:
+    return ConfigError([Fault((), message, remedy)], str(source))
+
+
+class _DuplicateKeyError(Exception):
+    """A key that is there twice in one mapping; the line, counted from 1, is that of the second one."""
+
+    def __init__(self, key: str, line: int) -> None:
+        super().__init__(key, line)
+        self.key = key
+        self.line = line
+
+
+class _Loader(yaml.SafeLoader):
+    """A loader that refuses a key which is there twice; YAML's own takes the last value."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Return the next mapping."""
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _DuplicateKeyError(key.value, key.start_mark.line + 1)
+                seen.add(key.value)
+        return node
 
 
 class ServicesFile:
@@ -52,7 +124,8 @@ class ServicesFile:
             try:
                 services = load_services(self._path)
             except ConfigError as error:
-                log.error("Failed to reload the services file; keeping the current services: %s", error)
+                for problem in error.problems:
+                    log.error("Failed to reload the services file; keeping the current services: %s", problem)
                 continue
             self._gateway.apply(services)
             log.info("Applied the services file: %s", ", ".join(service.name for service in services) or "no services")

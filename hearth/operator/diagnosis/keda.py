@@ -1,24 +1,23 @@
-"""Whether KEDA scales a service: it is there, its ScaledObject is accepted, and nobody paused it."""
+"""KEDA: whether it scales a service, and what keeps it from that."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from hearth.operator.diagnosis.containers import OWN_PORT
 from hearth.operator.diagnosis.diagnosis import Diagnosis
 from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.reasons import Reason
-from hearth.operator.diagnosis.redaction import redact
+from hearth.operator.diagnosis.redaction import redact, without_own_port
 from hearth.operator.objects import ScaledObject
 
 _SCALE_IN = "autoscaling.keda.sh/paused-scale-in"
 _FORCED = "autoscaling.keda.sh/force-activation"
 _PAUSES: Mapping[str, str] = {
-    "autoscaling.keda.sh/paused": "neither wakes nor sleeps",
+    "autoscaling.keda.sh/paused": "is neither woken nor scaled to zero",
     "autoscaling.keda.sh/paused-replicas": "is kept at a fixed number of replicas",
-    "autoscaling.keda.sh/paused-scale-out": "gets no further replicas",
-    _SCALE_IN: "keeps the replicas that it has, and never sleeps",
-    _FORCED: "is kept awake although nobody asks",
+    "autoscaling.keda.sh/paused-scale-out": "is not scaled out",
+    _SCALE_IN: "is not scaled in, nor to zero",
+    _FORCED: "is kept awake without demand",
 }
 _FALSE = ("false", "False", "FALSE", "0", "f", "F")
 
@@ -28,29 +27,32 @@ def scaler_trouble(observed: Observed) -> Diagnosis | None:
     if not observed.keda:
         return Diagnosis(
             Reason.KEDA_NOT_INSTALLED,
-            "KEDA is not installed, so nothing wakes the service or lets it sleep; install KEDA 2.20.2 or later, and the "
-            "operator does the rest",
+            "KEDA is not installed, so the service is neither woken nor scaled to zero; install KEDA 2.20.2 or later, and "
+            "the operator creates the ScaledObject",
             "broken",
             "the cluster's autoscaler is not installed",
         )
     scaled = observed.scaled_object
     if scaled is None:
-        return Diagnosis(Reason.SCALED_OBJECT_PENDING, "its ScaledObject is being created", "waiting")
+        return Diagnosis(Reason.SCALED_OBJECT_PENDING, "the ScaledObject of the service is being created", "waiting")
     pause = _pause(scaled.metadata.annotations)
     if pause is not None:
         name, namespace = observed.service.metadata.name, observed.service.metadata.namespace
         return Diagnosis(
             Reason.SCALED_OBJECT_PAUSED,
-            f"its ScaledObject has the annotation {pause}: the service {_PAUSES[pause]}; "
-            f"kubectl annotate scaledobject -n {namespace} {name} {pause}- lets it scale again",
+            f"the ScaledObject has the annotation {pause}: the service {_PAUSES[pause]}; to remove it: "
+            f"kubectl annotate scaledobject -n {namespace} {name} {pause}-",
             "broken",
-            "its scaling was paused by hand",
+            "autoscaling of the model is paused",
         )
     return _scaler_condition(scaled)
 
 
 def _pause(annotations: Mapping[str, str]) -> str | None:
-    """KEDA takes whatever is not a boolean for true, except at paused-replicas, where any number pauses."""
+    """Return the annotation that changes how KEDA scales.
+
+    KEDA takes whatever is not a boolean for true, except at paused-replicas, where any number pauses.
+    """
     return next(
         (
             name
@@ -62,8 +64,10 @@ def _pause(annotations: Mapping[str, str]) -> str | None:
 
 
 def waking_trouble(observed: Observed) -> Diagnosis | None:
-    """Say why a service that sleeps would not wake; None when it would. Replicas that may not be taken away are no
-    reason."""
+    """Say why a request would not wake a service that is scaled to zero; None when it would.
+
+    Replicas that may not be taken away are no reason.
+    """
     trouble = scaler_trouble(observed)
     if trouble is None or trouble.reason != Reason.SCALED_OBJECT_PAUSED:
         return trouble
@@ -78,16 +82,16 @@ def _scaler_condition(scaled: ScaledObject) -> Diagnosis | None:
     if not ready.is_false and not ready.reason:
         return Diagnosis(
             Reason.SCALED_OBJECT_PENDING,
-            "KEDA has not looked at its ScaledObject yet; if that lasts, look at KEDA's operator "
+            "KEDA has not reconciled the ScaledObject yet; if that lasts, check KEDA's operator "
             "(kubectl get pods -A -l app=keda-operator)",
             "waiting",
         )
-    words = redact(OWN_PORT.sub("->", ready.message or ready.reason or "it does not say why"))
+    words = redact(without_own_port(ready.message or ready.reason or "no reason given"))
     known = bool(scaled.status.hpa_name or scaled.status.was_active)
     return Diagnosis(
         Reason.SCALED_OBJECT_NOT_READY,
-        f"KEDA cannot scale it: {words}; KEDA tries again by itself, and `kubectl describe scaledobject` and the log of "
-        "KEDA's operator say more",
+        f"KEDA cannot scale the service: {words}; KEDA retries, and `kubectl describe scaledobject` and the log of KEDA's "
+        "operator have the details",
         "broken" if known else "waiting",
-        "the cluster's autoscaler cannot scale it at the moment" if known else None,
+        "the cluster's autoscaler cannot scale the model at the moment" if known else None,
     )

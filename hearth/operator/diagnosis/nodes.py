@@ -1,4 +1,4 @@
-"""Nodes: what they have of a pod's device, and what keeps them from taking the pod."""
+"""Nodes: what they have of a pod's device, and what keeps them from running the pod."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HARD_EFFECTS = ("NoSchedule", "NoExecute")
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What a pod asks of a node."""
+    """A pod's request to a node."""
 
     device: str
     """The extended resource that counts the runtime's devices."""
@@ -27,7 +27,7 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class Supply:
-    """What the nodes have of a pod's device."""
+    """A pod's device on the nodes."""
 
     total: int
     """On all nodes."""
@@ -46,7 +46,7 @@ class Supply:
 
 
 def supply(demand: Demand, nodes: Sequence[Node]) -> Supply:
-    """Add up the nodes. What is free on them is the scheduler's knowledge: nodes do not say it."""
+    """Add up the nodes. Only the scheduler knows what is free on them: nodes do not report it."""
     amounts = [(node, amount(node, demand.device)) for node in nodes]
     closed: Counter[str] = Counter()
     usable = suitable = lacking = 0
@@ -91,20 +91,20 @@ def _whole_number(amount: Any) -> int:
 
 
 def amount(node: Node, resource: str) -> int:
-    """What a node has of a resource that is counted, in use or not."""
+    """Return how much a node has of a counted resource, in use or not."""
     text = node.status.allocatable.get(resource, "0")
     return int(text) if text.isdecimal() else 0
 
 
 def required_terms(spec: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """The terms of which a node has to match one, by a pod's spec."""
+    """Return the terms of which a node has to match one, by a pod's spec."""
     affinity = (spec.get("affinity") or {}).get("nodeAffinity", {})
     required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     return required.get("nodeSelectorTerms") or ()
 
 
 def barriers(node: Node, spec: Mapping[str, Any]) -> Iterator[str]:
-    """Why this node does not take the pod, in words that follow a number of nodes."""
+    """Return why a node may not run the pod, in words that follow a number of nodes."""
     labels = node.metadata.labels
     selector = spec.get("nodeSelector") or {}
     missing = [f"{key}={value}" for key, value in sorted(selector.items()) if labels.get(key) != value]

@@ -1,4 +1,4 @@
-"""What the operator sees of one service at one moment. Everything that is said about a service comes from this."""
+"""The observation of one service at one moment, from which everything that is said about the service follows."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Observed:
     deployment: Deployment | None
     """Of the backends."""
     pods: Sequence[Pod]
-    """Of the backends; those that are ending included."""
+    """Of the backends; terminating ones included."""
     prewarm: Job | None
     """The Job."""
     prewarm_pods: Sequence[Pod]
@@ -35,13 +35,13 @@ class Observed:
     """The Deployment of the gateway that serves this service."""
     gateway_pods: Sequence[Pod]
     nodes: Sequence[Node] | None
-    """Fetched only when a pod is unschedulable or the prewarm Job is not there; None means that nobody looked."""
+    """Listed only when a pod is unschedulable or the prewarm Job does not exist yet; None when they were not."""
     now: datetime
-    """Aware. Used for `lastTransitionTime` of what changed, and for nothing else."""
+    """Aware. It becomes the `lastTransitionTime` of what changed, and nothing else."""
     claims: Sequence[Claim] = ()
     """PersistentVolumeClaims that the pods mount, as far as they are known."""
     holders: Mapping[str, int] = field(default_factory=dict)
     """Devices of the wanted kind held by other services' pods: `NAMESPACE/NAME` of the LLMService -> devices. Only
     services of the own namespace are ever named."""
     warnings: Sequence[str] = ()
-    """What the namespace's plan has to say about this service (aliases that others have)."""
+    """What the namespace's plan warns about (aliases that other services have)."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 
 from hearth.api.errors import join_remedy
-from hearth.operator.diagnosis.containers import (
-    Program,
-    container_creating,
-    container_trouble,
-)
-from hearth.operator.diagnosis.diagnosis import Diagnosis, rank
+from hearth.operator.diagnosis.containers import container_creating, container_trouble
+from hearth.operator.diagnosis.diagnosis import SEE_STATUS, Diagnosis, rank
 from hearth.operator.diagnosis.observation import Observed
+from hearth.operator.diagnosis.program import Program
 from hearth.operator.diagnosis.reasons import Reason
 from hearth.operator.diagnosis.redaction import redact
+from hearth.operator.diagnosis.rejection import is_rejected, rejected
 from hearth.operator.diagnosis.scheduling import unscheduled
 from hearth.operator.objects import Deployment, Pod
 
@@ -27,13 +25,17 @@ ON_ITS_WAY = frozenset(
         Reason.RESTARTING,
     }
 )
+"""Reasons of a start that goes as it should."""
+
+_POD_NAME = re.compile(r'^.*?pods? "[^"]*" is forbidden: ')
+"""Each attempt to create a pod has another name."""
 
 
 def pod_trouble(pod: Pod, program: Program, observed: Observed) -> Diagnosis:
     """Say what a pod that is not ready waits for."""
     status = pod.status
     if status.phase == "Failed" and status.reason:
-        return evicted(status.reason, status.message, program)
+        return ended_by_node(pod, program)
     scheduled = pod.condition("PodScheduled")
     if scheduled.is_false:
         return unscheduled(scheduled, observed)
@@ -42,33 +44,39 @@ def pod_trouble(pod: Pod, program: Program, observed: Observed) -> Diagnosis:
     if troubles:
         return min(troubles, key=rank)
     if not scheduled.is_true and not pod.spec.node_name:
-        return Diagnosis(Reason.SCHEDULING, "a node is being found for its pod", "waiting")
+        return Diagnosis(Reason.SCHEDULING, f"the pod of {program.name} is being scheduled", "waiting")
     if not containers:
         return container_creating(program)
     return Diagnosis(
         Reason.CONTAINERS_NOT_READY,
-        f"{program.name} runs and its readiness probe is not answered; if that lasts: "
-        f"{program.logs.removesuffix(' --previous')}",
+        f"{program.name} is running and has not passed its readiness probe yet; if that lasts, see `{program.logs()}`",
         "starting",
     )
 
 
-def evicted(reason: str, message: str, program: Program) -> Diagnosis:
-    words = redact(f"{reason}: {message}".rstrip(": "))
+def ended_by_node(pod: Pod, program: Program, *, repeatedly: bool = False) -> Diagnosis:
+    """Say why a node refused or evicted a pod; `repeatedly`: the pod before it as well."""
+    if is_rejected(pod):
+        return rejected(pod, program, "broken" if repeatedly else "waiting")
+    status = pod.status
+    evicted = status.reason == "Evicted"
+    how = "evicted" if evicted else "terminated by its node"
+    remedy = "free up that resource on the node" if evicted else "see `kubectl describe node`"
+    words = redact(f"{status.reason}: {status.message}".rstrip(": "))
     return Diagnosis(
         Reason.EVICTED,
-        f"the pod of {program.name} was ended by its node ({words}); free what the node ran short of",
+        f"the pod of {program.name} was {how} ({words}); {remedy}",
         "broken",
-        "its node ended it; it is started again",
+        "the pod was evicted from its node and is created again",
     )
 
 
-def refused_pods(deployment: Deployment | None) -> Diagnosis | None:
+def not_created(deployment: Deployment | None) -> Diagnosis | None:
+    """Say why the pods of a Deployment are rejected when they are created; None when they are not."""
     if deployment is None or not deployment.replica_failure.is_true:
         return None
-    # The pod's name is another one at each attempt.
-    words = re.sub(r'^.*?pods? "[^"]*" is forbidden: ', "", deployment.replica_failure.message)
-    remedy = "change what refuses it (kubectl describe quota, limitrange, namespace), or what the service asks for"
+    words = _POD_NAME.sub("", deployment.replica_failure.message)
+    remedy = "change what rejects them (kubectl describe quota, limitrange, namespace), or what the service requests"
     if "PodSecurity" in words:
         remedy = (
             "the namespace enforces a Pod Security level that the runtime's pod does not meet: serve the model from a "
@@ -76,7 +84,7 @@ def refused_pods(deployment: Deployment | None) -> Diagnosis | None:
         )
     return Diagnosis(
         Reason.FAILED_CREATE,
-        join_remedy(f"the cluster refuses to create its pods: {redact(words)}", remedy),
+        join_remedy(f"the pods of Deployment {deployment.metadata.name} cannot be created: {redact(words)}", remedy),
         "broken",
-        "the cluster refuses to start it; its owner finds the reason in its status",
+        f"the cluster does not allow the pod; {SEE_STATUS}",
     )

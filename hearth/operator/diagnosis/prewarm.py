@@ -1,6 +1,6 @@
-"""Prewarming: how far the Job that downloads weights ahead is, and the nodes that it is kept to.
+"""Prewarming: how far the Job that downloads weights ahead is, and the nodes that it is restricted to.
 
-The Job asks for no device, and a pod cannot say "a node that has this resource" without taking some of it. Where a volume
+The Job requests no device, and a pod cannot say "a node that has this resource" without taking some of it. Where a volume
 is bound to the node of its first pod, a download on a node without accelerators would keep the engine from ever starting.
 """
 
@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hearth.operator.diagnosis.containers import (
-    Program,
-    ended_words,
-    prewarmer,
-)
+from hearth.operator.diagnosis.containers import last_exit
 from hearth.operator.diagnosis.diagnosis import Diagnosis, rank
 from hearth.operator.diagnosis.nodes import amount, barriers, demand_of, required_terms
 from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.pods import ON_ITS_WAY, pod_trouble
+from hearth.operator.diagnosis.program import Program, prewarmer
 from hearth.operator.diagnosis.reasons import Reason
 from hearth.operator.diagnosis.redaction import redact
 from hearth.operator.objects import Claim, Node, Pod
@@ -27,18 +24,18 @@ HOSTNAME = "kubernetes.io/hostname"
 """The label that the kubelet gives its node. Mostly, but not everywhere, the node's name."""
 
 MOST_NODES = 100
-"""So many nodes are named at most; each of them will do."""
+"""Nodes that the Job names at most; each of them will do."""
 
 _SELECTED = "volume.kubernetes.io/selected-node"
 """The scheduler's annotation on a claim: the node for which its volume was made."""
 
 
 def prewarm_nodes(plan: Plan, nodes: Sequence[Node], claims: Sequence[Claim]) -> tuple[str, ...] | None:
-    """Return the hostnames that the Job of a plan is to be kept to: of nodes that may take the engine and have its
-    devices, whether they are free or not. `claims` are the volume claims of the service.
+    """Return the hostnames of the nodes that the Job of a plan is restricted to.
 
-    Empty when the Job needs no such list: its engine asks for no device, or says by labels which nodes it wants, and all
-    of these have the device. If there are none of these yet, a Job that waits is what makes an autoscaler add one.
+    They may run the engine and have its devices, in use or not. `claims` are the volume claims of the service.
+    Empty when the Job needs no such list: its engine requests no device, or selects nodes by labels, and all of these have
+    the device. If there are none of these yet, a Job that waits is what makes a cluster autoscaler add one.
     None when no node will do, but others could take the Job.
     """
     demand = demand_of(plan, (plan.serving.get("resources") or {}).get("limits", {}))
@@ -68,34 +65,33 @@ def prewarm_trouble(observed: Observed) -> Diagnosis | None:
         return None
     if job is None:
         return _no_node_to_prewarm_on(plan, observed) or Diagnosis(
-            Reason.PREWARMING, "the download of the weights is being created", "waiting"
+            Reason.PREWARMING, "the prewarm Job is being created", "waiting"
         )
     program = prewarmer(plan)
     troubles = sorted(
         (pod_trouble(pod, program, _of_prewarm(observed)) for pod in observed.prewarm_pods if not pod.is_ending),
         key=rank,
     )
-    again = f"kubectl delete job -n {plan.service.metadata.namespace} {prewarm_name(plan.service)}"
+    retry = f"kubectl delete job -n {plan.service.metadata.namespace} {prewarm_name(plan.service)}"
     if job.failure.is_true:
         cause = _last_failure(observed.prewarm_pods, program) or redact(job.failure.message)
         return Diagnosis(
             Reason.PREWARM_FAILED,
-            f"the weights were not downloaded ahead: {cause}; the first start downloads them itself. To try again: "
-            f"{again}",
+            f"prewarming failed: {cause}; the first start downloads the weights itself. To retry: {retry}",
             "broken",
         )
     worst = next((trouble for trouble in troubles if trouble.reason not in ON_ITS_WAY), None)
     if worst is not None:
-        # The nodes that the Job is kept to were chosen when it was created, and may be gone.
-        anew = f". To choose its nodes anew: {again}" if worst.reason is Reason.UNSCHEDULABLE else ""
-        return Diagnosis(Reason.PREWARMING, f"the weights are not downloaded yet: {worst.message}{anew}", "waiting")
+        # The nodes that the Job is restricted to were chosen when it was created, and may be gone.
+        hint = f". To choose its nodes again: {retry}" if worst.reason is Reason.UNSCHEDULABLE else ""
+        return Diagnosis(Reason.PREWARMING, f"prewarming waits: {worst.message}{hint}", "waiting")
     return Diagnosis(
-        Reason.PREWARMING, f"the weights are being downloaded; `{program.logs}` shows how far it is", "waiting"
+        Reason.PREWARMING, f"the weights are being downloaded; `{program.logs()}` shows the progress", "waiting"
     )
 
 
 def _of_prewarm(observed: Observed) -> Observed:
-    """Without what would explain the Job's pod by the devices that it does not ask for."""
+    """Return the observation without what would explain the Job's pod by devices that it does not request."""
     return replace(observed, nodes=None)
 
 
@@ -107,8 +103,8 @@ def _no_node_to_prewarm_on(plan: Plan, observed: Observed) -> Diagnosis | None:
     wanted = demand.device if demand.count == 1 else f"{demand.count} {demand.device}"
     return Diagnosis(
         Reason.NO_ACCELERATOR,
-        f"the weights are not downloaded yet: no node that may run the engine has {wanted}, and on another one they would be "
-        "of no use to it; the download begins when there is such a node",
+        f"prewarming waits for an eligible node with {wanted}; the engine could not use weights that were downloaded to "
+        "another node",
         "waiting",
     )
 
@@ -123,4 +119,4 @@ def _last_failure(pods: Sequence[Pod], program: Program) -> str:
         ),
         key=lambda ended: ended.finished_at,
     )
-    return ended_words(ends[-1], program) if ends else ""
+    return last_exit(ends[-1], program) if ends else ""

@@ -1,4 +1,4 @@
-"""The words that conditions and Events give as their reason. docs/operations.md explains each of them.
+"""Reasons: the words in conditions and Events. docs/operations.md explains each of them.
 
 Beside these there are the reasons of what refuses a service: those of PlanningError, PluginRejects and PluginError.
 """
@@ -44,6 +44,15 @@ class Reason(StrEnum):
     SCHEDULING_GATED = "SchedulingGated"
     UNSCHEDULABLE = "Unschedulable"
     FAILED_CREATE = "FailedCreate"
+
+    # A node refuses a pod, in the kubelet's words where they can be a reason.
+    OUT_OF_CPU = "OutOfcpu"
+    OUT_OF_MEMORY = "OutOfmemory"
+    OUT_OF_PODS = "OutOfpods"
+    UNEXPECTED_ADMISSION_ERROR = "UnexpectedAdmissionError"
+    NODE_AFFINITY = "NodeAffinity"
+    NODE_SHUTDOWN = "NodeShutdown"
+    POD_REJECTED = "PodRejected"
 
     # A container does not run, in the kubelet's words.
     IMAGE_PULL_BACK_OFF = "ImagePullBackOff"

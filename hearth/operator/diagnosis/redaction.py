@@ -28,6 +28,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         r"\1***",
     ),
 )
+_OWN_PORT = re.compile(r"(?<=\d):\d+->")
 _OPAQUE = re.compile(r"[A-Za-z0-9+_]{40,}={0,2}")
 """Long enough for a key. One in small letters and digits alone is a digest, which is no secret."""
 
@@ -45,6 +46,11 @@ def one_line(text: str, longest: int) -> str:
     text = ANSI.sub("", text[:LONGEST_INPUT])
     text = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return text if len(text) <= longest else f"{text[: longest - 3].rstrip()}..."
+
+
+def without_own_port(text: str) -> str:
+    """Return the text of a network error without the port that the client happened to have."""
+    return _OWN_PORT.sub("->", text)
 
 
 def _veiled(match: re.Match[str]) -> str:

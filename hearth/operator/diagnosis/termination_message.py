@@ -1,4 +1,4 @@
-"""What a program that failed said last: one line of its log that says why, fit to be shown.
+"""The termination message: one line of a failed program's log that says why it failed, safe to show.
 
 The kubelet keeps the last 2048 bytes of the log in the pod's status (`terminationMessagePolicy: FallbackToLogsOnError`).
 The last line is seldom the one: vLLM ends in a traceback of its front end, and says "see root cause above".
@@ -49,7 +49,7 @@ _CAUSES = (
     _cause(
         r"is less than desired gpu memory utilization",
         Reason.DEVICE_MEMORY_EXHAUSTED,
-        "something else holds memory of the accelerator; end it, or lower --gpu-memory-utilization in "
+        "another process uses memory of the accelerator; stop it, or lower --gpu-memory-utilization in "
         "spec.runtime.argsOverride",
     ),
     _cause(
@@ -79,13 +79,13 @@ _CAUSES = (
     _cause(
         r"no space left on device|disk quota exceeded",
         Reason.CACHE_FULL,
-        "raise spec.cache.size (a new claim: delete the old one) or free space on the node",
+        "raise spec.cache.size (claims are immutable: delete the old one and Hearth recreates it), or free up space on the node",
     ),
     _cause(
         r"couldn't connect to '?https?://|LocalEntryNotFoundError|Temporary failure in name resolution|"
         r"Name or service not known|Max retries exceeded with url|MaxRetryError",
         Reason.HUB_UNREACHABLE,
-        "the hub is not reachable from the pods: check DNS, proxies and NetworkPolicies, or set a mirror (HF_ENDPOINT in "
+        "the pods cannot reach the hub: check DNS, proxies and NetworkPolicies, or set a mirror (HF_ENDPOINT in "
         "the runtime's env)",
     ),
     _cause(
@@ -97,12 +97,12 @@ _CAUSES = (
         r"cuda driver version is insufficient|no cuda-capable device|libcuda\.so|Failed to infer device type|"
         r"No supported (gpu|device)",
         Reason.NO_DRIVER,
-        "the container sees no working device: check the node's driver, the device plugin and the image's version of both",
+        "the container finds no working device: check the driver of the node, its device plugin, and the versions in the image",
     ),
     _cause(
         r"permission denied|read-only file system",
         Reason.PERMISSION_DENIED,
-        "the engine may not write there: check the image's user, the volume's ownership and spec.pod of the runtime",
+        "the engine is not allowed to write there: check the image's user, the volume's ownership and spec.pod of the runtime",
     ),
 )
 
@@ -126,8 +126,10 @@ _OPEN = re.compile(r"validation errors? for|:$")
 
 
 def read_termination_message(message: str) -> TerminationMessage:
-    """Return what a termination message says. Whatever it holds: bounded, one line, without control characters and
-    without what looks like a secret."""
+    """Return what a termination message says.
+
+    Whatever it holds, the result is one bounded line without control characters and without what looks like a secret.
+    """
     lines = [_bare(line) for line in ANSI.sub("", message[-LONGEST_INPUT:]).splitlines()]
     for cause in _CAUSES:
         found = next((line for line in reversed(lines) if cause.pattern.search(line)), None)
@@ -151,19 +153,22 @@ def _loud(pattern: re.Pattern[str], line: str) -> bool:
 
 
 def _bare(line: str) -> str:
-    """The line without what vLLM and torch put before it; leading blanks stay, for they tell frames from words."""
+    """Return the line without what vLLM and torch put before it.
+
+    Leading blanks stay: frames of a traceback begin with them.
+    """
     while (match := _PREFIX.match(line)) is not None:
         line = line[match.end() :]
     return line.rstrip()
 
 
 def _frame(line: str) -> bool:
-    """A traceback's frames and their code are indented; so is next to nothing else."""
+    """Return whether a line is a frame of a traceback, or its code: next to nothing else is indented."""
     return line.startswith(("  ", "\t", "+ "))
 
 
 def _whole(lines: list[str], number: int) -> str:
-    """An exception that goes on in the next lines (pydantic's), whole."""
+    """Return an exception whole that goes on in the next lines, as pydantic's do."""
     text = lines[number].strip()
     for line in lines[number + 1 : number + 3]:
         if not (line.strip() and _OPEN.search(text)):

@@ -1,302 +1,252 @@
-"""The status of a service, from what is seen of it. Pure: the same observation gives the same status, whatever the time.
+"""Conditions: the table of those that a service has, and what each of them says.
 
-`Ready` means that requests are answered, now or after waking; `RuntimeResolved` that the service can be planned;
-`Activating` that a replica is wanted and none is ready yet; `Scaled` that there are as many replicas as are wanted, and
-that this number follows the demand. `Prewarmed` is there for services that ask for it. Only `Activating` is well when
-it is False.
+A condition is one entry of `CONDITIONS`; status, Events and metrics read everything about it there. Each is pure: the
+same assessment gives the same finding, whatever the time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-from hearth.api import HearthError, LLMService, format_duration
-from hearth.api.metadata import Condition
+from hearth.api import HearthError, format_duration
 from hearth.api.phase import Phase
-from hearth.operator.diagnosis.diagnosis import Diagnosis
-from hearth.operator.diagnosis.gateway import gateway_trouble
-from hearth.operator.diagnosis.keda import scaler_trouble, waking_trouble
+from hearth.operator.diagnosis.diagnosis import Stage
 from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.diagnosis.prewarm import prewarm_trouble
-from hearth.operator.diagnosis.reasons import Reason
-from hearth.operator.diagnosis.redaction import one_line, redact
-from hearth.operator.diagnosis.replicas import first_starting, replica_troubles, wanted_replicas
-from hearth.operator.kubernetes.errors import BeingDeleted
-from hearth.planning import PlanningError
-from hearth.planning.names import endpoint_url
+from hearth.operator.diagnosis.reasons import NORMAL, Reason
+from hearth.operator.diagnosis.redaction import redact
+from hearth.operator.status.assessment import REFUSALS, Assessment
 from hearth.planning.prewarm import prewarm_job
-from hearth.plugins import PluginError
-from hearth.plugins.errors import VendorUnavailable
-
-__all__ = ["Observed", "service_status", "unreadable_status", "waiting_notice"]
 
 Truth = Literal["True", "False", "Unknown"]
+Wire = Mapping[str, Any]
+"""A condition as it is stored."""
 
 LONGEST_MESSAGE = 1000
-"""Characters of a condition's message: an Event, which has 1024, can say it whole."""
+"""Characters of a condition's message: an Event, which has 1024, can hold it whole."""
 
 _REASON = re.compile(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?")
-_PHASES: Mapping[str, Phase] = {"starting": "Loading", "waiting": "Pending", "broken": "Degraded"}
-_REFUSALS = (PlanningError, PluginError, VendorUnavailable)
+_PHASES: Mapping[Stage, Phase] = {"starting": "Loading", "waiting": "Pending", "broken": "Degraded"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Finding:
-    """A condition before it has a time."""
+class Finding:
+    """A condition's content, before it has a type and a time."""
 
-    type: str
     status: Truth
     reason: str
     message: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Assessment:
-    """What follows from an observation before anything is said."""
+class ConditionType:
+    """One condition: how it is found, and what the rest of the operator has to know about it."""
 
-    observed: Observed
-    refusal: HearthError | None
-    """The service cannot be planned or is refused."""
-    error: HearthError | None
-    """That, or why the plan cannot be applied."""
-    missing: Diagnosis | None
-    """Why there is no Deployment yet."""
-    ready: int
-    wanted: int
-    troubles: tuple[Diagnosis, ...]
-    gateway: Diagnosis | None
-    scaler: Diagnosis | None
-    waking: Diagnosis | None
-
-    @property
-    def start(self) -> Diagnosis:
-        """What a service without a ready replica waits for."""
-        return first_starting(self.troubles) or Diagnosis(Reason.CREATING, "its pod is being created", "waiting")
+    type: str
+    find: Callable[[Assessment], Finding | None]
+    """None for a service that does not have the condition."""
+    worth_event: Callable[[Wire | None, Wire], bool]
+    """Whether a change, from the condition before it if there was one, is worth an Event of its own."""
+    bad: Truth | None = "False"
+    """The status that metrics report as trouble; None when none is."""
+    event: str = ""
+    """The reason of its Events, which then are Normal; empty when it is the condition's own."""
 
 
-def service_status(observed: Observed) -> dict[str, Any]:
-    """Return `.status` on the wire form. Depends on `now` only where a condition's `status` changes."""
-    assessment = _assess(observed)
-    phase, ready = _ready(assessment)
-    findings = [ready, _resolved(assessment), _activating(assessment), _scaled(assessment), *_prewarmed(assessment)]
-    status: dict[str, Any] = {"phase": phase, "replicas": assessment.ready}
-    if observed.plan is not None and assessment.refusal is None:
-        status["resolvedRuntime"] = observed.plan.runtime.metadata.name
-    status["endpointURL"] = endpoint_url(observed.service)
-    status["conditions"] = list(_timed(findings, observed))
-    return status
+def findings(assessment: Assessment) -> Iterator[tuple[str, Finding]]:
+    """Return the conditions that a service has, by their types, in the order of the table."""
+    for each in CONDITIONS.values():
+        finding = each.find(assessment)
+        if finding is not None:
+            yield each.type, finding
 
 
-def unreadable_status(manifest: Mapping[str, Any], error: HearthError, now: datetime) -> dict[str, Any]:
-    """Return the status of an LLMService that the API server holds and today's models do not accept: it is older than
-    its CRD, or the CRD is older than the operator."""
-    metadata, old = manifest.get("metadata") or {}, manifest.get("status") or {}
-    message = f"the object is not valid: {error}"
-    reason = _word(error) or Reason.INVALID_SERVICE
-    finding = _Finding("Ready", "False", reason, message)
-    resolved = _Finding("RuntimeResolved", "False", reason, message)
-    before = {
-        condition.get("type"): (condition.get("status"), condition.get("lastTransitionTime"))
-        for condition in old.get("conditions") or ()
-    }
-    return {
-        "phase": "Degraded",
-        "replicas": int(old.get("replicas") or 0),
-        "conditions": [
-            _wire(each, before.get(each.type), metadata.get("generation"), now) for each in (finding, resolved)
-        ],
-    }
+def is_trouble(condition: Wire) -> bool:
+    """Return whether a condition is one that metrics report."""
+    known = CONDITIONS.get(condition.get("type", ""))
+    return known is not None and known.bad is not None and condition.get("status") == known.bad
 
 
-def waiting_notice(observed: Observed) -> str | None:
-    """Return a short sentence for clients that wait for this service, None when all is normal.
-
-    A client may be anybody: it learns neither names of others nor of nodes, images or secrets.
-    """
-    if observed.service.metadata.deletion_timestamp:
-        return "the service is being deleted"
-    assessment = _assess(observed)
-    if assessment.ready:
-        return None
-    if assessment.error is not None:
-        return "the service cannot be run as it is configured; its owner finds the reason in its status"
-    if assessment.wanted:
-        return assessment.start.notice
-    return assessment.waking.notice if assessment.waking is not None else None
+def is_normal(condition: Wire) -> bool:
+    """Return whether nobody has to act on a condition's reason."""
+    return condition.get("reason") in NORMAL
 
 
-def _assess(observed: Observed) -> _Assessment:
-    error = observed.error
-    refusal = error if observed.plan is None or isinstance(error, _REFUSALS) else None
-    waits = isinstance(error, BeingDeleted)
-    return _Assessment(
-        observed=observed,
-        refusal=refusal,
-        error=error if refusal is not None or not waits else None,
-        missing=_missing(error if waits else None) if observed.deployment is None else None,
-        ready=sum(1 for pod in observed.pods if pod.is_ready),
-        wanted=wanted_replicas(observed.deployment),
-        troubles=replica_troubles(observed),
-        gateway=gateway_trouble(observed),
-        scaler=scaler_trouble(observed),
-        waking=waking_trouble(observed),
-    )
-
-
-def _missing(error: HearthError | None) -> Diagnosis:
-    if error is not None:
-        return Diagnosis(Reason.BEING_DELETED, f"{error}; its own is created when that is gone", "waiting")
-    return Diagnosis(Reason.CREATING, "its objects are being created", "waiting")
-
-
-# --- conditions -----------------------------------------------------------------------------------------------------------
-
-
-def _ready(assessment: _Assessment) -> tuple[Phase, _Finding]:
-    observed = assessment.observed
-    if observed.service.metadata.deletion_timestamp:
-        return "Pending", _Finding(
-            "Ready", "False", Reason.TERMINATING, "it is being deleted with all that belongs to it"
-        )
-    if assessment.error is not None:
-        return "Degraded", _Finding(
-            "Ready", "False", _reason(assessment.error), _error_message(assessment, assessment.error)
-        )
-    trouble = assessment.gateway or assessment.missing
-    if trouble is None and not assessment.wanted:
-        trouble = assessment.waking
-        if trouble is None:
-            return "ScaledToZero", _Finding("Ready", "True", Reason.SCALED_TO_ZERO, _asleep(assessment))
-    if trouble is None and assessment.ready:
-        return "Ready", _Finding("Ready", "True", Reason.AVAILABLE, "requests are answered at once")
-    trouble = trouble or assessment.start
-    return _PHASES[trouble.stage], _Finding("Ready", "False", trouble.reason, trouble.message)
-
-
-def _asleep(assessment: _Assessment) -> str:
-    cold = assessment.observed.service.spec.endpoint.cold_start.mode
-    what = "the next request starts a replica" + ("" if cold == "keepalive" else " and is answered with 503 until then")
-    ending = any(pod.is_ending for pod in assessment.observed.pods)
-    holds = "will hold no accelerator once the last replica has ended" if ending else "holds no accelerator"
-    return f"it sleeps and {holds}; {what}"
-
-
-def _error_message(assessment: _Assessment, error: HearthError) -> str:
-    before = "; replicas of the time before this change still run" if assessment.refusal and assessment.ready else ""
-    words = str(error) if isinstance(error, _REFUSALS) else redact(str(error), LONGEST_MESSAGE)
-    return f"{words}{before}"
-
-
-def _resolved(assessment: _Assessment) -> _Finding:
-    observed, plan = assessment.observed, assessment.observed.plan
-    if assessment.refusal is not None:
-        return _Finding("RuntimeResolved", "False", _reason(assessment.refusal), str(assessment.refusal))
-    if plan is None:
-        return _Finding("RuntimeResolved", "Unknown", Reason.NOT_PLANNED, "it has not been looked at yet")
-    notes = [*plan.warnings, *observed.warnings]
-    said = f"runtime {plan.runtime.metadata.name} of vendor {plan.vendor.name}"
-    if notes:
-        said += f"; mind: {'; '.join(notes)}"
-    return _Finding("RuntimeResolved", "True", Reason.RUNTIME_SELECTED, said)
-
-
-def _activating(assessment: _Assessment) -> _Finding:
-    observed = assessment.observed
-    if observed.service.metadata.deletion_timestamp:
-        return _Finding("Activating", "False", Reason.TERMINATING, "it is being deleted")
-    if observed.plan is None:
-        return _Finding("Activating", "False", Reason.NOT_PLANNED, "see the condition RuntimeResolved")
-    if assessment.ready:
-        return _Finding("Activating", "False", Reason.AVAILABLE, "a replica is ready")
-    if not assessment.wanted:
-        return _Finding("Activating", "False", Reason.SCALED_TO_ZERO, "no replica is wanted")
-    start = assessment.start
-    return _Finding("Activating", "True", start.reason, f"a replica is wanted: {start.message}; {_patience(observed)}")
-
-
-def _patience(observed: Observed) -> str:
-    scaling, cold = observed.service.spec.scaling, observed.service.spec.endpoint.cold_start
-    wait = format_duration(scaling.activation_timeout.seconds)
-    if cold.mode == "reject":
-        return "requests are answered with 503 until it is ready"
-    return f"requests wait for it, each for at most {wait}"
-
-
-def _scaled(assessment: _Assessment) -> _Finding:
-    observed, scaler = assessment.observed, assessment.scaler
-    if observed.service.metadata.deletion_timestamp:
-        return _Finding("Scaled", "Unknown", Reason.TERMINATING, "it is being deleted")
-    if observed.plan is None or assessment.refusal is not None:
-        return _Finding("Scaled", "Unknown", Reason.NOT_PLANNED, "see the condition RuntimeResolved")
-    if scaler is not None and scaler.reason != Reason.SCALED_OBJECT_PENDING:
-        return _Finding("Scaled", "False", scaler.reason, scaler.message)
-    if assessment.ready < assessment.wanted:
-        trouble = assessment.troubles[0] if assessment.troubles else assessment.start
-        count = f"{assessment.ready} of {assessment.wanted} wanted replicas {'is' if assessment.ready == 1 else 'are'} ready"
-        why = f": {trouble.message}" if assessment.ready else "; Activating says what the first one waits for"
-        return _Finding("Scaled", "False", trouble.reason, f"{count}{why}")
-    if scaler is not None:
-        return _Finding("Scaled", "Unknown", scaler.reason, scaler.message)
-    if not assessment.wanted:
-        return _Finding("Scaled", "True", Reason.SCALED_TO_ZERO, "no replica is wanted")
-    many = "1 replica is" if assessment.wanted == 1 else f"{assessment.wanted} replicas are"
-    return _Finding("Scaled", "True", Reason.MINIMUM_REPLICAS_AVAILABLE, f"{many} wanted and ready")
-
-
-def _prewarmed(assessment: _Assessment) -> Iterator[_Finding]:
-    plan = assessment.observed.plan
-    if plan is None or assessment.refusal is not None or prewarm_job(plan) is None:
-        return
-    trouble = prewarm_trouble(assessment.observed)
-    if trouble is None:
-        yield _Finding("Prewarmed", "True", Reason.PREWARMED, "the weights are downloaded")
-    else:
-        yield _Finding("Prewarmed", "False", trouble.reason, trouble.message)
-
-
-# --- wire -----------------------------------------------------------------------------------------------------------------
-
-
-def _reason(error: HearthError) -> str:
-    return _word(error) or (Reason.INVALID_SERVICE if isinstance(error, _REFUSALS) else Reason.APPLY_FAILED)
-
-
-def _word(error: HearthError) -> str:
-    """The error's own word, if it has one that a condition can have."""
+def word_of(error: HearthError) -> str:
+    """Return the error's own word for a reason; empty when it has none that a condition may have."""
     word = getattr(error, "reason", "")
     return word if isinstance(word, str) and len(word) <= 128 and _REASON.fullmatch(word) else ""
 
 
-def _timed(findings: Sequence[_Finding], observed: Observed) -> Iterator[dict[str, Any]]:
-    before = {
-        condition.type: (condition.status, condition.last_transition_time) for condition in _old(observed.service)
-    }
-    for finding in findings:
-        yield _wire(finding, before.get(finding.type), observed.service.metadata.generation, observed.now)
+def _reason(error: HearthError) -> str:
+    return word_of(error) or (Reason.INVALID_SERVICE if isinstance(error, REFUSALS) else Reason.APPLY_FAILED)
 
 
-def _old(service: LLMService) -> tuple[Condition, ...]:
-    return service.status.conditions if service.status is not None else ()
+# --- Ready: requests are answered, now or after waking --------------------------------------------------------------------
 
 
-def _wire(
-    finding: _Finding, before: tuple[str | None, str | None] | None, generation: int | None, now: datetime
-) -> dict[str, Any]:
-    since = before[1] if before is not None and before[0] == finding.status and before[1] else _rfc3339(now)
-    condition: dict[str, Any] = {"type": finding.type, "status": finding.status}
-    if generation is not None:
-        condition["observedGeneration"] = generation
-    return condition | {
-        "lastTransitionTime": since,
-        "reason": str(finding.reason),
-        "message": one_line(finding.message, LONGEST_MESSAGE),
-    }
+def phase(assessment: Assessment) -> Phase:
+    """Return the phase, which is the condition Ready in one word."""
+    return _readiness(assessment)[0]
 
 
-def _rfc3339(now: datetime) -> str:
-    """Whole seconds and `Z`, as Kubernetes writes its own times."""
-    return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _ready(assessment: Assessment) -> Finding:
+    return _readiness(assessment)[1]
+
+
+def _readiness(assessment: Assessment) -> tuple[Phase, Finding]:
+    if assessment.deleting:
+        message = "the service is being deleted, with everything that belongs to it"
+        return "Pending", Finding("False", Reason.TERMINATING, message)
+    if assessment.error is not None:
+        error = assessment.error
+        return "Degraded", Finding("False", _reason(error), _error_message(assessment, error))
+    trouble = assessment.gateway or assessment.missing
+    if trouble is None and not assessment.desired:
+        trouble = assessment.waking
+        if trouble is None:
+            return "ScaledToZero", Finding("True", Reason.SCALED_TO_ZERO, _scaled_to_zero(assessment))
+    if trouble is None and assessment.ready:
+        return "Ready", Finding("True", Reason.AVAILABLE, "a replica is ready: requests are answered at once")
+    trouble = trouble or assessment.start
+    return _PHASES[trouble.stage], Finding("False", trouble.reason, trouble.message)
+
+
+def _scaled_to_zero(assessment: Assessment) -> str:
+    cold = assessment.observed.service.spec.endpoint.cold_start.mode
+    rejected = "" if cold == "keepalive" else ", and is rejected with 503 until that is ready"
+    ending = any(pod.is_ending for pod in assessment.observed.pods)
+    holds = "will hold no accelerator once the last replica has terminated" if ending else "holds no accelerator"
+    return f"the service is scaled to zero and {holds}; the next request starts a replica{rejected}"
+
+
+def _error_message(assessment: Assessment, error: HearthError) -> str:
+    running = "; replicas from before this change are still running" if assessment.refusal and assessment.ready else ""
+    words = str(error) if isinstance(error, REFUSALS) else redact(str(error), LONGEST_MESSAGE)
+    return f"{words}{running}"
+
+
+def _ready_worth(before: Wire | None, condition: Wire) -> bool:
+    """Return True for troubles and for the end of a start; the steps of a start are in the status.
+
+    A gateway that restarts is one thing that happened, and not one for every service of the namespace.
+    """
+    after_gateway = (before or {}).get("reason") == Reason.GATEWAY_STARTING
+    return not is_normal(condition) or (condition["status"] == "True" and not after_gateway)
+
+
+# --- RuntimeResolved: the service can be planned --------------------------------------------------------------------------
+
+
+def _runtime_resolved(assessment: Assessment) -> Finding:
+    observed, plan = assessment.observed, assessment.observed.plan
+    if assessment.refusal is not None:
+        return Finding("False", _reason(assessment.refusal), str(assessment.refusal))
+    if plan is None:
+        return Finding("Unknown", Reason.NOT_PLANNED, "the service has not been planned yet")
+    notes = [*plan.warnings, *observed.warnings]
+    warnings = f". Warnings: {'; '.join(notes)}" if notes else ""
+    used = f"the service uses runtime {plan.runtime.metadata.name} (vendor {plan.vendor.name})"
+    return Finding("True", Reason.RUNTIME_SELECTED, f"{used}{warnings}")
+
+
+def _runtime_resolved_worth(before: Wire | None, condition: Wire) -> bool:
+    return condition["status"] == "False" or (before or {}).get("status") == "False"
+
+
+# --- Activating: a replica is desired and none is ready -------------------------------------------------------------------
+
+
+def _activating(assessment: Assessment) -> Finding:
+    observed = assessment.observed
+    if assessment.deleting:
+        return Finding("False", Reason.TERMINATING, "the service is being deleted")
+    if observed.plan is None:
+        return Finding("False", Reason.NOT_PLANNED, "the service has no plan; see the condition RuntimeResolved")
+    if assessment.ready:
+        return Finding("False", Reason.AVAILABLE, "a replica is ready")
+    if not assessment.desired:
+        return Finding("False", Reason.SCALED_TO_ZERO, "no replica is desired")
+    start = assessment.start
+    return Finding("True", start.reason, f"no replica is ready yet: {start.message}; {_patience(observed)}")
+
+
+def _patience(observed: Observed) -> str:
+    if observed.service.spec.endpoint.cold_start.mode == "reject":
+        return "until one is ready, requests are rejected with 503"
+    wait = format_duration(observed.service.spec.scaling.activation_timeout.seconds)
+    return f"requests are held until one is ready, each for at most {wait}"
+
+
+def _activating_worth(before: Wire | None, condition: Wire) -> bool:
+    return condition["status"] == "True" and (before or {}).get("status") != "True"
+
+
+# --- Scaled: as many replicas as desired, and the number follows the demand -----------------------------------------------
+
+
+def _scaled(assessment: Assessment) -> Finding:
+    observed, scaler = assessment.observed, assessment.scaler
+    if assessment.deleting:
+        return Finding("Unknown", Reason.TERMINATING, "the service is being deleted")
+    if observed.plan is None or assessment.refusal is not None:
+        return Finding("Unknown", Reason.NOT_PLANNED, "the service has no plan; see the condition RuntimeResolved")
+    if scaler is not None and scaler.reason != Reason.SCALED_OBJECT_PENDING:
+        return Finding("False", scaler.reason, scaler.message)
+    if assessment.ready < assessment.desired:
+        return _too_few(assessment)
+    if scaler is not None:
+        return Finding("Unknown", scaler.reason, scaler.message)
+    if not assessment.desired:
+        return Finding("True", Reason.SCALED_TO_ZERO, "no replica is desired")
+    many = "1 replica is" if assessment.desired == 1 else f"{assessment.desired} replicas are"
+    return Finding("True", Reason.MINIMUM_REPLICAS_AVAILABLE, f"{many} desired and ready")
+
+
+def _too_few(assessment: Assessment) -> Finding:
+    trouble = assessment.troubles[0] if assessment.troubles else assessment.start
+    are = "is" if assessment.ready == 1 else "are"
+    count = f"{assessment.ready} of {assessment.desired} desired replicas {are} ready"
+    known = not assessment.ready and trouble == assessment.start
+    why = "; the condition Activating says what the first one waits for" if known else f": {trouble.message}"
+    return Finding("False", trouble.reason, f"{count}{why}")
+
+
+def _scaled_worth(before: Wire | None, condition: Wire) -> bool:
+    was_bad = before is not None and before.get("status") == "False" and not is_normal(before)
+    return not is_normal(condition) or (condition["status"] == "True" and was_bad)
+
+
+# --- Prewarmed: the weights are there before the first start --------------------------------------------------------------
+
+
+def _prewarmed(assessment: Assessment) -> Finding | None:
+    plan = assessment.observed.plan
+    if plan is None or assessment.refusal is not None or prewarm_job(plan) is None:
+        return None
+    trouble = prewarm_trouble(assessment.observed)
+    if trouble is None:
+        return Finding("True", Reason.PREWARMED, "the weights are downloaded")
+    return Finding("False", trouble.reason, trouble.message)
+
+
+def _prewarmed_worth(_: Wire | None, condition: Wire) -> bool:
+    return condition["status"] == "True" or not is_normal(condition)
+
+
+# --- the table ------------------------------------------------------------------------------------------------------------
+
+CONDITIONS: dict[str, ConditionType] = {
+    each.type: each
+    for each in (
+        ConditionType("Ready", _ready, _ready_worth),
+        ConditionType("RuntimeResolved", _runtime_resolved, _runtime_resolved_worth),
+        ConditionType("Activating", _activating, _activating_worth, bad=None, event="Activating"),
+        ConditionType("Scaled", _scaled, _scaled_worth),
+        ConditionType("Prewarmed", _prewarmed, _prewarmed_worth),
+    )
+}
+"""By type, in the order of the status. No status of `Activating` is trouble: it is True while a start goes on."""

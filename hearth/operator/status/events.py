@@ -1,7 +1,7 @@
-"""Kubernetes Events about a service: what changed, told once.
+"""Events of a service: what changed between two statuses, each once.
 
-They are made from the change between two statuses. Nothing changed, nothing is told; a message that only words the same
-reason anew is no change. The status says how it is, the Events how it came to be so.
+The status says how a service is, its Events how that came about. A message that only words the same reason differently is
+no change.
 """
 
 from __future__ import annotations
@@ -9,66 +9,48 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from hearth.operator.diagnosis.reasons import NORMAL, Reason
+from hearth.operator.diagnosis.reasons import NORMAL
 from hearth.operator.kubernetes.event_recorder import EventDraft, bounded
+from hearth.operator.status.conditions import CONDITIONS, ConditionType, Wire, is_normal
 
 
 def status_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[EventDraft, ...]:
     """Return the Events for the change from one status (empty at first) to the next; each reason once."""
     drafts: dict[str, EventDraft] = {}
-    for draft in _drafts(old, new):
+    for draft in (*_condition_events(old, new), *_runtime_events(old, new)):
         drafts.setdefault(draft.reason, draft)
     return tuple(drafts.values())
 
 
-def _drafts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventDraft]:
+def _condition_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventDraft]:
     was, now = _conditions(old), _conditions(new)
-    known = {condition.get("reason") for condition in was.values()} - set(NORMAL)
-    for kind in ("RuntimeResolved", "Ready", "Activating", "Scaled", "Prewarmed"):
-        condition, before = now.get(kind), was.get(kind)
-        if condition is None or not _differs(before, condition) or not _worth(kind, before, condition):
+    told = {condition.get("reason") for condition in was.values()} - NORMAL
+    for each in CONDITIONS.values():
+        condition, before = now.get(each.type), was.get(each.type)
+        if condition is None or not _differs(before, condition) or not each.worth_event(before, condition):
             continue
-        if kind == "Activating":
-            yield _activating(condition)
-        elif condition["reason"] not in known:  # else another condition has told of this trouble
-            yield _draft(condition)
-    runtime, earlier = new.get("resolvedRuntime"), old.get("resolvedRuntime")
-    if runtime and earlier and runtime != earlier:
-        yield EventDraft("Normal", "RuntimeChanged", bounded(f"runtime {runtime} in place of {earlier}"))
+        draft = _draft(each, condition)
+        if draft.reason not in told:  # else another condition was the first with this trouble
+            yield draft
 
 
-def _worth(kind: str, before: Mapping[str, Any] | None, condition: Mapping[str, Any]) -> bool:
-    """Whether the change says something that no other condition's says."""
-    fine = condition["reason"] in set(NORMAL)
-    if kind == "Ready":  # the steps of a start are in the status; one Event for a wake and one for its end are enough
-        # A gateway that restarts is one thing that happened, and not one for every service of the namespace.
-        gateway = (before or {}).get("reason") == Reason.GATEWAY_STARTING
-        return not fine or (condition["status"] == "True" and not gateway)
-    if kind == "Activating":
-        return condition["status"] == "True" and (before or {}).get("status") != "True"
-    if kind == "RuntimeResolved":
-        return condition["status"] == "False" or (before or {}).get("status") == "False"
-    if kind == "Prewarmed":
-        return condition["status"] == "True" or not fine
-    return not fine or (condition["status"] == "True" and _was_bad(before))
+def _runtime_events(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[EventDraft]:
+    runtime, before = new.get("resolvedRuntime"), old.get("resolvedRuntime")
+    if runtime and before and runtime != before:
+        note = f"the service uses runtime {runtime} instead of {before}"
+        yield EventDraft("Normal", "RuntimeChanged", bounded(note))
 
 
-def _was_bad(before: Mapping[str, Any] | None) -> bool:
-    return before is not None and before.get("status") == "False" and before.get("reason") not in set(NORMAL)
+def _draft(each: ConditionType, condition: Wire) -> EventDraft:
+    note = bounded(condition.get("message", ""))
+    if each.event:
+        return EventDraft("Normal", each.event, note)
+    return EventDraft("Normal" if is_normal(condition) else "Warning", condition["reason"], note)
 
 
-def _activating(condition: Mapping[str, Any]) -> EventDraft:
-    return EventDraft("Normal", "Activating", bounded(condition.get("message", "")))
-
-
-def _draft(condition: Mapping[str, Any]) -> EventDraft:
-    fine = condition["reason"] in set(NORMAL)
-    return EventDraft("Normal" if fine else "Warning", condition["reason"], bounded(condition.get("message", "")))
-
-
-def _conditions(status: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def _conditions(status: Mapping[str, Any]) -> Mapping[str, Wire]:
     return {condition["type"]: condition for condition in status.get("conditions") or ()}
 
 
-def _differs(before: Mapping[str, Any] | None, condition: Mapping[str, Any]) -> bool:
+def _differs(before: Wire | None, condition: Wire) -> bool:
     return before is None or (before.get("status"), before.get("reason")) != (condition["status"], condition["reason"])

@@ -3,6 +3,8 @@
 `python engine.py serve MODEL [vLLM flags ...]`, as vLLM is started. It loads the weights to see that they are whole.
 """
 
+from __future__ import annotations
+
 import os
 import sys
 from pathlib import Path

@@ -9,6 +9,8 @@ Small files are answered at once, large ones by a redirect to their content, as 
 downloads of large files in the middle, so that a client has to go on from there.
 """
 
+from __future__ import annotations
+
 import argparse
 import asyncio
 import contextlib

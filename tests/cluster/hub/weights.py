@@ -1,5 +1,7 @@
 """A tiny model made on the spot, the same one each time for the same name."""
 
+from __future__ import annotations
+
 import json
 import random
 import struct

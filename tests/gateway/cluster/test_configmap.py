@@ -36,7 +36,7 @@ def test_a_good_one() -> None:
     ("entry", "words"),
     [
         ({"name": "b", "replicas": 2}, "services[1]: the field 'replicas' is not known"),
-        ({"name": "b", "limits": {"maxHeld": -1}}, "services[1].limits.maxHeld: -1 must not be negative"),
+        ({"name": "b", "limits": {"maxHeld": -1}}, "services[1].limits.maxHeld: -1 is negative"),
         ({"name": "b", "coldStart": {"mode": "nap"}}, "services[1].coldStart.mode: 'nap' is not known"),
         ({"name": ""}, "services[1].name: '' is not a model name"),
         ({}, "services[1]: the field 'name' is missing"),
@@ -57,7 +57,7 @@ def test_a_bad_entry_of_a_known_service_changes_nothing() -> None:
     known = ServiceConfig("b", activation_timeout_seconds=7.0)
     found = settings({"name": "a"}, {"name": "b", "activationTimeoutSeconds": 0}, before={"b": known})
     assert found.services == (ServiceConfig("a"), known)
-    assert found.problems[0].endswith("; it stays as it was")
+    assert found.problems[0].endswith("; keeping its last valid version")
 
 
 def test_a_name_that_is_taken_is_the_later_ones_matter() -> None:
@@ -65,9 +65,9 @@ def test_a_name_that_is_taken_is_the_later_ones_matter() -> None:
         {"name": "a", "hosts": ["X"]}, {"name": "b", "aliases": ["a"]}, {"name": "a"}, {"name": "c", "hosts": ["x"]}
     )
     assert names(found) == ["a"]
-    assert [problem.partition("; services")[2] for problem in found.problems] == [
-        f"[{index}] is not served" for index in (1, 2, 3)
-    ]
+    for index, problem in zip((1, 2, 3), found.problems, strict=True):
+        assert problem.startswith(f"ConfigMap gw: services.json: services[{index}]: the ")
+        assert problem.endswith("; it is not served")
     assert "'a' and 'b'" in found.problems[0]
     assert "'a' twice" in found.problems[1]
 

@@ -1,4 +1,4 @@
-"""Which nodes have what a pod asks for, and which of them may take it."""
+"""Nodes: the demand of a pod, the supply of nodes, and what keeps a node from running the pod."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from hearth.operator.diagnosis.nodes import Demand, supply
-from hearth.operator.diagnosis.scheduling import insufficient, scheduler_words
 from hearth.operator.objects import Node, read
 from tests.operator.observations import DEVICE, node
 
@@ -19,29 +18,6 @@ def ask(count: int = 1, **spec: Any) -> Demand:
 def requirement(key: str, operator: str, *values: str) -> dict[str, Any]:
     term = {"matchExpressions": [{"key": key, "operator": operator, "values": list(values)}]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}
-
-
-@pytest.mark.parametrize(
-    ("message", "words", "short"),
-    [
-        (
-            "0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator. no new claims to deallocate, preemption: "
-            "0/1 nodes are available: 1 No preemption victims found for incoming pod.",
-            "0/1 nodes are available: 1 Insufficient hearth.dev/fake-accelerator",
-            {"hearth.dev/fake-accelerator": 1},
-        ),
-        (
-            "0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory. preemption: 0/3 nodes are available: 3 No "
-            "preemption victims found for incoming pod.",
-            "0/3 nodes are available: 1 Insufficient cpu, 2 Insufficient memory",
-            {"cpu": 1, "memory": 2},
-        ),
-        ("", "", {}),
-    ],
-)
-def test_the_schedulers_words(message: str, words: str, short: dict[str, int]) -> None:
-    assert scheduler_words(message) == words
-    assert insufficient(message) == short
 
 
 def test_amounts() -> None:

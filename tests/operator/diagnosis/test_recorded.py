@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hearth.operator.status.conditions import waiting_notice
+from hearth.operator.status.notice import waiting_notice
 from tests.operator.observations import deployment, made, moments, observation, recorded, seen
 
 LIMITED = made({"resources": {"memory": "64Mi"}})
@@ -31,44 +31,44 @@ LOGS = "`kubectl logs -n ai deployment/tiny -c serving --previous`"
 
 LAST: list[tuple[str, Any, str, str, str]] = [
     ("no_device", ABSENT, "Degraded", "NoAccelerator", "no node of the cluster has nvidia.com/gpu; install the device"),
-    ("too_few_devices", FIVE, "Degraded", "NodeTooSmall", "a replica asks for 5 hearth.dev/fake-accelerator and the "
+    ("too_few_devices", FIVE, "Degraded", "NodeTooSmall", "a replica requests 5 hearth.dev/fake-accelerator and the "
      "largest node has 4; lower spec.resources.accelerators"),
     ("too_few_devices", None, "Pending", "InsufficientAccelerators", "all 4 hearth.dev/fake-accelerator are in use; "
-     "it starts as soon as enough is free"),
-    ("selector", PICKY, "Degraded", "NodesExcluded", "1 node has enough hearth.dev/fake-accelerator and none may take the "
+     "the pod starts as soon as enough are free"),
+    ("selector", PICKY, "Degraded", "NodesExcluded", "1 node has enough hearth.dev/fake-accelerator but may not run the "
      "pod: 1 without the label zone=a; change"),
-    ("memory_request", None, "Pending", "InsufficientResources", "no node has room for it: too little memory free (0/1 "
+    ("memory_request", None, "Pending", "InsufficientResources", "no node has room for the pod: too little memory free (0/1 "
      "nodes are available: 1 Insufficient memory); lower spec.resources.memory, or add a node"),
-    ("claim_unbound", None, "Degraded", "VolumeNotBound", "its volume claim 'tiny-cache' is not bound: it names no "
+    ("claim_unbound", None, "Degraded", "VolumeNotBound", "the volume claim 'tiny-cache' is not bound: it names no "
      "StorageClass and the cluster has no default one; set spec.cache.storageClassName"),
-    ("claim_missing", STORED, "Degraded", "VolumeMissing", "its volume claim 'weights' does not exist; create it"),
+    ("claim_missing", STORED, "Degraded", "VolumeMissing", "the volume claim 'weights' does not exist; create it"),
     ("image_unreachable", None, "Degraded", "ImagePullBackOff", "the image registry.example/engine:1 of the engine cannot be "
      'pulled: failed to do request: Head "https://registry.example/v2/engine/manifests/1": dial tcp: lookup '
      "registry.example on 10.96.0.10:53: no such host; the nodes cannot reach its registry"),
     ("image_denied", None, "Degraded", "ImagePullBackOff", "the image localhost:5999/private/engine:1 of the engine cannot be "
      "pulled: pulling from host localhost:5999 failed with status code [manifests 1]: 401 Unauthorized; its registry "
-     "wants a pull secret: list it in spec.imagePullSecrets"),
+     "requires a pull secret: list it in spec.imagePullSecrets"),
     ("image_unknown", None, "Degraded", "ImagePullBackOff", "the image localhost:5999/public/engine:1 of the engine cannot be "
      "pulled: not found; check its name and tag"),
     ("image_invalid", None, "Degraded", "InvalidImageName", "the image Not/Valid::1 of the engine cannot be pulled: Failed to "
      "apply default image tag"),
     ("image_never", None, "Degraded", "ErrImageNeverPull", "the image registry.example/engine:1 of the engine cannot be pulled: "
      'Container image "registry.example/engine:1" is not present with pull policy of Never; load the image onto the node'),
-    ("missing_secret", None, "Degraded", "CreateContainerConfigError", 'the engine cannot be configured: secret "hf-token" not '
-     "found; create what is missing"),
-    ("command", None, "Degraded", "RunContainerError", 'the engine cannot be started: exec: "no-such-engine": executable file not '
-     "found in $PATH: unknown; check command"),
-    ("oom", LIMITED, "Degraded", "OOMKilled", "the engine was killed for memory at its memory limit of 64Mi; raise "
+    ("missing_secret", None, "Degraded", "CreateContainerConfigError", 'the container of the engine cannot be configured: secret '
+     '"hf-token" not found; create what is missing'),
+    ("command", None, "Degraded", "RunContainerError", 'the container of the engine cannot be started: exec: '
+     '"no-such-engine": executable file not found in $PATH: unknown; check command'),
+    ("oom", LIMITED, "Degraded", "OOMKilled", "the engine was OOM-killed (memory limit 64Mi); raise "
      "spec.resources.memory"),
-    ("crash", None, "Degraded", "CrashLoopBackOff", "the engine keeps ending with exit code 1: ValueError: rope_scaling must have "
+    ("crash", None, "Degraded", "CrashLoopBackOff", "the engine keeps crashing (exit code 1): ValueError: rope_scaling must have "
      f"a factor of at least 1; see {LOGS}"),
-    ("cuda", None, "Degraded", "DeviceMemoryExhausted", "the engine keeps ending with exit code 1: torch.OutOfMemoryError: CUDA "
+    ("cuda", None, "Degraded", "DeviceMemoryExhausted", "the engine keeps crashing (exit code 1): torch.OutOfMemoryError: CUDA "
      "out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 23.64 GiB; the model does not fit"),
-    ("startup", IMPATIENT, "Degraded", "StartupTimeout", "the engine did not answer its startup probe within 10s and was ended: "
+    ("startup", IMPATIENT, "Degraded", "StartupTimeout", "the engine did not pass its startup probe within 10s and was killed: "
      "Loading shard 3 of 9; raise spec.health.startup.failureThreshold of runtime vllm-fake if it only needs longer"),
-    ("not_answering", None, "Loading", "ContainersNotReady", "the engine runs and its readiness probe is not answered; if that "
-     "lasts: kubectl logs -n ai deployment/tiny -c serving"),
-    ("ready", None, "Ready", "Available", "requests are answered at once"),
+    ("not_answering", None, "Loading", "ContainersNotReady", "the engine is running and has not passed its readiness probe "
+     "yet; if that lasts, see `kubectl logs -n ai deployment/tiny -c serving"),
+    ("ready", None, "Ready", "Available", "a replica is ready: requests are answered at once"),
 ]  # fmt: skip
 
 
@@ -134,8 +134,8 @@ def test_a_quota_that_refuses_the_pods() -> None:
     phase, conditions = seen(observation(deployment=recorded("quota")))
     assert (phase, conditions["Ready"]["reason"]) == ("Degraded", "FailedCreate")
     assert conditions["Ready"]["message"].startswith(
-        "the cluster refuses to create its pods: exceeded quota: few, requested: requests.huawei.com/Ascend910=1, used: "
-        "requests.huawei.com/Ascend910=0, limited: requests.huawei.com/Ascend910=0; change what refuses it"
+        "the pods of Deployment tiny cannot be created: exceeded quota: few, requested: requests.huawei.com/Ascend910=1, used: "
+        "requests.huawei.com/Ascend910=0, limited: requests.huawei.com/Ascend910=0; change what rejects them"
     )
 
 
@@ -145,7 +145,7 @@ def test_a_download_that_failed() -> None:
     _, conditions = seen(observation(plan, prewarm=recorded("job_failed"), prewarm_pods=list(pods.values())))
     assert conditions["Prewarmed"]["reason"] == "PrewarmFailed"
     assert conditions["Prewarmed"]["message"].startswith(
-        "the weights were not downloaded ahead: the download ended with exit code 1: OSError: [Errno 28] No space left on "
+        "prewarming failed: the download exited (exit code 1): OSError: [Errno 28] No space left on "
         "device; raise spec.cache.size"
     )
 
@@ -156,7 +156,7 @@ def test_scaled_objects() -> None:
     phase, conditions = seen(observation(scaled_object=recorded("scaled_object_unheard")))
     assert (phase, conditions["Ready"]["reason"]) == ("Pending", "ScaledObjectNotReady")
     assert (
-        "no metric specs returned from scalers for ScaledObject ai/tiny; KEDA tries" in conditions["Ready"]["message"]
+        "no metric specs returned from scalers for ScaledObject ai/tiny; KEDA retries" in conditions["Ready"]["message"]
     )
     phase, conditions = seen(observation(scaled_object=recorded("scaled_object_paused")))
     assert (phase, conditions["Ready"]["reason"]) == ("Degraded", "ScaledObjectPaused")

@@ -1,4 +1,4 @@
-"""The one line of a log that says why, and what must not be shown of it."""
+"""The termination message: the line that says why, its reason and its remedy."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ TRACEBACK = """Traceback (most recent call last):
            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
 ValueError: no such model: x
 """
+
+
 ENGINE_CORE = (
     "(EngineCore_DP0 pid=177)     raise e from None\n"
     "(EngineCore_DP0 pid=177) Exception: WorkerProc initialization failed due to an exception in a background process. "
@@ -26,6 +28,8 @@ ENGINE_CORE = (
     "(APIServer pid=1)     raise RuntimeError(\n"
     "(APIServer pid=1) RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n"
 )
+
+
 BEFORE = "(EngineCore_DP0 pid=177) ERROR 09-18 04:30:01 [core.py:1355] "
 
 
@@ -116,45 +120,6 @@ Invalid username or password.
 """)
     assert words.reason is Reason.MODEL_NOT_FOUND
     assert words.line == "Repository Not Found for url: https://huggingface.co/api/models/acme/none/revision/main."
-
-
-SECRETS = [
-    "hf_AbCdEfGhIjKlMnOpQrStUvWxYz123456",
-    "sk-proj-AbCdEfGhIjKlMnOp1234",
-    "ghp_AbCdEfGhIjKlMnOp1234",
-    "AKIAIOSFODNN7EXAMPLE",
-    "eyJhbGciOiJSUzI1NiIsImtpZCI6.eyJzdWIiOiJzeXN0ZW0.c2lnbmF0dXJl",
-    "bPxRfiCYEXAMPLEKEYwJalrXUtnFEMIK7MDENG1234",
-]
-
-
-@pytest.mark.parametrize("secret", SECRETS)
-@pytest.mark.parametrize("around", ["{}", "error: {}.", "x={}", '{{"k": "{}"}}', "ValueError: bad token {} given"])
-def test_what_looks_like_a_secret_is_not_shown(secret: str, around: str) -> None:
-    assert secret not in redact(around.format(secret))
-    assert secret not in read_termination_message(around.format(secret)).line
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("Authorization: Bearer abc.def-123", "Authorization: Bearer ***"),
-        ("HF_TOKEN=letmein now", "HF_TOKEN=*** now"),
-        ("'password': 'hunter2',", "'password': '***',"),
-        ("api-key: aaaa", "api-key: ***"),
-        ("https://user:pw@hub.example/x", "https://***@hub.example/x"),
-        ("GET https://b.example/f?X-Amz-Signature=0a1b&x=1 403", "GET https://b.example/f 403"),
-        ("max_num_batched_tokens=2048 is fine", "max_num_batched_tokens=2048 is fine"),
-        (
-            "DeepSeek-R1-Distill-Qwen-32B-quantized-w8a8-something",
-            "DeepSeek-R1-Distill-Qwen-32B-quantized-w8a8-something",
-        ),
-        ("image@sha256:" + "0a" * 32, "image@sha256:" + "0a" * 32),
-        ("unknown tokenizer: llama", "unknown tokenizer: llama"),
-    ],
-)
-def test_only_secrets_are_hidden(text: str, shown: str) -> None:
-    assert redact(text) == shown
 
 
 @given(st.text(max_size=3000) | st.text(alphabet="aA1+_=:. \n\x1b[", max_size=9000))

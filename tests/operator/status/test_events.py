@@ -10,24 +10,28 @@ from hypothesis import strategies as st
 
 from hearth.operator.diagnosis.observation import Observed
 from hearth.operator.kubernetes.event_recorder import LONGEST_NOTE, EventDraft, bounded
-from hearth.operator.status.conditions import service_status
 from hearth.operator.status.events import status_events
+from hearth.operator.status.service_status import service_status
 from hearth.planning import PlanningError
 from tests.operator.observations import (
+    LOADING,
     again,
     changed,
+    crash,
     deployment,
     ended,
     gateway,
+    job,
     made,
     node,
     observation,
+    observations,
+    prewarming,
     ready_pod,
     scaled_object,
     unscheduled,
     with_container,
 )
-from tests.operator.status.test_conditions import LOADING, crash, job, observations, prewarming
 
 
 def story(*looks: Observed) -> list[list[tuple[str, str]]]:
@@ -77,7 +81,7 @@ def test_a_refused_service_is_one_warning() -> None:
     assert story(refused, refused, ASLEEP) == [
         [("Warning", "UnknownModelScheme")],
         [],
-        [("Normal", "RuntimeSelected"), ("Normal", "ScaledToZero")],
+        [("Normal", "ScaledToZero"), ("Normal", "RuntimeSelected")],
     ]
 
 
@@ -131,7 +135,7 @@ def test_a_prewarm_that_fails_and_one_that_works() -> None:
 def test_another_runtime_is_told() -> None:
     old = {**service_status(AWAKE), "resolvedRuntime": "vllm-other"}
     assert status_events(old, service_status(AWAKE)) == (
-        EventDraft("Normal", "RuntimeChanged", "runtime vllm-fake in place of vllm-other"),
+        EventDraft("Normal", "RuntimeChanged", "the service uses runtime vllm-fake instead of vllm-other"),
     )
 
 

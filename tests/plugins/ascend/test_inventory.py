@@ -3,6 +3,8 @@
 The tables have the layout that was published for npu-smi 24 and 25 (910B, A3, 300I Duo); the numbers are made up.
 """
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

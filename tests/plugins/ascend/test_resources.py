@@ -1,5 +1,7 @@
 """What a pod asks for, what surrounds its chips, and what is refused."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

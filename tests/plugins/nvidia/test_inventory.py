@@ -3,6 +3,8 @@
 The texts have the layout of real outputs; UUIDs are made up.
 """
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

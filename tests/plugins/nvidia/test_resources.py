@@ -1,5 +1,7 @@
 """What a pod asks for, and what is refused because a cluster would refuse it or not isolate it."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import pytest

@@ -1,6 +1,7 @@
-"""The ConfigMap of a gateway: which services it serves, and what to tell waiting clients. No sockets.
+"""The ConfigMap of a gateway: the services that it serves, and the notices for waiting clients. No sockets.
 
-A mistake in one entry must not take the other services down: it is left out, or stays as it was, and is said.
+A mistake in one entry must not take the other services down: that service keeps its last valid version or is left out, and
+the mistake is reported.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import msgspec
 
 from hearth_gateway.cluster.contract import NOTICES_KEY, SERVICES_KEY
 from hearth_gateway.cluster.metadata import Metadata
-from hearth_gateway.config import NameOwners, ServiceConfig, claim_names, parse_service
-from hearth_gateway.errors import ConfigError
+from hearth_gateway.config import NameOwners, ServiceConfig, parse_service
+from hearth_gateway.errors import ConfigError, Fault
 
 log = logging.getLogger("hearth.gateway")
 
@@ -24,7 +25,7 @@ MAX_NOTICE = 500
 
 
 class ConfigMap(msgspec.Struct, frozen=True):
-    """What the gateway reads of a ConfigMap."""
+    """The fields of a ConfigMap that the gateway reads."""
 
     metadata: Metadata
     data: dict[str, str] | None = None
@@ -32,7 +33,7 @@ class ConfigMap(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The services, the notices for those that have one, and what was wrong: sentences with place, value and remedy."""
+    """The services, the notices of those that have one, and the problems: sentences with place, value and remedy."""
 
     services: tuple[ServiceConfig, ...]
     notices: Mapping[str, str]
@@ -51,7 +52,7 @@ class Problems:
         self.total += len(found)
         for problem in found:
             if problem not in self.current:
-                log.error("%s", problem)
+                log.error("Found a mistake in %s", problem)
         self.current = found
 
 
@@ -60,72 +61,82 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Reader:
-    """Reads one ConfigMap again and again. Entries that did not change are not parsed anew: there may be a thousand of them, and
-    whatever this takes, streams of other services wait for it."""
+    """Reads one ConfigMap again and again.
+
+    Entries that did not change are not parsed again: there may be a thousand of them, and streams of other services wait
+    meanwhile.
+    """
 
     def __init__(self) -> None:
         self._parsed: dict[bytes, ServiceConfig] = {}
 
     def read(self, config_map: ConfigMap, before: Mapping[str, ServiceConfig]) -> Settings:
-        """The settings in a ConfigMap; ``before``: the services as they are, by name.
+        """Return the settings in a ConfigMap; `before` are the services as they are, by name.
 
-        Raises ConfigError when the document cannot be told apart into services: then everything is to stay as it is.
+        Raises ConfigError when the document has no list of services: then everything is to stay as it is.
         """
         data = config_map.data or {}
-        where = f"ConfigMap {config_map.metadata.name}: {SERVICES_KEY}"
-        if SERVICES_KEY not in data:
-            raise ConfigError(f"{where}: the key is missing; the operator writes it")
-        try:
-            entries = msgspec.json.decode(data[SERVICES_KEY], type=_Document).services
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise ConfigError(f"{where}: it is not {{'services': [...]}} ({error}); correct it") from error
+        source = f"ConfigMap {config_map.metadata.name}: {SERVICES_KEY}"
+        entries = _entries(data, source)
         problems: list[str] = []
-        services = self._services(where, entries, before, problems)
+        services = self._services(source, entries, before, problems)
         notices = _notices(
             f"ConfigMap {config_map.metadata.name}: {NOTICES_KEY}", data.get(NOTICES_KEY, "{}"), problems
         )
         return Settings(services, notices, tuple(problems))
 
     def _services(
-        self, where: str, entries: list[msgspec.Raw], before: Mapping[str, ServiceConfig], problems: list[str]
+        self, source: str, entries: list[msgspec.Raw], before: Mapping[str, ServiceConfig], problems: list[str]
     ) -> tuple[ServiceConfig, ...]:
-        """The entries that are good, and for those that are not what was known of them."""
-        found: list[ServiceConfig] = []
+        """Return the services of the entries that are good, and for the others what was known of them."""
+        services: list[ServiceConfig] = []
         parsed: dict[bytes, ServiceConfig] = {}
-        owners: NameOwners = ({}, {})
+        owners = NameOwners()
         for index, raw in enumerate(entries):
             text = bytes(raw)
-            service = self._parsed.get(text)
+            service: ServiceConfig | None
             try:
-                if service is None:
-                    service = _parse(text)
-                parsed[text] = service
+                service = parsed[text] = self._parsed.get(text) or _parse(text)
             except ConfigError as error:
                 service = before.get(_name(text))
-                why = str(error).replace("services[0]", f"services[{index}]")
-                problems.append(f"{where}: {why}; {'it stays as it was' if service else 'it is not served'}")
-                if service is None:
-                    continue
+                problems += _problems(
+                    error, source, index, "keeping its last valid version" if service else "it is not served"
+                )
+            if service is None:
+                continue
             try:
-                claim_names(service, owners)
+                owners.claim(service)
             except ConfigError as error:
-                problems.append(f"{where}: {error}; services[{index}] is not served")
+                problems += _problems(error, source, index, "it is not served")
             else:
-                found.append(service)
+                services.append(service)
         self._parsed = parsed
-        return tuple(found)
+        return tuple(services)
+
+
+def _entries(data: Mapping[str, str], source: str) -> list[msgspec.Raw]:
+    if SERVICES_KEY not in data:
+        raise ConfigError([Fault((), "the key is missing", "the operator writes it")], source)
+    try:
+        return msgspec.json.decode(data[SERVICES_KEY], type=_Document).services
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ConfigError([Fault((), f"it is not {{'services': [...]}} ({error})", "correct it")], source) from error
+
+
+def _problems(error: ConfigError, source: str, index: int, consequence: str) -> list[str]:
+    return [f"{source}: {fault.below('services', index)}; {consequence}" for fault in error.faults]
 
 
 def _parse(text: bytes) -> ServiceConfig:
     try:
         entry = msgspec.json.decode(text)
     except RecursionError as error:
-        raise ConfigError("services[0]: it is nested too deeply; correct it") from error
+        raise ConfigError([Fault((), "it is nested too deeply", "correct it")]) from error
     return parse_service(entry)
 
 
 def _name(text: bytes) -> str:
-    """The name in an entry, if it has one."""
+    """Return the name in an entry, empty if it has none."""
     try:
         return msgspec.json.decode(text, type=_Named).name
     except (msgspec.DecodeError, RecursionError):
@@ -136,11 +147,11 @@ class _Named(msgspec.Struct, frozen=True):
     name: str = ""
 
 
-def _notices(where: str, text: str, problems: list[str]) -> Mapping[str, str]:
+def _notices(source: str, text: str, problems: list[str]) -> Mapping[str, str]:
     try:
         found = msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
-        problems.append(f"{where}: it is not a JSON object ({error}); correct it")
+        problems.append(f"{source}: it is not a JSON object ({error}); correct it")
         return {}
     return {
         name: " ".join(notice.split())[:MAX_NOTICE]

@@ -75,7 +75,7 @@ class ServiceSync:
         try:
             settings = self._reader.read(config_map, before)
         except ConfigError as error:
-            self.problems.replace((str(error),))
+            self.problems.replace(error.problems)
             return
         self._data = data
         self.problems.replace(settings.problems)

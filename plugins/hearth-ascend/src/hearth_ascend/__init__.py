@@ -33,6 +33,7 @@ VISIBLE_TO_CONTAINERS = "ASCEND_VISIBLE_DEVICES"
 
 @hookimpl
 def hearth_vendor() -> VendorInfo:
+    """Return the identity of the plugin."""
     return VendorInfo(
         name="ascend",
         title="Huawei Ascend NPUs",
@@ -43,11 +44,13 @@ def hearth_vendor() -> VendorInfo:
 
 @hookimpl
 def hearth_runtimes() -> Iterable[RuntimeManifest]:
+    """Return the packaged runtimes."""
     return packaged_runtimes(__name__)
 
 
 @hookimpl
 def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
+    """Ask for whole NPUs, or for the parts that the runtime's sharing offers."""
     from hearth_ascend.resources import npu_request
 
     return npu_request(ctx)
@@ -55,7 +58,7 @@ def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
 
 @hookimpl
 def hearth_env(ctx: RenderContext) -> Sequence[EnvVar] | None:
-    """Nothing is added; what would take the choice of NPUs away from the device plugin is refused."""
+    """Add nothing, and refuse what would take the choice of NPUs from the device plugin."""
     if any(variable.name == VISIBLE_TO_CONTAINERS for variable in ctx.runtime.spec.container.env):
         raise PluginRejects(
             "DeviceVariable",
@@ -67,31 +70,23 @@ def hearth_env(ctx: RenderContext) -> Sequence[EnvVar] | None:
 
 @hookimpl
 def hearth_probes() -> ProbeSet:
-    """Half an hour to start: the first start downloads the weights, and being killed meanwhile begins it anew."""
-    from hearth.api import Probe
-    from hearth.plugins import ProbeSet
+    """Return vLLM's."""
+    from hearth.plugins import vllm
 
-    return ProbeSet(startup=Probe(period_seconds=5, failure_threshold=360), readiness=Probe(period_seconds=5))
+    return vllm.PROBES
 
 
 @hookimpl
 def hearth_metrics() -> MetricsEndpoint:
-    """vLLM's own names; vllm-ascend adds none [VA]."""
-    from hearth.plugins import MetricsEndpoint
+    """Return vLLM's; vllm-ascend adds none [VA]."""
+    from hearth.plugins import vllm
 
-    return MetricsEndpoint(
-        names={
-            "queueDepth": "vllm:num_requests_waiting",
-            "running": "vllm:num_requests_running",
-            "kvCacheUtil": "vllm:kv_cache_usage_perc",
-            "ttft": "vllm:time_to_first_token_seconds",
-        }
-    )
+    return vllm.METRICS
 
 
 @hookimpl
 def hearth_pod(ctx: RenderContext) -> PodAdaptation:
-    """The driver of the node, read-only, unless a container runtime brings it.
+    """Mount the driver of the node, read-only, unless a container runtime brings it.
 
     Without Ascend Docker Runtime the device plugin mounts /dev nodes only, and the driver is the pod's job, at the same
     path inside as outside [MC]. With it (a runtime class, or HAMi's parts, which need it) the mounts are redundant;
@@ -117,17 +112,19 @@ def hearth_pod(ctx: RenderContext) -> PodAdaptation:
 
 @hookimpl
 def hearth_local_inventory() -> InventorySource:
+    """Ask for the output of the vendor's tool, and for the NPUs that the user chose."""
     return InventorySource(command=inventory.COMMAND, environment=(inventory.VISIBLE_DEVICES,))
 
 
 @hookimpl
 def hearth_local_devices(output: InventoryOutput) -> Sequence[Device]:
+    """Return the NPUs of the tool's output that the user chose."""
     return inventory.read_devices(output)
 
 
 @hookimpl
 def hearth_local_command(ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch:
-    """The images have no entrypoint of their own: args begin with `vllm serve`, and `env` starts what they name [VA]."""
+    """Start what the arguments name, by `env`: the images have no entrypoint, and args begin with `vllm serve` [VA]."""
     return LocalLaunch(
         argv=tuple(ctx.runtime.spec.container.command) or ("env",),
         env={inventory.VISIBLE_DEVICES: ",".join(devices)},

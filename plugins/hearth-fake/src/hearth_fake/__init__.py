@@ -30,6 +30,7 @@ VISIBLE_DEVICES = "HEARTH_FAKE_VISIBLE_DEVICES"
 
 @hookimpl
 def hearth_vendor() -> VendorInfo:
+    """Return the identity of the plugin."""
     return VendorInfo(
         name="fake",
         title="Fake accelerators",
@@ -40,16 +41,19 @@ def hearth_vendor() -> VendorInfo:
 
 @hookimpl
 def hearth_runtimes() -> Iterable[RuntimeManifest]:
+    """Return the packaged runtimes."""
     return packaged_runtimes(__name__)
 
 
 @hookimpl
 def hearth_local_inventory() -> InventorySource:
+    """Ask for the number of slots."""
     return InventorySource(environment=(SLOTS,))
 
 
 @hookimpl
 def hearth_local_devices(output: InventoryOutput) -> Sequence[Device]:
+    """Return a device for each slot, two by default."""
     slots = output.environment.get(SLOTS, "2")
     if not (slots.isascii() and slots.isdigit()):
         raise PluginRejects("InvalidDeviceCount", f"{SLOTS}={slots!r} is not a number of slots; set it to 0 or more")
@@ -58,4 +62,5 @@ def hearth_local_devices(output: InventoryOutput) -> Sequence[Device]:
 
 @hookimpl
 def hearth_local_command(ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch:
+    """Start the stub."""
     return LocalLaunch(argv=(sys.executable, "-m", "vllm_stub"), env={VISIBLE_DEVICES: ",".join(devices)})

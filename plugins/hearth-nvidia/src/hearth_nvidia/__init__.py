@@ -32,6 +32,7 @@ VISIBLE_TO_CONTAINERS = "NVIDIA_VISIBLE_DEVICES"
 
 @hookimpl
 def hearth_vendor() -> VendorInfo:
+    """Return the identity of the plugin."""
     return VendorInfo(
         name="nvidia",
         title="NVIDIA GPUs",
@@ -42,11 +43,13 @@ def hearth_vendor() -> VendorInfo:
 
 @hookimpl
 def hearth_runtimes() -> Iterable[RuntimeManifest]:
+    """Return the packaged runtimes."""
     return packaged_runtimes(__name__)
 
 
 @hookimpl
 def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
+    """Ask for whole GPUs, or for the parts that the runtime's sharing offers."""
     from hearth_nvidia.resources import gpu_request
 
     return gpu_request(ctx)
@@ -54,7 +57,7 @@ def hearth_accelerator(ctx: RenderContext) -> AcceleratorRequest | None:
 
 @hookimpl
 def hearth_env(ctx: RenderContext) -> Sequence[EnvVar] | None:
-    """Nothing is added; what would take the choice of GPUs away from the device plugin is refused."""
+    """Add nothing, and refuse what would take the choice of GPUs from the device plugin."""
     if any(variable.name == VISIBLE_TO_CONTAINERS for variable in ctx.runtime.spec.container.env):
         raise PluginRejects(
             "DeviceVariable",
@@ -66,31 +69,23 @@ def hearth_env(ctx: RenderContext) -> Sequence[EnvVar] | None:
 
 @hookimpl
 def hearth_probes() -> ProbeSet:
-    """Half an hour to start: the first start downloads the weights, and being killed meanwhile begins it anew."""
-    from hearth.api import Probe
-    from hearth.plugins import ProbeSet
+    """Return vLLM's."""
+    from hearth.plugins import vllm
 
-    return ProbeSet(startup=Probe(period_seconds=5, failure_threshold=360), readiness=Probe(period_seconds=5))
+    return vllm.PROBES
 
 
 @hookimpl
 def hearth_metrics() -> MetricsEndpoint:
-    """vLLM's own names [vLLM]."""
-    from hearth.plugins import MetricsEndpoint
+    """Return vLLM's."""
+    from hearth.plugins import vllm
 
-    return MetricsEndpoint(
-        names={
-            "queueDepth": "vllm:num_requests_waiting",
-            "running": "vllm:num_requests_running",
-            "kvCacheUtil": "vllm:kv_cache_usage_perc",
-            "ttft": "vllm:time_to_first_token_seconds",
-        }
-    )
+    return vllm.METRICS
 
 
 @hookimpl
 def hearth_pod(ctx: RenderContext) -> PodAdaptation:
-    """No host mounts: the container toolkit brings the driver [NDP].
+    """Mount nothing of the host: the container toolkit brings the driver [NDP].
 
     The device plugin mounts its own /dev/shm into containers that share a GPU by MPS [NDP internal/plugin/mps.go].
     An image that carries NVIDIA_VISIBLE_DEVICES=all sees every GPU in a pod that asks for none [HAMi].
@@ -107,17 +102,19 @@ def hearth_pod(ctx: RenderContext) -> PodAdaptation:
 
 @hookimpl
 def hearth_local_inventory() -> InventorySource:
+    """Ask for the output of the vendor's tool, and for the GPUs that the user chose."""
     return InventorySource(command=inventory.COMMAND, environment=(inventory.VISIBLE_DEVICES,))
 
 
 @hookimpl
 def hearth_local_devices(output: InventoryOutput) -> Sequence[Device]:
+    """Return the GPUs of the tool's output that the user chose."""
     return inventory.read_devices(output)
 
 
 @hookimpl
 def hearth_local_command(ctx: RenderContext, devices: Sequence[str]) -> LocalLaunch:
-    """The images' entrypoint is `vllm serve`, unless the runtime replaces it.
+    """Start `vllm serve`, the images' entrypoint, unless the runtime replaces it.
 
     CUDA numbers the fastest card 0 unless told to count as nvidia-smi does.
     """
