@@ -12,7 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from hearth.operator import metrics as operator
-from hearth_gateway import Gateway, ServiceConfig
+from hearth_gateway import ServiceConfig
 from hearth_gateway.cluster.configmap import Problems
 from hearth_gateway.cluster.metrics import collect
 from hearth_gateway.cluster.reflector import WatchState
@@ -43,13 +43,12 @@ class _InCluster(CollectorRegistry):
 def gateway_text() -> str:
     loop = asyncio.new_event_loop()
     try:
-        gateway = Gateway()
         service = Service(ServiceConfig(name="m", namespace="default"), loop, on_edge=print, on_cold=print)
-        gateway.services = {"m": service}
-        gateway.unrouted = {"unknown_path": 1}
-        gateway.total = lambda name: 0
         service.counters.activations["started"] = 1
-        return render(gateway).decode() + generate_latest(_InCluster()).decode()
+        return (
+            render([service], unrouted={"unknown_path": 1}, total=lambda name: 0).decode()
+            + generate_latest(_InCluster()).decode()
+        )
     finally:
         loop.close()
 

@@ -122,7 +122,7 @@ class Edge:
         """Nothing is left of any request: no connection, no place in flight, no memory."""
         gateway = self.gateway
         await until(lambda: not gateway.connections, "connections are gone")
-        assert gateway._buffered == 0
+        assert gateway.budget.used == 0
         for service in gateway.services.values():
             assert service.in_flight == 0
             assert not service.held

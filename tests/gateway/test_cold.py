@@ -9,7 +9,7 @@ import pytest
 
 import hearth_gateway.policy.service as service_module
 from hearth_gateway import Endpoint
-from hearth_gateway.http.client import Client
+from hearth_gateway.http.exchange import Exchange
 
 from .support import (
     DONE,
@@ -256,13 +256,13 @@ async def test_a_replica_that_is_not_ready_does_not_hide_another(
 
 async def test_the_oldest_goes_first(edge: Edge, backend: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[int] = []
-    forward = Client.forward
+    forward = Exchange.forward
 
-    def record(self: Client, to: Any) -> None:
+    def record(self: Exchange, to: Any) -> None:
         order.append(json.loads(self.payload.partition(b"\r\n\r\n")[2])["n"])
         forward(self, to)
 
-    monkeypatch.setattr(Client, "forward", record)
+    monkeypatch.setattr(Exchange, "forward", record)
     found = await backend(answer(), attach=False)
     wires = []
     for n in range(60):
@@ -378,12 +378,12 @@ async def test_backend_death_after_the_held_200_is_no_empty_success(edge: Edge, 
 async def test_a_slow_reader_is_not_buried_in_heartbeats(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     edge.serve({"name": "m", "coldStart": {"heartbeatIntervalSeconds": 0.005}})
     beats = 0
-    heartbeat = Client.heartbeat
+    heartbeat = Exchange.heartbeat
 
-    def count(self: Client, frame: bytes) -> None:
+    def count(self: Exchange, notice: str) -> None:
         nonlocal beats
         beats += 1
-        heartbeat(self, frame)
+        heartbeat(self, notice)
 
     async with await edge.connect() as wire:
         wire.send(ASK)
@@ -391,7 +391,7 @@ async def test_a_slow_reader_is_not_buried_in_heartbeats(edge: Edge, monkeypatch
         await wire.chunk()
         (connection,) = edge.gateway.connections
         connection.pause_writing()  # as with a full buffer
-        monkeypatch.setattr(Client, "heartbeat", count)
+        monkeypatch.setattr(Exchange, "heartbeat", count)
         await until(lambda: beats >= 10)
         seen = await wire.reader.read(1 << 16) if wire.reader._buffer else b""  # type: ignore[attr-defined]
         assert seen.count(b"starting") < 5  # what was on its way before

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import hearth_gateway.gateway as gateway_module
-from hearth_gateway import GatewayLimits
-from hearth_gateway.http.client import IDLE, RESUMING
+from hearth_gateway import GatewayLimits, connections
+from hearth_gateway.http.client import RESUMING
 
 from .support import CHAT, Backend, Call, Edge, answer, body, get, pieces, post, running, until
 
@@ -174,7 +174,7 @@ async def test_line_ends_after_a_request_are_not_a_request(edge: Edge, target: B
         (connection,) = edge.gateway.connections
         wire.send(b"\r\n")
         await alive(edge)
-        assert connection.state == IDLE
+        assert connection.idle
         wire.send(post())
         assert (await wire.answer()).status == 200
 
@@ -313,17 +313,17 @@ async def test_bodies_share_one_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     async with impatient(monkeypatch, max_buffered_bytes=300_000) as edge:
         first, second = await edge.connect(), await edge.connect()
         first.send(START + b"Content-Length: 1000000\r\n\r\n" + b"x" * 200_000)
-        await until(lambda: edge.gateway._buffered > 200_000)
+        await until(lambda: edge.gateway.budget.used > 200_000)
         second.send(START + b"Transfer-Encoding: chunked\r\n\r\n30d40\r\n" + b"x" * 200_000)
         found = await second.answer()
         assert (found.status, found.reason) == (503, "no_capacity")
         await second.close()
         await first.close()
-        await until(lambda: edge.gateway._buffered == 0)
+        await until(lambda: edge.gateway.budget.used == 0)
 
 
 async def test_a_refused_client_that_never_reads_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_module, "LINGER", 0.1)
+    monkeypatch.setattr(connections, "LINGER", 0.1)
     async with impatient(monkeypatch) as edge, await edge.connect() as wire:
         wire.send(b"BREW / HTTP/1.1\r\n\r\n")
         await until(lambda: edge.gateway.connections)
@@ -405,7 +405,7 @@ async def test_a_client_that_pipelines_and_never_reads_is_not_served_further(edg
     await until(lambda: edge.gateway.connections)
     (connection,) = edge.gateway.connections
     sent = 0
-    while connection.state != RESUMING or not connection._writing_paused:
+    while connection.state != RESUMING or not connection.writing_paused:
         wire.send(get("/v1/models"))
         sent += 1
         assert sent < 1000

@@ -11,7 +11,9 @@ import pytest
 
 import hearth_gateway.gateway as gateway_module
 from hearth_gateway import GatewayLimits
-from hearth_gateway.http.client import BODY
+from hearth_gateway.http import connector
+from hearth_gateway.http.request_reader import BODY
+from hearth_gateway.limits import RequestBudget
 from hearth_gateway.policy.service import SMALL_BODY
 
 from .support import (
@@ -54,11 +56,11 @@ def kept(edge: Edge) -> int:
     """Bytes that are accounted for, after a look at whether they are what there is."""
     gateway = edge.gateway
     for connection in gateway.connections:
-        size = len(connection.payload)
-        if connection.state != BODY:
-            assert connection._reserved == (size if size > SMALL_BODY + 1000 else 0)
-    assert gateway._buffered == sum(connection._reserved for connection in gateway.connections)
-    return gateway._buffered
+        size = len(connection.exchange.payload)
+        if connection.reader.phase != BODY:
+            assert connection.reader._reserved == (size if size > SMALL_BODY + 1000 else 0)
+    assert gateway.budget.used == sum(connection.reader._reserved for connection in gateway.connections)
+    return gateway.budget.used
 
 
 @pytest.fixture(autouse=True)
@@ -233,9 +235,9 @@ async def test_half_a_request_gives_back(edge: Edge) -> None:
     for request in (large(), chunked()):
         wire = await edge.connect()
         wire.send(request[: SIZE // 2])
-        await until(lambda: edge.gateway._buffered)
+        await until(lambda: edge.gateway.budget.used)
         await wire.close()
-        await until(lambda: not edge.gateway._buffered)
+        await until(lambda: not edge.gateway.budget.used)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -293,22 +295,11 @@ async def test_no_connection_can_be_opened(edge: Edge, monkeypatch: pytest.Monke
         raise OSError(24, "Too many open files")
 
     edge.backends(1)
-    monkeypatch.setattr(edge.gateway, "_loop", Loop(edge.gateway._loop, full))
+    monkeypatch.setattr(connector, "open_upstream", full)
     async with await edge.connect() as wire:
         wire.send(large())
         assert (await wire.answer()).reason == "no_capacity"
         assert kept(edge) == 0
-
-
-class Loop:
-    """An event loop that opens no connections."""
-
-    def __init__(self, loop: Any, create_connection: Any) -> None:
-        self._loop = loop
-        self.create_connection = create_connection
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loop, name)
 
 
 REFUSED = {
@@ -371,20 +362,27 @@ async def test_pipelined_requests_give_back_one_by_one(edge: Edge, backend: Star
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_nothing_is_lost_nor_given_back_twice(seed: int, edge: Edge, backend: Start) -> None:
+async def test_nothing_is_lost_nor_given_back_twice(
+    seed: int, edge: Edge, backend: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Large and small, every kind of ending, clients that leave at any time, a backend that comes and goes."""
     chance = random.Random(seed)
     taken: list[int] = []
-    take = edge.gateway.take_budget
+    take, give_back = RequestBudget.take, RequestBudget.give_back
 
-    def watched(size: int) -> bool:
-        done = take(size)
+    def watched_take(self: RequestBudget, size: int) -> bool:
+        done = take(self, size)
         if done:
             taken.append(size)
-        assert edge.gateway._buffered >= 0
         return done
 
-    edge.gateway.take_budget = watched  # type: ignore[method-assign]
+    def watched_give_back(self: RequestBudget, size: int) -> None:
+        give_back(self, size)
+        taken.append(-size)
+        assert self.used >= 0
+
+    monkeypatch.setattr(RequestBudget, "take", watched_take)
+    monkeypatch.setattr(RequestBudget, "give_back", watched_give_back)
 
     async def handler(call: Call) -> None:
         await call.read_body()
@@ -419,5 +417,5 @@ async def test_nothing_is_lost_nor_given_back_twice(seed: int, edge: Edge, backe
     await asyncio.gather(*(client() for _ in range(6)))
     disturbing.cancel()
     await until(lambda: not edge.gateway.connections)
-    assert sum(taken) == edge.gateway._buffered == 0
+    assert sum(taken) == edge.gateway.budget.used == 0
     assert max(taken) > SIZE

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from hearth_gateway import Gateway, ServiceConfig
+from hearth_gateway import ServiceConfig
 from hearth_gateway.metrics import CONTENT_TYPE, render
 from hearth_gateway.policy.service import WAIT_BUCKETS, Service
 
@@ -14,11 +14,9 @@ from .policy.support import Bench, make_endpoint
 
 
 def scrape(*benches: Bench) -> dict[str, list[Sample]]:
-    gateway = Gateway()
-    gateway.services = {bench.service.name: bench.service for bench in benches}
-    gateway.unrouted = {"unknown_path": 3}
+    text = render([bench.service for bench in benches], unrouted={"unknown_path": 3}).decode()
     samples: dict[str, list[Sample]] = {}
-    for family in text_string_to_metric_families(render(gateway).decode()):
+    for family in text_string_to_metric_families(text):
         assert family.documentation
         for sample in family.samples:
             samples.setdefault(sample.name, []).append(sample)
@@ -118,11 +116,9 @@ def test_a_gateway_without_services_is_scraped_too() -> None:
 def test_services_are_told_apart() -> None:
     bench = Bench()
     other = Service(ServiceConfig(name="n", namespace="ai"), bench.clock, on_edge=print, on_cold=print)
-    gateway = Gateway()
-    gateway.services = {"m": bench.service, "n": other}
     found = {
         (sample.labels["service"], sample.labels["namespace"])
-        for family in text_string_to_metric_families(render(gateway).decode())
+        for family in text_string_to_metric_families(render([bench.service, other]).decode())
         for sample in family.samples
         if "service" in sample.labels
     }
@@ -148,11 +144,9 @@ def test_a_service_that_was_never_asked_says_what_alerts_need_and_no_more() -> N
 
 def test_the_total_of_all_replicas_is_told_where_there_are_others() -> None:
     bench = busy()
-    gateway = Gateway()
-    gateway.services = {"m": bench.service}
-    assert b"hearth_gateway_total_demand" not in render(gateway)
-    gateway.total = {"m": 7}.__getitem__
-    assert b'hearth_gateway_total_demand{namespace="default",service="m"} 7\n' in render(gateway)
+    assert b"hearth_gateway_total_demand" not in render([bench.service])
+    total = {"m": 7}.__getitem__
+    assert b'hearth_gateway_total_demand{namespace="default",service="m"} 7\n' in render([bench.service], total=total)
 
 
 def test_names_are_quoted() -> None:

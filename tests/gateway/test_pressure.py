@@ -83,8 +83,8 @@ async def test_a_client_that_does_not_read_stops_the_backend(
     assert sent * len(BIG) < KERNEL < total * len(BIG)
     (connection,) = edge.gateway.connections
     assert connection.transport.get_write_buffer_size() < 1_000_000
-    assert connection.upstream is not None
-    assert connection.upstream.paused
+    assert connection.exchange.upstream is not None
+    assert connection.exchange.upstream.paused
     wire.writer.transport.resume_reading()  # type: ignore[attr-defined]
     whole = await wire.answer()
     assert whole.complete
@@ -126,7 +126,9 @@ async def test_a_client_that_does_not_read_and_leaves(edge: Edge, backend: Calla
     await backend(flood)
     wire = await narrow(edge)
     wire.send(ASK)
-    await until(lambda: any(c.upstream is not None and c.upstream.paused for c in edge.gateway.connections))
+    await until(
+        lambda: any(c.exchange.upstream is not None and c.exchange.upstream.paused for c in edge.gateway.connections)
+    )
     wire.abort()
     await asyncio.wait_for(gone.wait(), 5)
 
@@ -172,7 +174,7 @@ async def test_the_backend_hears_of_a_client_that_left(
     service = edge.gateway.services["m"]
     (connection,) = edge.gateway.connections
     if PHASES[phase] and phase != "in the head":
-        await until(lambda: connection.upstream is not None and connection.upstream.status)
+        await until(lambda: connection.exchange.upstream is not None and connection.exchange.upstream.status)
     if end == "abort":
         wire.abort()
     else:
@@ -291,7 +293,7 @@ async def test_a_stop_does_not_wait_for_who_does_not_read(edge: Edge) -> None:
     for headers in ([], ["Connection: close"]):
         wire = await narrow(edge)
         wire.send(get("/v1/models", *headers))
-        await until(lambda: any(c._writing_paused for c in edge.gateway.connections))
+        await until(lambda: any(c.writing_paused for c in edge.gateway.connections))
         await asyncio.wait_for(edge.gateway.stop(0.1), 5)
         wire.abort()
         break

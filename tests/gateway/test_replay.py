@@ -203,7 +203,7 @@ async def test_a_whole_pool_that_went_stale(edge: Edge, backend: Callable[..., A
 async def test_idle_connections_are_closed_before_the_backend_does(
     edge: Edge, backend: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hearth_gateway.gateway.POOL_IDLE", 1.0)  # one sweep
+    monkeypatch.setattr("hearth_gateway.http.connector.POOL_IDLE", 1.0)  # one sweep
     await backend(good)
     assert (await edge.ask(post())).status == 200
     (replica,) = edge.gateway.services["m"].backends.values()

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from hearth_gateway import Endpoint, Gateway, parse_services
+from hearth_gateway.http.probe import Prober
 from hearth_gateway.policy.backend import Backend
-from hearth_gateway.policy.probe import Prober
 from hearth_gateway.policy.service import Service
 
 from .policy.support import FakeClock, FakeRequest, make_config, make_endpoint
@@ -37,7 +37,7 @@ async def test_endpoints_of_who_embeds_the_gateway_stay_when_the_table_changes()
     gateway.apply(parse_services({"services": [{"name": "m", "aliases": ["x"]}, {"name": "n"}]}))
     assert gateway.services["m"] is service
     assert len(service.backends) == 1
-    assert gateway.by_model["x"] is service
+    assert gateway.table.by_model["x"] is service
 
 
 async def test_a_service_that_goes_refuses_what_it_holds_and_takes_back_nothing() -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hearth_gateway.config import ServiceConfig, parse_service, parse_services
 from hearth_gateway.errors import ConfigError
-from hearth_gateway.gateway import Gateway, GatewayLimits
+from hearth_gateway.gateway import Gateway
+from hearth_gateway.limits import GatewayLimits
 from hearth_gateway.policy.backend import Endpoint
 from hearth_gateway.policy.service import ServiceStats
 from hearth_gateway.services_file import load_services

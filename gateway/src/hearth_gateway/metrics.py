@@ -7,16 +7,15 @@ misses the first one. Only the histogram of waits, more lines than all else toge
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from hearth_gateway.policy.service import WAIT_BUCKETS, Counters, Service
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
-
-    from hearth_gateway.gateway import Gateway
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 _ACTIVATION_EVENTS = ("given_up", "ready", "started")
@@ -26,19 +25,30 @@ _BOUNDS = (*map(str, WAIT_BUCKETS), "+Inf")
 Samples = Iterable[tuple[str, float]]  # labels and value
 
 
-def render(gateway: Gateway) -> bytes:
-    """The exposition of this moment."""
-    services = [(_labels(service), service) for service in gateway.services.values()]
-    text = [_family("connections", "gauge", "Open client connections.", [("", len(gateway.connections))])]
-    text += _gauges(services)
-    if gateway.total is not None:
-        total = [(labels, gateway.pending(service.name)) for labels, service in services]
-        text.append(_family("total_demand", "gauge", "What KEDA is told: demand of all replicas.", total))
-    text += _counters(services)
-    unrouted = [(f'reason="{reason}"', count) for reason, count in sorted(gateway.unrouted.items())]
-    text.append(_family("refused_total", "counter", "Requests that no service was found for.", unrouted))
-    text.append(_waits(services))
-    return "".join(text).encode() + _collected(gateway)
+def render(
+    services: Iterable[Service],
+    *,
+    connections: int = 0,
+    unrouted: Mapping[str, int] = MappingProxyType({}),
+    total: Callable[[str], int] | None = None,
+    collectors: Sequence[Callable[[], Iterable[Metric]]] = (),
+) -> bytes:
+    """Return the exposition of this moment.
+
+    `unrouted`: requests refused before their service was known, by reason; `total`: the demand of all replicas, where that is
+    more than the own; `collectors`: of those who add something.
+    """
+    labeled = [(_labels(service), service) for service in services]
+    text = [_family("connections", "gauge", "Open client connections.", [("", connections)])]
+    text += _gauges(labeled)
+    if total is not None:
+        demand = [(labels, total(service.name)) for labels, service in labeled]
+        text.append(_family("total_demand", "gauge", "What KEDA is told: demand of all replicas.", demand))
+    text += _counters(labeled)
+    refused = [(f'reason="{reason}"', count) for reason, count in sorted(unrouted.items())]
+    text.append(_family("refused_total", "counter", "Requests that no service was found for.", refused))
+    text.append(_waits(labeled))
+    return "".join(text).encode() + _collected(collectors)
 
 
 def _labels(service: Service) -> str:
@@ -111,14 +121,13 @@ def _histogram(name: str, labels: str, counters: Counters) -> str:
     )
 
 
-def _collected(gateway: Gateway) -> bytes:
-    """What others add."""
-    if not gateway.collectors:
+def _collected(collectors: Sequence[Callable[[], Iterable[Metric]]]) -> bytes:
+    if not collectors:
         return b""
     from prometheus_client import CollectorRegistry, generate_latest  # who adds something has loaded it already
 
     registry = CollectorRegistry()
-    registry.register(_Collector(gateway.collectors))
+    registry.register(_Collector(collectors))
     return generate_latest(registry)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.gateway.support import HOST
+from tests.support.ports import HOST
 
 NAMESPACE = "ns"
 Object = dict[str, Any]
@@ -22,11 +22,11 @@ class FakeApi:
     """ConfigMaps and EndpointSlices of one namespace."""
 
     port: int = 0
-    token: str | None = None  # who asks with another one gets 401
+    token: str | None = None  # a request with another one gets 401
     objects: dict[str, dict[str, Object]] = field(default_factory=lambda: {"configmaps": {}, "endpointslices": {}})
     refuse: dict[str, int] = field(default_factory=dict)  # by resource, the status of every request
     slow: asyncio.Event | None = None  # lists wait for it
-    deaf: bool = False  # watches stay open and tell nothing
+    deaf: bool = False  # watches stay open and send nothing
     namespace_ends: bool = False
     oldest: int = 0  # versions below are compacted: 410
     lists: dict[str, int] = field(default_factory=lambda: {"configmaps": 0, "endpointslices": 0})
@@ -55,7 +55,7 @@ class FakeApi:
         self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """The process ends: every connection with it."""
+        """End the process, and every connection with it."""
         if self._runner is not None:
             self.cut()
             await self._runner.cleanup()
@@ -70,15 +70,15 @@ class FakeApi:
         found = json.loads(json.dumps(found))
         found["metadata"]["resourceVersion"] = str(self._version)
         self.objects[resource][name] = found
-        await self._tell(resource, "MODIFIED" if known else "ADDED", found)
+        await self._notify(resource, "MODIFIED" if known else "ADDED", found)
 
     async def delete(self, resource: str, name: str) -> None:
         found = self.objects[resource].pop(name)
         self._version += 1
         found["metadata"]["resourceVersion"] = str(self._version)
-        await self._tell(resource, "DELETED", found)
+        await self._notify(resource, "DELETED", found)
 
-    async def _tell(self, resource: str, kind: str, found: Object) -> None:
+    async def _notify(self, resource: str, kind: str, found: Object) -> None:
         async with self._news:
             self._events.append((self._version, resource, kind, found))
             self._news.notify_all()
@@ -107,14 +107,14 @@ class FakeApi:
     # ---------------------------------------------------------------- faults
 
     def cut(self) -> None:
-        """Every watch breaks off."""
+        """Break every watch off."""
         for response in self._open:
             transport = response._req.transport if response._req is not None else None
             if transport is not None:
                 transport.abort()
 
     async def compact(self) -> None:
-        """What happened until now can be watched no more; running watches get an ERROR event."""
+        """Forget what happened until now: a watch from there is refused, and running ones get an ERROR event."""
         async with self._news:
             self._version += 1
             self.oldest = self._version
@@ -186,7 +186,7 @@ class FakeApi:
             self._open.discard(response)
 
     async def bookmark(self) -> None:
-        """Tell every watch the version of now."""
+        """Send every watch the version of now."""
         await self.inject(_event("BOOKMARK", {"metadata": {"resourceVersion": str(self._version)}}))
 
 
@@ -204,7 +204,7 @@ def _status(code: int, message: str) -> web.Response:
 
 
 def pod(address: str = HOST, name: str = "pod-0", **conditions: bool) -> Object:
-    """One endpoint of a slice."""
+    """Return one endpoint of a slice."""
     return {
         "addresses": [address],
         "conditions": {"ready": True, "serving": True, "terminating": False, **conditions},

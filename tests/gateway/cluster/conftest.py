@@ -17,14 +17,14 @@ from tests.gateway.support import Backend, Handler, plays
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def api() -> AsyncIterator[FakeApi]:
-    """An API server with the service ``m``, which has no backend."""
+    """Provide an API server with the service `m`, which has no backend."""
     async with serving("m") as found:
         yield found
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def listen() -> AsyncIterator[Callable[..., Any]]:
-    """listen(handler) -> a listening Backend that nothing knows; gone after the test."""
+    """Provide a function that starts a backend from its handler; it is in no EndpointSlice, and gone after the test."""
     started: list[Backend] = []
 
     async def starter(handler: Handler | bytes) -> Backend:

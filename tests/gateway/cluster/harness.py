@@ -17,14 +17,16 @@ from hearth_gateway.cluster.replica import Replica, ReplicaOptions
 from hearth_gateway.cluster.rpc import externalscaler_pb2 as pb
 from hearth_gateway.listen import ListenAddress
 from tests.gateway.cluster.api import NAMESPACE, FakeApi, pod
-from tests.gateway.support import DEADLINE, HOST, Edge, get, until
+from tests.gateway.support import Edge, get
+from tests.support.ports import HOST
+from tests.support.waiting import DEADLINE, until
 
 Backends = Callable[..., Any]
 """The fixture `listen`."""
 
 
 class Keda:
-    """What KEDA's operator does with one scaler address."""
+    """The calls of KEDA's operator at one scaler address."""
 
     def __init__(self, port: int, host: str = HOST) -> None:
         self.channel = grpc.aio.insecure_channel(f"{host}:{port}", options=(("grpc.use_local_subchannel_pool", 1),))
@@ -73,7 +75,7 @@ class Stream:
         self.call = call
 
     async def next(self) -> bool | None:
-        """What is pushed next; None: the stream ended with OK. Other endings raise."""
+        """Return what is pushed next; None when the stream ended with OK. Other endings raise."""
         found = await asyncio.wait_for(self.call.read(), DEADLINE)
         return found.result if isinstance(found, pb.IsActiveResponse) else None
 
@@ -118,7 +120,7 @@ async def replica(
     peers: str = "hearth-gateway",
     settle: float = 0.0,
 ) -> AsyncIterator[Running]:
-    """A started replica; errors that only the event loop saw fail the test."""
+    """Start a replica; errors that only the event loop saw fail the test."""
     loop = asyncio.get_running_loop()
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _loop, context: failures.append(context))
@@ -141,7 +143,7 @@ async def replica(
 
 
 async def ask(found: Running, path: str = "/readyz") -> Any:
-    """What a GET of a replica is answered."""
+    """Return the answer to a GET."""
     return await found.edge.ask(get(path))
 
 
@@ -161,7 +163,7 @@ async def agreed(found: Running, keda: Keda, name: str = "m") -> int:
 
 
 async def listed(api: FakeApi, *replicas: Running, **conditions: bool) -> None:
-    """The EndpointSlices of the gateway's Service name these replicas. Each has a port of its own, so a slice of its own."""
+    """List these replicas in EndpointSlices of the gateway's Service; each has a port, and so a slice, of its own."""
     for each in replicas:
         await api.slice(
             "hearth-gateway",
@@ -174,7 +176,7 @@ async def listed(api: FakeApi, *replicas: Running, **conditions: bool) -> None:
 
 @contextlib.asynccontextmanager
 async def two(api: FakeApi, settle: float = 0.0) -> AsyncIterator[tuple[Running, Running]]:
-    """Two replicas that know each other; the first one settles so long before it leaves."""
+    """Start two replicas that know each other; the first one settles so long before it leaves."""
     async with replica(api, "a", settle=settle) as a, replica(api, "b") as b:
         await listed(api, a, b)
         for each in (a, b):

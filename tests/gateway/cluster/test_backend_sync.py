@@ -11,7 +11,8 @@ from hearth_gateway import Endpoint
 from hearth_gateway.cluster import backend_sync
 from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Backends, replica
-from tests.gateway.support import answer, body, post, until
+from tests.gateway.support import answer, body, post
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

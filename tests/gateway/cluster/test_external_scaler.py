@@ -11,7 +11,8 @@ import pytest
 
 from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import agreed, replica
-from tests.gateway.support import answer, get, post, until
+from tests.gateway.support import answer, get, post
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -10,7 +10,8 @@ import pytest
 
 from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Running, listed, replica, two
-from tests.gateway.support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post, until
+from tests.gateway.support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

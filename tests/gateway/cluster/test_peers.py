@@ -13,7 +13,8 @@ from hearth_gateway.listen import ListenAddress
 from hearth_gateway.policy.reports import NOTHING, Share
 from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import agreed, listed, replica, two
-from tests.gateway.support import answer, get, post, until
+from tests.gateway.support import answer, get, post
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

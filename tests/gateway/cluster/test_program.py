@@ -1,4 +1,4 @@
-"""``hearth-gateway --config-map NAME``: the process, its addresses, its signals."""
+"""`hearth-gateway --config-map NAME`: the process, its addresses, its signals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import pytest_asyncio
 
 from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Keda
-from tests.gateway.support import HOST, Program, Wire, answer, get, post
+from tests.gateway.support import Program, Wire, answer, get, post
+from tests.support.ports import HOST
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -24,7 +25,7 @@ Run = Callable[..., Awaitable[Program]]
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def run(api: FakeApi, tmp_path: Path) -> Any:
-    """await run(*argv) -> a replica of its own process; gone after the test."""
+    """Provide a function that starts a replica as a process of its own, which is gone after the test."""
     programs: list[Program] = []
 
     async def starter(*argv: str) -> Program:

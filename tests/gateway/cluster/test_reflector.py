@@ -8,7 +8,7 @@ import pytest
 
 from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import replica
-from tests.gateway.support import until
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

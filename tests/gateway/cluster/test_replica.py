@@ -8,7 +8,8 @@ import pytest
 
 from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Backends, ask, replica
-from tests.gateway.support import answer, body, get, post, until
+from tests.gateway.support import answer, body, get, post
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

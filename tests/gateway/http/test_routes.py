@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth_gateway.http.routes import ROUTES, Kind, Route, find_route
+from hearth_gateway.http.local_routes import LocalRoute
+from hearth_gateway.http.routes import ROUTES, Route, find_route
 
 WAKES = """
 /v1/chat/completions /v1/chat/completions/batch /v1/completions /v1/responses /v1/messages /v1/messages/count_tokens
@@ -34,14 +35,14 @@ STREAMS = {b"/v1/chat/completions", b"/v1/completions", b"/v1/responses", b"/v1/
 
 def find(path: str) -> Route:
     route = find_route(path.encode())
-    assert route is not None, path
+    assert isinstance(route, Route), path
     return route
 
 
 @pytest.mark.parametrize("path", WAKES.split())
 def test_inference_wakes(path: str) -> None:
     route = find(path)
-    assert route.kind is Kind.INFERENCE
+    assert route.wakes
     assert route.methods == (b"POST",)
     assert route.streams == (path.encode() in STREAMS)
     assert route.form == path.startswith("/v1/audio/")
@@ -55,15 +56,15 @@ def test_inference_wakes(path: str) -> None:
 @pytest.mark.parametrize("path", PASSES.split())
 def test_the_rest_of_the_engine_never_wakes(path: str) -> None:
     route = find(path)
-    assert route.kind is Kind.PASS
+    assert not route.wakes
     posts = path.endswith(("adapter", "cancel"))
     assert route.methods == ((b"POST",) if posts else (b"GET", b"HEAD"))
 
 
 @pytest.mark.parametrize("path", LOCAL.split())
 def test_what_is_answered_here(path: str) -> None:
-    route = find(path)
-    assert route.kind is Kind.LOCAL
+    route = find_route(path.encode())
+    assert isinstance(route, LocalRoute)
     assert {b"GET", b"HEAD"} <= set(route.methods)
     assert (b"POST" in route.methods) == (path == "/ping")
 
@@ -81,4 +82,4 @@ def test_no_route_is_left_out_of_the_lists_above() -> None:
 def test_any_bytes_have_an_answer(path: bytes) -> None:
     for prefix in (b"", b"/", b"/v1/models/", b"/v1/responses/"):
         route = find_route(prefix + path)
-        assert route is None or route.kind is not Kind.INFERENCE or prefix + path in ROUTES
+        assert not isinstance(route, Route) or not route.wakes or prefix + path in ROUTES

@@ -73,18 +73,18 @@ class FakeRequest:
     state: str = "new"  # held, sent, refused, gone, answered
     backend: Backend | None = None
     failure: Failure | None = None
-    frames: list[bytes] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
     on_forward: Callable[[FakeRequest], None] | None = None
     on_refuse: Callable[[FakeRequest], None] | None = None
 
-    def hold(self, heartbeat: bytes) -> None:
+    def hold(self, notice: str) -> None:
         assert self.state in ("new", "sent"), f"held while {self.state}"
         self.state = "held"
-        self.frames.append(heartbeat)
+        self.notices.append(notice)
 
-    def heartbeat(self, frame: bytes) -> None:
+    def heartbeat(self, notice: str) -> None:
         assert self.state == "held", f"heartbeat while {self.state}"
-        self.frames.append(frame)
+        self.notices.append(notice)
 
     def forward(self, backend: Backend) -> None:
         assert self.state in ("new", "held", "sent"), f"forwarded while {self.state}"

@@ -25,7 +25,7 @@ def test_first_request_starts_an_activation_and_waits() -> None:
     assert request.state == "held"
     assert bench.edges == [(START, 1, True)]
     assert bench.cold == [START]
-    assert request.frames == [b"1c\r\n: m is starting, 0 s so far\n\r\n"]
+    assert request.notices == ["m is starting, 0 s so far"]
     stats = bench.service.stats()
     assert (stats.held, stats.held_bytes, stats.in_flight, stats.usable) == (1, 70, 0, 0)
     assert (stats.activating, stats.activation_seconds, stats.last_request) == (True, 0.0, START)
@@ -76,14 +76,14 @@ def test_heartbeats_come_at_their_interval_to_everybody_who_waits() -> None:
     bench.clock.advance(9)
     second = bench.admit()
     bench.clock.advance(21.5)
-    assert [b"0 s" in first.frames[0], b"10 s" in first.frames[1], b"20 s" in first.frames[2]] == [True] * 3
-    assert (len(first.frames), len(second.frames)) == (4, 4)
+    assert ["0 s" in first.notices[0], "10 s" in first.notices[1], "20 s" in first.notices[2]] == [True] * 3
+    assert (len(first.notices), len(second.notices)) == (4, 4)
     bench.service.notice = "pulling the image"
     bench.clock.advance(10)
-    assert b"(pulling the image)" in first.frames[-1]
+    assert "(pulling the image)" in first.notices[-1]
     bench.ready(9001)
     bench.clock.advance(60)
-    assert (len(first.frames), len(second.frames)) == (5, 5)
+    assert (len(first.notices), len(second.notices)) == (5, 5)
 
 
 def test_a_shorter_heartbeat_interval_counts_at_once() -> None:
@@ -92,7 +92,7 @@ def test_a_shorter_heartbeat_interval_counts_at_once() -> None:
     bench.clock.advance(1)
     bench.service.reconfigure(make_config(heartbeat=2))
     bench.clock.advance(2)
-    assert len(request.frames) == 2
+    assert len(request.notices) == 2
 
 
 def test_a_shorter_activation_timeout_counts_at_once() -> None:
@@ -113,7 +113,7 @@ def test_estimate_learns_from_the_starts_it_saw() -> None:
     bench.service.set_endpoints([])
     bench.clock.advance(100)
     request = bench.admit()
-    assert b"about 8 s left" in request.frames[0]
+    assert "about 8 s left" in request.notices[0]
     bench.clock.advance(100)
     assert bench.service.estimate(bench.now) == 1.0
 

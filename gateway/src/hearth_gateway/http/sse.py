@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Literal
 
 from hearth_gateway.policy.failure import Failure, error_document
@@ -40,6 +41,12 @@ def comment(text: str) -> bytes:
     """A comment line. Whatever the text holds, it stays one line."""
     flat = " ".join(text.split())[:MAX_COMMENT]
     return f": {flat}\n".encode(errors="replace")
+
+
+@lru_cache(maxsize=64)
+def heartbeat(text: str) -> bytes:
+    """Return a chunk with one comment. All streams that wait for a service get the same one at a time."""
+    return chunk(comment(text))
 
 
 def error_event(failure: Failure, flavor: Flavor) -> bytes:

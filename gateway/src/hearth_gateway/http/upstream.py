@@ -1,7 +1,8 @@
-"""The wire to a backend: one keep-alive connection, one request at a time.
+"""Connection to a backend: HTTP/1.1 with keep-alive, one request at a time.
 
-Answers are passed through as they come. The common cases touch no byte: a unary answer that arrives in one read is written to the
-client as it is, and so is a streamed chunk that holds whole events. Everything else takes the slow path of the same class.
+Responses are passed through as they come. The common cases touch no byte: a unary response that arrives in one read is written
+to the client as it is, and so is a streamed chunk that holds whole events. Everything else takes the general path of the
+same class: it finds head and framing, and hands pieces to a ResponseWriter.
 """
 
 from __future__ import annotations
@@ -9,28 +10,56 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
 from hearth_gateway.http.chunked import BadChunk, ChunkDecoder
 from hearth_gateway.http.keepalive import limit_silence
+from hearth_gateway.http.response_head import BadResponse, ResponseHead, read_head
+from hearth_gateway.http.response_writer import ResponseWriter
+from hearth_gateway.policy.backend import Backend
 
-if TYPE_CHECKING:
-    from hearth_gateway.http.client import Client
-    from hearth_gateway.policy.backend import Backend
-
-MAX_HEAD = 64 * 1024
-MAX_EVENT = 1024 * 1024  # an event larger than this is passed on in pieces
+MAX_EVENT = 1024 * 1024
+"""Bytes; an event larger than this is passed on in pieces."""
 MAX_LATE_ERROR = 64 * 1024
-CONNECT_TIMEOUT = 5.0
-POOL_IDLE = 4.0  # vLLM closes an idle connection after 5 s (VLLM_HTTP_TIMEOUT_KEEP_ALIVE)
+"""Bytes of an error that are kept, when it must become an event."""
 
-# Headers that decide how an answer is passed on; the length of one that has it.
+# Headers that decide how a response is passed on; the length of one that has it.
 _FRAMING = re.compile(
     rb"\n(?:c(?:ontent-(?:length: (\d+)\r|type:[ \t]*text/event-stream)|onnection:)|transfer-encoding:)"
 )
 
-# What the body of the answer is framed by.
+# What the body of the response is framed by.
 _HEAD, _LENGTH, _CHUNKED, _UNTIL_CLOSE, _NONE = range(5)
+
+
+class Downstream(Protocol):
+    """The exchange that a response is for."""
+
+    transport: asyncio.Transport
+    """Where bytes go that need no change."""
+    writer: ResponseWriter | None
+    """None: a response may be passed on as it came."""
+
+    def begin(self, head: ResponseHead) -> ResponseWriter:
+        """Take the head of a response; return what writes its body."""
+
+    def passed(self, upstream: Upstream) -> None:
+        """Go on after a whole 200 that was passed on as it came."""
+
+    def ended(self, upstream: Upstream, status: int, last: bytes | None, tail: bytes) -> None:
+        """Finish a response whose body is complete.
+
+        `last`: the latest piece of a stream of events, None for other bodies; `tail`: an event without its end.
+        """
+
+    def failed_late(self, upstream: Upstream, status: int, body: bytes) -> None:
+        """Take a response that is none for a stream whose 200 is out."""
+
+    def lost(self, upstream: Upstream, why: str) -> None:
+        """Go on after the connection ended before the response did."""
+
+    def broken(self, upstream: Upstream, why: str) -> None:
+        """Go on after a response that is not HTTP."""
 
 
 class Upstream(asyncio.Protocol):
@@ -46,6 +75,7 @@ class Upstream(asyncio.Protocol):
         "_remaining",
         "_sse",
         "_tail",
+        "_writer",
         "backend",
         "client",
         "closed",
@@ -58,17 +88,21 @@ class Upstream(asyncio.Protocol):
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self.client: Client | None = None
+        self.client: Downstream | None = None
         self.transport: asyncio.Transport
         self.closed = False
         self.paused = False
-        self.idle_sweeps = -1  # how often the sweep found it idle; -1: it was never idle
-        self.status = 0  # of the answer that is being read; 0 before its head
-        self.last = b""  # the latest piece of the stream: tells progress, and whether it ended with [DONE]
+        self.idle_sweeps = -1
+        """How often the sweep found it idle; -1: it was never idle."""
+        self.status = 0
+        """The status of the response that is being read; 0 before its head."""
+        self.last = b""
+        """The latest piece of the stream: it shows progress, and whether the stream has its end."""
         self._framing = _HEAD
         self._body = b""  # bytes of an incomplete head
         self._remaining = 0
         self._decoder: ChunkDecoder | None = None
+        self._writer: ResponseWriter
         self._sse = False
         self._as_is = False  # chunks of whole events may be passed on with their framing
         self._tail = b""  # an event that is not complete yet
@@ -78,20 +112,22 @@ class Upstream(asyncio.Protocol):
     # ---------------------------------------------------------------- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Limit how long the other end may be gone without a word."""
         self.transport = cast("asyncio.Transport", transport)
         with contextlib.suppress(OSError):  # it was reset already, which is told next
             limit_silence(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
+        """Pass on a piece of the response."""
         client = self.client
         if client is None:
-            self.abort()  # an answer that nobody asked for
+            self.abort()  # a response that nobody asked for
             return
         framing = self._framing
         if framing == _HEAD:
-            # The common unary answer: one read, a 200 of known length, nothing for this hop. Passed on as it is.
+            # The common unary response: one read, a 200 of known length, nothing for this hop. Passed on as it is.
             end = data.find(b"\r\n\r\n")
-            if end > 0 and client.plain and not self._body:
+            if end > 0 and client.writer is None and not self._body:
                 framing_headers = _FRAMING.findall(data[: end + 2].lower())
                 if (
                     len(framing_headers) == 1
@@ -100,7 +136,7 @@ class Upstream(asyncio.Protocol):
                 ):
                     self.client = None
                     client.transport.write(data)
-                    client.answered(self)
+                    client.passed(self)
                     return
             self._head(client, data)
         elif framing == _CHUNKED:
@@ -117,9 +153,10 @@ class Upstream(asyncio.Protocol):
         elif framing == _LENGTH:
             self._counted(client, data)
         else:
-            self._body_piece(client, data)
+            self._piece(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Leave the pool, or tell the exchange."""
         self.closed = True
         client = self.client
         if client is None:
@@ -131,173 +168,148 @@ class Upstream(asyncio.Protocol):
         if self._framing == _UNTIL_CLOSE and exc is None:
             self._end(client)
         else:
-            client.upstream_lost(self, f"{exc}" if exc else "the connection was closed")
+            client.lost(self, f"{exc}" if exc else "the connection was closed")
 
     def pause_writing(self) -> None:
-        """A large request body is on its way; it is in memory already."""
+        """Do nothing: a large request body is on its way, and in memory already."""
 
     def resume_writing(self) -> None:
-        """See pause_writing."""
+        """Do nothing, see pause_writing."""
+
+    # ---------------------------------------------------------------- the exchange's view
+
+    @property
+    def pooled(self) -> bool:
+        """Whether it was idle before its request."""
+        return self.idle_sweeps >= 0
+
+    def pause(self) -> None:
+        """Read nothing until the client took what it has."""
+        if not self.closed:
+            self.paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.paused and not self.closed:
+            self.paused = False
+            self.transport.resume_reading()
 
     def abort(self) -> None:
-        """Close without ceremony; nobody is told."""
+        """Close at once, and tell nobody."""
         self.client = None
         if not self.closed:
             self.closed = True
             self.transport.abort()
 
-    # ---------------------------------------------------------------- the head of an answer
+    def leave(self) -> None:
+        """Wait in the pool for the next request, or close where that cannot be."""
+        if self._keep and not self.closed and not self.transport.is_closing() and not self.backend.removed:
+            self.idle_sweeps = 0
+            self.backend.pool.append(self)
+        else:
+            self.abort()
 
-    def _head(self, client: Client, data: bytes) -> None:
-        """Any answer: find its framing and hand head and body on."""
-        if self._body:
-            data = self._body + data
-            self._body = b""
-        status = 0
-        while status < 200:  # interim answers are skipped; the real one follows
-            end = data.find(b"\r\n\r\n")
-            if end < 0:
-                if len(data) > MAX_HEAD:
-                    self._broken(client, "its answer has no end of headers within 64 KiB")
-                else:
-                    self._body = data
-                return
-            lines = data[:end].split(b"\r\n")
-            version, _, rest = lines[0].partition(b" ")
-            if version not in (b"HTTP/1.1", b"HTTP/1.0") or not rest[:3].isdigit() or not 100 <= int(rest[:3]) <= 599:
-                self._broken(client, f"its answer starts with {lines[0][:60]!r}, which is not HTTP")
-                return
-            status = int(rest[:3])
-            if status == 101:
-                self._broken(client, "it switched protocols, which nobody asked for")
-                return
-            body = data[end + 4 :]
-            data = body
-        length: int | None = None
-        chunked = False
-        self._keep = version == b"HTTP/1.1"
-        kept = [b"HTTP/1.1 " + rest]
-        content_type = b""
-        for line in lines[1:]:
-            name, _, value = line.partition(b":")
-            low = name.lower()
-            value = value.strip()
-            if low == b"content-length":
-                if not value.isdigit() or (length is not None and length != int(value)):
-                    self._broken(client, f"its Content-Length is {value[:30]!r}")
-                    return
-                length = int(value)
-                continue
-            if low == b"transfer-encoding":
-                chunked = value.lower() == b"chunked"
-                if not chunked:
-                    self._broken(client, f"its Transfer-Encoding is {value[:30]!r}")
-                    return
-                continue
-            if low == b"connection":
-                if b"close" in value.lower():
-                    self._keep = False
-                continue
-            if low in (b"keep-alive", b"x-accel-buffering", b"proxy-connection", b"trailer", b"upgrade"):
-                continue
-            if low == b"content-type":
-                content_type = value.lower()
-            kept.append(line)
-        self.status = status
-        self._sse = content_type.startswith(b"text/event-stream")
-        self._tail = b""
+    # ---------------------------------------------------------------- the head of a response
+
+    def _head(self, client: Downstream, data: bytes) -> None:
+        """Begin any response: find its framing, and hand head and body on."""
+        try:
+            head, rest = read_head(self._body + data)
+        except BadResponse as error:
+            self._broken(client, str(error))
+            return
+        if head is None:
+            self._body = rest
+            return
+        self._body = b""
+        self.status = head.status
         self.last = b""
-        if status in (204, 304):
-            client.bodiless = True
-            client.plain = False
-        if client.bodiless:
+        self._tail = b""
+        self._sse = head.sse
+        self._writer = client.begin(head)
+        self._frame(head, self._writer)
+        if self._framing == _NONE or (self._framing == _LENGTH and not self._remaining):
+            if rest:
+                self._keep = False
+            self._end(client)
+        elif rest:
+            self.data_received(rest)
+
+    def _frame(self, head: ResponseHead, writer: ResponseWriter) -> None:
+        """Decide how the body is read and passed on."""
+        self._keep = head.keep
+        if writer.bodiless:
             self._framing = _NONE
-        elif chunked:
+        elif head.chunked:
             self._framing = _CHUNKED
             self._decoder = ChunkDecoder()
-        elif length is not None:
+        elif head.length is not None:
             self._framing = _LENGTH
-            self._remaining = length
+            self._remaining = head.length
         else:
             self._framing = _UNTIL_CLOSE
             self._keep = False
-        self._late = None
-        if client.committed and (status != 200 or not self._sse):
-            self._late = []
-        self._as_is = self._sse and self._late is None and not client.old_http
-        client.begin(kept, length if self._framing == _LENGTH else None, sse=self._sse)
-        if self._framing == _NONE or (self._framing == _LENGTH and not self._remaining):
-            if body:
-                self._keep = False
-            self._end(client)
-        elif body:
-            self.data_received(body)
+        self._late = [] if writer.committed and (head.status != 200 or not head.sse) else None
+        self._as_is = head.sse and self._late is None and not writer.old_http
 
-    def _broken(self, client: Client, why: str) -> None:
+    def _broken(self, client: Downstream, why: str) -> None:
         self.abort()
-        client.upstream_broken(self, why)
+        client.broken(self, why)
 
-    # ---------------------------------------------------------------- the body of an answer
+    # ---------------------------------------------------------------- the body of a response
 
-    def _counted(self, client: Client, data: bytes) -> None:
+    def _counted(self, client: Downstream, data: bytes) -> None:
         surplus = len(data) - self._remaining
         if surplus > 0:
             data = data[: self._remaining]
             self._keep = False
         self._remaining -= len(data)
-        self._body_piece(client, data)
+        self._piece(data)
         if not self._remaining and self.client is client:
             self._end(client)
 
-    def _chunks(self, client: Client, decoder: ChunkDecoder, data: bytes) -> None:
+    def _chunks(self, client: Downstream, decoder: ChunkDecoder, data: bytes) -> None:
         try:
             body = decoder.feed(data)
         except BadChunk as error:
             self._broken(client, f"it sent {error}")
             return
         if body:
-            self._body_piece(client, body)
+            self._piece(body)
         if decoder.done and self.client is client:
             if decoder.rest:
                 self._keep = False
             self._end(client)
 
-    def _body_piece(self, client: Client, body: bytes) -> None:
+    def _piece(self, body: bytes) -> None:
+        """Pass on a piece of the body; of a stream of events, those that are complete."""
         if self._late is not None:
             if sum(map(len, self._late)) < MAX_LATE_ERROR:
                 self._late.append(body)
             return
         self.last = body
         if not self._sse:
-            client.relay(body)
+            self._writer.relay(body)
             return
         body = self._tail + body if self._tail else body
         cut = len(body) if body.endswith((b"\n\n", b"\r\n\r\n")) else _after_last_event(body)
         if cut:
-            client.torn = False
+            self._tail = body[cut:]
+            self.last = body[:cut]
+            self._writer.relay(self.last)
         elif len(body) > MAX_EVENT:
-            client.torn = True
-            cut = len(body)
-        self._tail = body[cut:]
-        if cut:
-            events = body[:cut]
-            self.last = events
-            client.relay(events)
+            self._tail = b""
+            self.last = body
+            self._writer.relay_torn(body)
+        else:
+            self._tail = body
 
-    def _end(self, client: Client) -> None:
-        """The answer is complete."""
+    def _end(self, client: Downstream) -> None:
+        """Finish: the response is complete."""
         self.client = None
-        status = self.status
-        late = self._late
-        if late is not None:
-            self._reset()
-            client.late_error(self, status, b"".join(late)[:MAX_LATE_ERROR])
-            return
+        status, late = self.status, self._late
         last, tail = self.last if self._sse else None, self._tail
-        self._reset()
-        client.relay_end(self, status, last, tail)
-
-    def _reset(self) -> None:
         self._framing = _HEAD
         self._decoder = None
         self._late = None
@@ -305,20 +317,14 @@ class Upstream(asyncio.Protocol):
         self._remaining = 0
         self.last = b""
         self.status = 0
-
-    @property
-    def pooled(self) -> bool:
-        """Whether it was idle before its request."""
-        return self.idle_sweeps >= 0
-
-    @property
-    def reusable(self) -> bool:
-        """Whether another request may be sent on this connection now."""
-        return self._keep and not self.closed and not self.transport.is_closing()
+        if late is not None:
+            client.failed_late(self, status, b"".join(late)[:MAX_LATE_ERROR])
+        else:
+            client.ended(self, status, last, tail)
 
 
 def _after_last_event(body: bytes) -> int:
-    """Where the last complete event ends; 0 when there is none."""
+    """Return where the last complete event ends; 0 when there is none."""
     return max(
         body.rfind(b"\n\n") + 2 if b"\n\n" in body else 0, body.rfind(b"\r\n\r\n") + 4 if b"\r\n\r\n" in body else 0
     )

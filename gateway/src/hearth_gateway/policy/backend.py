@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from hearth_gateway.http.upstream import Upstream
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,7 @@ class Backend:
         self.suspect = False  # refused a connection since it was last known to be good
         self.removed = False
         self.in_flight = 0
-        self.pool: list[Upstream] = []  # idle connections, the most recently used last
+        self.pool: list[Any] = []  # idle connections, the most recently used last; the policy never looks inside
         self.idle: list[asyncio.Future[None]] = []  # who waits for in_flight to become 0
 
     @property

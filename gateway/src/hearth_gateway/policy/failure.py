@@ -1,6 +1,6 @@
-"""Every way in which the gateway itself says no, as an OpenAI-shaped error.
+"""Failures: every way in which the gateway itself refuses a request, as an OpenAI-shaped error.
 
-The shape is vLLM's: ``{"error": {"message", "type", "param", "code"}}`` with ``code`` an int equal to the status.
+The shape is vLLM's: `{"error": {"message", "type", "param", "code"}}` with `code` an int equal to the status.
 429 means too busy, 503 means no capacity (yet); both carry a Retry-After that clients of OpenAI's libraries obey (they
 ignore or refuse values above 60 s).
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from http import HTTPStatus
 
 MAX_RETRY_AFTER = 55
+"""Seconds."""
 
 _TYPES = {
     400: "BadRequestError",
@@ -30,7 +30,7 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One refusal. ``reason`` is a stable word for headers and metrics, ``retry_after`` whole seconds or None."""
+    """One refusal. `reason` is a stable word for headers and metrics, `retry_after` whole seconds or None."""
 
     status: int
     reason: str
@@ -40,29 +40,20 @@ class Failure:
     allow: str | None = None
 
     def body(self) -> bytes:
-        """The JSON document that clients parse."""
+        """Return the JSON document that clients parse."""
         return error_document(self.status, self.message, param=self.param)
 
-    def response(self, *, close: bool) -> bytes:
-        """The complete HTTP/1.1 response."""
-        body = self.body()
-        lines = [
-            f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            f"X-Hearth-Reason: {self.reason}",
-        ]
-        if self.retry_after is not None:
-            lines.append(f"Retry-After: {self.retry_after}")
-        if self.allow is not None:
-            lines.append(f"Allow: {self.allow}")
-        if close:
-            lines.append("Connection: close")
-        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+class Refused(Exception):
+    """A request that is answered with `failure`; its connection stays open for the next one."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
 
 
 def error_document(status: int, message: str, *, kind: str | None = None, param: str | None = None) -> bytes:
-    """The JSON document of an error, on one line. Lone surrogates, which engines quote from prompts, become ``?``."""
+    """Return the JSON document of an error, on one line. Lone surrogates, which engines quote, become `?`."""
     error = {
         "message": message,
         "type": kind or _TYPES.get(status, "InternalServerError"),
@@ -73,5 +64,5 @@ def error_document(status: int, message: str, *, kind: str | None = None, param:
 
 
 def retry_after(seconds_left: float) -> int:
-    """Whole seconds for Retry-After: the estimate, at least 1 and at most 55."""
+    """Return whole seconds for Retry-After: the estimate, at least 1 and at most 55."""
     return round(max(1, min(MAX_RETRY_AFTER, seconds_left)))

@@ -13,7 +13,6 @@ from operator import attrgetter
 from typing import Protocol
 
 from hearth_gateway.config import ServiceConfig
-from hearth_gateway.http import sse
 from hearth_gateway.policy.backend import Backend, Endpoint
 from hearth_gateway.policy.failure import Failure, retry_after
 
@@ -50,11 +49,11 @@ class Request(Protocol):
     def size(self) -> int:
         """Bytes it keeps in memory while it waits."""
 
-    def hold(self, heartbeat: bytes) -> None:
-        """It waits; a stream is told so at once."""
+    def hold(self, notice: str) -> None:
+        """Keep it waiting; a stream is sent `notice` at once."""
 
-    def heartbeat(self, frame: bytes) -> None:
-        """Still waiting."""
+    def heartbeat(self, notice: str) -> None:
+        """Say that it still waits."""
 
     def forward(self, backend: Backend) -> None:
         """Send it there."""
@@ -91,6 +90,10 @@ class Counters:
         self.wait_buckets = [0] * len(WAIT_BUCKETS)
         self.wait_count = 0
         self.wait_sum = 0.0
+
+    def count(self, status: int) -> None:
+        """Count a request that ended with this status."""
+        self.codes[status] = self.codes.get(status, 0) + 1
 
     def waited(self, seconds: float) -> None:
         """A held request was released after so long."""
@@ -245,7 +248,7 @@ class Service:
         self.held_bytes += request.size
         if not self._heartbeat_at:
             self._heartbeat_at = now + self.config.cold_start.heartbeat_interval_seconds
-        request.hold(self._heartbeat(now))
+        request.hold(self._waiting_notice(now))
         self._arm(now)
         if not self.usable:
             self._activate(now)
@@ -397,13 +400,13 @@ class Service:
     def _because(self) -> str:
         return f" ({self.notice})" if self.notice else ""
 
-    def _heartbeat(self, now: float) -> bytes:
+    def _waiting_notice(self, now: float) -> str:
         text = f"{self.name} is {self._condition()}"
         if not self.usable:
             text += f", {now - (self.activation_started or now):.0f} s so far"
             if self._estimate is not None:
                 text += f", about {self.estimate(now):.0f} s left"
-        return sse.chunk(sse.comment(text + self._because()))
+        return text + self._because()
 
     # ---------------------------------------------------------------- readiness and release
 
@@ -525,9 +528,9 @@ class Service:
         if self.held:
             if now >= self._heartbeat_at:
                 self._heartbeat_at = now + self.config.cold_start.heartbeat_interval_seconds
-                frame = self._heartbeat(now)
+                notice = self._waiting_notice(now)
                 for request in list(self.held):
-                    request.heartbeat(frame)
+                    request.heartbeat(notice)
         elif now >= self._lease_until:
             self._subside(now)
         self._arm(now)

@@ -1,10 +1,9 @@
-"""The command line of a replica, what local mode does not load, and that the messages are generated."""
+"""The command line of a replica, and the modules that local mode does not load."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -58,19 +57,3 @@ def test_the_extra_is_named_when_it_is_missing() -> None:
     text = python(program)
     assert "install hearth-gateway[cluster]" in text
     assert text.endswith("1\n")
-
-
-def test_the_messages_are_those_of_the_protos(tmp_path: Path) -> None:
-    """``make protos`` was run after the last change."""
-    import hearth_gateway.cluster.rpc as rpc
-
-    [folder] = map(Path, rpc.__path__)
-    protos = sorted(folder.glob("*.proto"))
-    assert protos
-    subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", f"-I{folder}", f"--python_out={tmp_path}", f"--pyi_out={tmp_path}",
-         *map(str, protos)],
-        check=True,
-    )  # fmt: skip
-    for written in sorted(tmp_path.iterdir()):
-        assert written.read_text() == (folder / written.name).read_text(), f"{written.name}: run make protos"
