@@ -16,5 +16,5 @@ def test_every_name_of_the_stub_is_there(package: str) -> None:
 
 
 def test_no_other_name_is_there() -> None:
-    with pytest.raises(AttributeError, match="module 'hearth.api' has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match=r"module 'hearth\.api' has no attribute 'nothing'"):
         _ = import_module("hearth.api").nothing
