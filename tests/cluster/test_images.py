@@ -1,4 +1,4 @@
-"""The images as pods have them: read-only, without privileges, and with nothing in them that a stranger could use."""
+"""Images in pods: read-only, without privileges, and with nothing in them that an attacker could use."""
 
 from __future__ import annotations
 
