@@ -132,10 +132,12 @@ def vendors(table: str) -> dict[str, str]:
     return {row[0]: row[status] for row in rows[1:]}
 
 
-async def test_one_more_vendor_is_two_lines(namespace: Namespace, powers: Callable[..., Any], tmp_path: Path) -> None:
+async def test_one_more_vendor_is_two_lines(
+    namespace: Namespace, run_devcluster: Callable[..., Any], tmp_path: Path
+) -> None:
     """docs/images.md, with the chip of docs/plugin-tutorial.md and a folder of wheels in place of the index."""
     archive = await asyncio.to_thread(derived, tmp_path)
-    await powers("load-image", str(archive))
+    await run_devcluster("load-image", str(archive))
     found = vendors(await say(namespace, DERIVED, "hearth", "plugins"))
     assert found == {"ascend": "ready", "fake": "ready", "mica": "ready", "nvidia": "ready"}
 
