@@ -83,7 +83,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
-        found = _wait(lambda: re.search(r"listening on (http://\S+)", log.read_text()), 20, lambda: log.read_text())
+        found = _wait(lambda: re.search(r"Listening on (http://\S+)", log.read_text()), 20, lambda: log.read_text())
         yield Running(psutil.Process(process.pid), found[1], state, environment)
     finally:
         if process.poll() is None:
