@@ -114,8 +114,8 @@ class Exchange:
         if known is None:
             self._dispatch(message, reader)
             return
-        # A request line that was seen before is a route of inference that needs no rewriting.
-        self._infer(*known, message, message[reader.head_end + 4 :], reader.host)
+        route, service = known  # a request line that was seen before leads to inference, and needs no rewriting
+        self._infer(route, service, message, message[reader.head_end + 4 :], reader.host)
 
     def _dispatch(self, message: bytes, reader: RequestReader) -> None:
         """Route a request whose line was not seen before."""
