@@ -60,7 +60,7 @@ def test_interim_responses_are_skipped() -> None:
         (b"SSH-2.0-x\r\n\r\n", "which is not HTTP"),
         (b"HTTP/2 200\r\n\r\n", "which is not HTTP"),
         (b"HTTP/1.1 99\r\n\r\n", "which is not HTTP"),
-        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "switched protocols"),
+        (b"HTTP/1.1 101 Switching Protocols\r\n\r\n", "switches protocols"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "Content-Length"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "Content-Length"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "Transfer-Encoding"),
