@@ -1,4 +1,4 @@
-"""What the operator knows of the cluster: plain dictionaries, filled by watch events, lists and its own writes."""
+"""Cache of the cluster: plain dictionaries, filled by watch events, lists and the operator's own writes."""
 
 from __future__ import annotations
 
@@ -11,41 +11,49 @@ from typing import Any, Literal, NamedTuple
 from hearth.api import InferenceRuntime
 from hearth.operator.fingerprint import live_digest
 from hearth.operator.kubernetes.errors import OperatorError
-from hearth.operator.kubernetes.kinds import DEPLOYMENT, Kind
+from hearth.operator.kubernetes.kinds import ACCOUNT, DEPLOYMENT, Kind
 from hearth.operator.objects import (
     AnyView,
     Deployment,
     FieldManager,
     Metadata,
     Pod,
+    Service,
     View,
     read,
     read_managers,
     read_metadata,
     read_view,
 )
-from hearth.operator.planner import ServiceEntry, read_runtime, read_service
+from hearth.operator.service_entry import ServiceEntry, read_runtime, read_service
 from hearth.planning import GATEWAY_LABEL, PREWARM_LABEL, SERVICE_LABEL
 
 logger = logging.getLogger(__name__)
 
 MANAGER = "hearth-operator"
-"""The field manager of everything that is applied."""
+"""Field manager of everything that is applied."""
 
 INIT_MANAGER = "hearth-init"
-"""The field manager that creates Deployments of backends, with the replicas that they start with. When `MANAGER` applies one
-for the first time, nothing but those is left to it."""
+"""Field manager that creates Deployments of backends, with the replicas that they start with."""
 
 Claims = Literal["settled", "created", "kept"]
-"""What the first manager of a Deployment claims: the replicas at most; everything, which it created, and the usual manager nothing
-yet; or more than the replicas beside the usual manager, so that it would keep alive what a new plan leaves out."""
+"""Ownership of the fields of a Deployment of backends, by server-side apply (see `reconcile/apply.py`).
+
+| state     | `hearth-init` owns      | `hearth-operator` owns | what follows                                              |
+|-----------|-------------------------|------------------------|-----------------------------------------------------------|
+| `created` | every field             | nothing                | the first change hands over all but `replicas`: `settled` |
+| `kept`    | more than `replicas`    | what it applied        | release all but `replicas`, at once: `settled`            |
+| `settled` | `replicas`, or nothing  | what it applied        | an apply also removes the fields that a plan leaves out   |
+
+`created` comes from the creation, where one apply sets the replicas to start with. `kept` comes from a hand-over that could not
+be done: fields that `hearth-init` still owns would survive when a plan drops them. The autoscaler takes `replicas` over."""
 
 Change = Literal["none", "content", "status", "gone"]
-"""What an event tells about a child: nothing new, somebody changed what was applied, its status changed, it is gone."""
+"""Meaning of an event for a child: nothing new, what was applied was changed, its status changed, it was deleted."""
 
 
 class Key(NamedTuple):
-    """What is reconciled: a service, or with an empty name what the services of a namespace share."""
+    """Key of what is reconciled: a service, or with an empty name what the services of a namespace share."""
 
     namespace: str
     name: str = ""
@@ -55,6 +63,8 @@ class Key(NamedTuple):
 
 
 class ChildId(NamedTuple):
+    """Identity of a child."""
+
     kind: Kind
     namespace: str
     name: str
@@ -91,18 +101,18 @@ class Child:
 
 
 class Cache:
-    """Everything known. Nothing in it is asynchronous, so it is consistent between two awaits."""
+    """Everything known. No method is asynchronous, so the cache is consistent between two awaits."""
 
     def __init__(self) -> None:
         self.services: dict[Key, ServiceEntry] = {}
         self.runtimes: dict[str, InferenceRuntime] = {}
-        """Those that are not valid any more as they were when they last were."""
+        """By name. One that is no longer valid is here as it last was valid."""
         self.invalid: dict[str, OperatorError] = {}
-        """Why runtimes are not valid, by name."""
+        """Reasons why runtimes are not valid, by name."""
         self.children: dict[ChildId, Child] = {}
         self.pods: dict[tuple[str, str], Pod] = {}
         self.epoch = 0
-        """Counts the changes of runtimes."""
+        """Number of changes of runtimes."""
         self._names: defaultdict[str, set[str]] = defaultdict(set)
         self._of_service: defaultdict[Key, set[ChildId]] = defaultdict(set)
         self._of_gateway: defaultdict[str, set[ChildId]] = defaultdict(set)
@@ -113,7 +123,7 @@ class Cache:
     # Services
 
     def see_service(self, item: Mapping[str, Any]) -> tuple[ServiceEntry, bool]:
-        """Remember a service. Returns its entry, and whether anything that is planned from changed."""
+        """Remember a service. Return its entry, and whether anything changed that plans are made from."""
         metadata = read_metadata(item)
         key = Key(metadata.namespace, metadata.name)
         entry = self.services.get(key)
@@ -130,7 +140,7 @@ class Cache:
         return entry, changed
 
     def forget_service(self, key: Key, *, uid: str | None = None) -> bool:
-        """Forget a service that is gone. Returns whether it was known."""
+        """Forget a service that is gone. Return whether it was known."""
         entry = self.services.get(key)
         if entry is None or (uid is not None and entry.uid != uid):
             return False
@@ -151,7 +161,7 @@ class Cache:
     # Runtimes
 
     def see_runtime(self, item: Mapping[str, Any]) -> bool:
-        """Remember a runtime. Returns whether plans may change."""
+        """Remember a runtime. Return whether plans may change."""
         metadata = read_metadata(item)
         name, version = metadata.name, metadata.version
         if version <= self._runtime_versions.get(name, -1):
@@ -161,9 +171,8 @@ class Cache:
         try:
             runtime = read_runtime(item)
         except OperatorError as exc:
-            logger.warning(
-                "InferenceRuntime %s is not valid%s: %s", name, ", and used as it was" if before else "", exc
-            )
+            kept = ", keeping its last valid version" if before else ""
+            logger.warning("InferenceRuntime %s is invalid%s: %s", name, kept, exc)
             self.invalid[name] = exc
             changed = str(exc) != str(fault)
         else:
@@ -185,7 +194,7 @@ class Cache:
     # Children
 
     def see_child(self, kind: Kind, item: Mapping[str, Any]) -> Change:
-        """Remember a child from a watch event or a list."""
+        """Remember a child from a watch event or a list. Return what is new about it."""
         metadata = read_metadata(item)
         child_id = ChildId(kind, metadata.namespace, metadata.name)
         known = self.children.get(child_id)
@@ -216,7 +225,7 @@ class Cache:
         return child
 
     def forget_child(self, child_id: ChildId, *, uid: str | None = None) -> Child | None:
-        """Forget a child that is gone. Returns it when it was known."""
+        """Forget a child that is gone. Return it when it was known."""
         child = self.children.get(child_id)
         if child is None or (uid is not None and child.uid != uid):
             return None
@@ -228,28 +237,38 @@ class Cache:
         return self.children.get(ChildId(kind, namespace, name))
 
     def view(self, wanted: type[AnyView], namespace: str, name: str) -> AnyView | None:
-        """What is kept of a child, None when there is none."""
+        """Return what is kept of a child; None when there is none."""
         child = self.child(wanted.kind, namespace, name)
         return child.view if child is not None and isinstance(child.view, wanted) else None
 
     def is_available(self, namespace: str, name: str) -> bool:
-        """Whether a Deployment has an available replica."""
+        """Return whether a Deployment has an available replica."""
         child = self.child(DEPLOYMENT, namespace, name)
         return child is not None and child.is_available
 
+    def account_uid(self, namespace: str, name: str) -> str | None:
+        """Return the uid of a gateway's ServiceAccount, which has the gateway's name and is applied before its Deployment."""
+        account = self.child(ACCOUNT, namespace, name)
+        return None if account is None else account.uid
+
+    def cluster_ip(self, namespace: str, name: str) -> str | None:
+        """Return the cluster IP of a Service; None when there is no such Service, or it has none yet."""
+        service = self.view(Service, namespace, name)
+        return None if service is None else service.spec.cluster_ip or None
+
     def has(self, kind: Kind) -> bool:
-        """Whether there is any child of a kind."""
+        """Return whether there is any child of a kind."""
         return any(child_id.kind is kind for child_id in self.children)
 
     def children_of(self, key: Key) -> list[ChildId]:
-        """The children whose labels name a service, or with an empty name those of the namespace's shared gateway."""
+        """Return the children whose labels name a service, or with an empty name those of the namespace's shared gateway."""
         found = self._of_service.get(key) if key.name else self._of_gateway.get(key.namespace)
         return sorted(found or (), key=lambda child_id: (child_id.kind.kind, child_id.name))
 
     # Pods
 
     def see_pod(self, item: Mapping[str, Any]) -> Pod | None:
-        """Remember a pod. Returns it when something about it is new."""
+        """Remember a pod. Return it when something about it is new."""
         metadata = read_metadata(item)
         pod_id, version = (metadata.namespace, metadata.name), metadata.version
         if version <= self._pod_versions.get(pod_id, -1):
@@ -265,13 +284,13 @@ class Cache:
         return pod
 
     def forget_pod(self, namespace: str, name: str) -> Pod | None:
-        """Forget a pod that is gone. Returns it when it was known."""
+        """Forget a pod that is gone. Return it when it was known."""
         self._unindex_pod((namespace, name))
         self._pod_versions.pop((namespace, name), None)
         return self.pods.pop((namespace, name), None)
 
     def pods_of(self, namespace: str, label: str, value: str) -> list[Pod]:
-        """The pods of a namespace with a label of Hearth's, by name."""
+        """Return the pods of a namespace with a label of Hearth's, by name."""
         return [self.pods[namespace, name] for name in sorted(self._pods_of.get((namespace, label, value), ()))]
 
     def _unindex_pod(self, pod_id: tuple[str, str]) -> None:
@@ -313,7 +332,7 @@ def _child(kind: Kind, item: Mapping[str, Any], metadata: Metadata) -> Child:
 
 
 def claims_of(managers: Iterable[FieldManager]) -> Claims:
-    """What `hearth-init` claims, by the managed fields of a Deployment."""
+    """Return the state of a Deployment by its managed fields."""
     applied = {each.manager: each.fields for each in managers if each.operation == "Apply"}
     fields = applied.get(INIT_MANAGER)
     if fields is None or (set(fields) == {"f:spec"} and set(fields["f:spec"]) == {"f:replicas"}):

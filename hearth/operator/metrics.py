@@ -1,4 +1,4 @@
-"""What /metrics says of the operator, in Prometheus' text format."""
+"""Metrics of the operator, in Prometheus' text format."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ Condition = tuple[str, str]
 
 
 class Metrics:
-    """Counters that the parts of the operator raise, and gauges that are read when somebody asks."""
+    """Counters that the parts of the operator increment, and gauges that are read at every scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._reconciles = Counter(
-            "hearth_operator_reconciles", "Reconciles by their end.", ["result"], registry=self.registry
+            "hearth_operator_reconciles", "Reconciles by result.", ["result"], registry=self.registry
         )
         for result in RESULTS:
             self._reconciles.labels(result)
         self._seconds = Histogram(
-            "hearth_operator_reconcile_seconds", "How long reconciles took.", buckets=BUCKETS, registry=self.registry
+            "hearth_operator_reconcile_seconds", "Duration of reconciles.", buckets=BUCKETS, registry=self.registry
         )
         self._applied = Counter(
             "hearth_operator_apply", "Writes to the API server.", ["kind", "verb"], registry=self.registry
         )
         self._events = Counter("hearth_operator_watch_events", "Watch events received.", registry=self.registry)
         self.leader = 0
-        self.keda = 0
+        self.keda: Callable[[], bool] = lambda: False
         self.queue_depth: Callable[[], int] = lambda: 0
         self.failing: Callable[[], int] = lambda: 0
         self.services: dict[tuple[str, str], tuple[str, tuple[Condition, ...]]] = {}
@@ -57,7 +57,7 @@ class Metrics:
         self._events.inc()
 
     def status(self, namespace: str, name: str, status: Mapping[str, object]) -> None:
-        """Remember what the status of a service says."""
+        """Record the status of a service."""
         conditions = status.get("conditions")
         bad = [
             (str(condition.get("type")), str(condition.get("reason")))
@@ -83,10 +83,10 @@ class _Gauges(Collector):
         info.add_metric([version("hearth-serving")], 1)
         yield info
         for name, text, value in (
-            ("leader", "Whether this replica does the work.", metrics.leader),
-            ("keda_available", "Whether the API server knows KEDA's ScaledObjects.", metrics.keda),
-            ("queue_depth", "Keys that wait to be reconciled.", metrics.queue_depth()),
-            ("failing_keys", "Keys whose last reconcile failed and that will be retried.", metrics.failing()),
+            ("leader", "1 if this replica is the leader.", metrics.leader),
+            ("keda_available", "1 if the API server serves KEDA's ScaledObjects.", int(metrics.keda())),
+            ("queue_depth", "Keys waiting to be reconciled.", metrics.queue_depth()),
+            ("failing_keys", "Keys whose last reconcile failed and which will be retried.", metrics.failing()),
         ):
             yield GaugeMetricFamily(f"hearth_operator_{name}", text, value=value)
         phases: dict[str, int] = dict.fromkeys(PHASES, 0)

@@ -1,4 +1,4 @@
-"""What gateway, engine and operator say at /metrics, from the programs themselves, without a cluster."""
+"""Expositions of gateway, engine and operator: their /metrics, from the programs themselves, without a cluster."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The chart's parts as tests read them, and helm."""
+"""Parts of the chart as tests read them, and Helm."""
 
 from __future__ import annotations
 

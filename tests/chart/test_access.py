@@ -1,4 +1,4 @@
-"""What the operator may do suffices for what planning makes. From the golden file, which a test keeps equal to the chart."""
+"""Rights of the operator: they suffice for what planning makes. From the golden file, which a test keeps equal to the chart."""
 
 from __future__ import annotations
 

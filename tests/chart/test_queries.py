@@ -1,4 +1,4 @@
-"""What dashboard and alerts ask for is what the programs say."""
+"""Queries of dashboard and alerts: the programs expose what they select."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What helm makes of the chart. Needs helm and no cluster."""
+"""Rendering of the chart. Needs Helm and no cluster."""
 
 from __future__ import annotations
 

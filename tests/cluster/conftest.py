@@ -1,4 +1,4 @@
-"""The suite on a real cluster. `make test-scale-e2e` prepares everything and runs it; see run.py.
+"""Fixtures of the suite on a real cluster. `make test-scale-e2e` prepares everything and runs it; see run.py.
 
 KUBECONFIG and E2E_CONTEXT say which cluster. Scenarios run side by side, each in a namespace of its own, but for those
 marked `disruptive`: they stop parts that all of them share.

@@ -1,4 +1,4 @@
-"""Clients that ask again and again."""
+"""Load: clients that send one request after the other."""
 
 from __future__ import annotations
 

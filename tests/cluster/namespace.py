@@ -24,8 +24,8 @@ GATEWAY_NAME = "hearth-gateway"
 POLL = 0.05
 """Seconds between two requests to a gateway, which reports no changes."""
 
-MANY_REFUSED = 20
-"""Pods of one ReplicaSet that kubelet refuses before a wait for them is given up."""
+MANY_REJECTED = 20
+"""Pods of one ReplicaSet that kubelet rejects before a wait for them is given up."""
 
 
 class Namespace:
@@ -123,25 +123,25 @@ class Namespace:
     ) -> Objects:
         """Wait until the pods with these labels are as wanted; return them. Raises WaitError.
 
-        Pods that kubelet has refused are left out, as if they were not there: their ReplicaSet has others made. The timeline
+        Pods that kubelet has rejected are left out, as if they were not there: their ReplicaSet has others made. The timeline
         names them, and so does the error; when there are many, nothing is waited for any longer.
         """
-        refused: dict[str, str] = {}
+        rejected: dict[str, str] = {}
 
         def look(found: Objects) -> Any:
             for pod in found:
                 name = pod["metadata"]["name"]
-                if refusal(pod) and name not in refused:
-                    refused[name] = refusal(pod)
-                    self.timeline.say(f"kubelet refused pod {name}: {refusal(pod)}")
-            if len(refused) > MANY_REFUSED:
-                raise WaitError(f"{what}: kubelet refuses one pod after the other: {[*refused.values()][-1]}")
+                if rejection(pod) and name not in rejected:
+                    rejected[name] = rejection(pod)
+                    self.timeline.say(f"kubelet rejected pod {name}: {rejection(pod)}")
+            if len(rejected) > MANY_REJECTED:
+                raise WaitError(f"{what}: kubelet rejects one pod after the other: {[*rejected.values()][-1]}")
             return wanted(admitted(found))
 
         try:
             return admitted(await self.kube.until_count("Pod", self.name, labels, look, what, seconds))
         except WaitError as error:
-            raise WaitError(f"{error}\nrefused by kubelet: {refused or 'none'}") from None
+            raise WaitError(f"{error}\nrejected by kubelet: {rejected or 'none'}") from None
 
     async def dump(self, directory: Path) -> None:
         """Write down what is in the namespace, for a scenario that failed."""
@@ -268,16 +268,19 @@ class Model:
         await self.namespace.pods_until(self.pods_label, lambda pods: not pods, "no pod", seconds)
 
 
-def refusal(pod: Object) -> str:
-    """Return why kubelet refused a pod that was assigned to its node, with `OutOf...` first; empty when it did not."""
+def rejection(pod: Object) -> str:
+    """Return why kubelet rejected a pod that was assigned to its node, with `OutOf...` first; empty when it did not."""
     status = pod.get("status", {})
-    rejected = status.get("phase") == "Failed" and status.get("message", "").startswith("Pod was rejected")
-    return f"{status.get('reason')}: {status['message']}" if rejected else ""
+    reason, message = status.get("reason", ""), status.get("message", "")
+    is_rejected = status.get("phase") == "Failed" and (
+        reason.startswith("OutOf") or message.startswith("Pod was rejected")
+    )
+    return f"{reason}: {message}" if is_rejected else ""
 
 
 def admitted(pods: Objects) -> Objects:
-    """Return the pods that kubelet did not refuse."""
-    return [pod for pod in pods if not refusal(pod)]
+    """Return the pods that kubelet did not reject."""
+    return [pod for pod in pods if not rejection(pod)]
 
 
 def steady(pods: Objects) -> Objects:

@@ -1,4 +1,4 @@
-"""What only the machine of the node can do: signals to processes in pods, and stopping the control plane's parts.
+"""Access to the machine of the node: signals to processes in pods, and stopping the control plane's parts.
 
 A devcluster's processes are visible on the host that runs it. With another cluster the scenarios that need this are
 skipped, and say why.

@@ -1,4 +1,4 @@
-"""The API server asked without leaving anything behind: dry runs, from tests that are no coroutines (hypothesis' are not)."""
+"""API server for dry runs, which leave nothing behind, from tests that are no coroutines (those of hypothesis are not)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Engines that die."""
+"""Engines that are killed."""
 
 from __future__ import annotations
 

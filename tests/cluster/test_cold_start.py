@@ -1,4 +1,4 @@
-"""What clients of a sleeping model see."""
+"""Cold starts, as clients see them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""KEDA's operator is restarted."""
+"""Restarts of KEDA's operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody else's object has a name that Hearth needs: it is left alone, and the service says which it is."""
+"""Names that Hearth needs and that another object has: it stays as it is, and the service names it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hearth's operator is killed, or is away for a while."""
+"""Restarts of Hearth's operator, and times without it."""
 
 from __future__ import annotations
 

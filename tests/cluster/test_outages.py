@@ -1,4 +1,4 @@
-"""What everything else needs is away: the API server, KEDA as a whole. Nothing else runs meanwhile."""
+"""Outages of what everything else needs: the API server, KEDA as a whole. Nothing else runs meanwhile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cannot be changed is replaced."""
+"""Replacement of what cannot be changed."""
 
 from __future__ import annotations
 

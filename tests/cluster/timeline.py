@@ -1,4 +1,4 @@
-"""What happened when, in seconds since the beginning of a scenario."""
+"""Timeline of a scenario: what happened when, in seconds since its beginning."""
 
 from __future__ import annotations
 

@@ -2,66 +2,29 @@
 
 from __future__ import annotations
 
-import heapq
-import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hearth.operator.cache import Cache, ChildId, Key
+from hearth.operator.keda_availability import KedaAvailability
 from hearth.operator.kubernetes.errors import OperatorError
 from hearth.operator.kubernetes.event_recorder import EventRecorder
 from hearth.operator.kubernetes.kinds import DEPLOYMENT, EVENT, INFERENCE_RUNTIME, LLM_SERVICE, NODE, POD, Kind
+from hearth.operator.main import build_reconciler
 from hearth.operator.metrics import Metrics
 from hearth.operator.objects import read_metadata
 from hearth.operator.planner import Planner
-from hearth.operator.reconcile.service import Reconciler
-from hearth.operator.status.observer import Observer
 from hearth.operator.watch.event_handlers import EventHandlers
+from hearth.operator.watch.keda_discovery import KedaDiscovery
 from hearth.operator.watch.resync import Resync
 from hearth.operator.work_queue import WorkQueue
 from hearth.planning import PlanOptions
 from hearth.plugins import VendorHost
 from tests.operator.fake import FakeApi
+from tests.support.clock import FakeClock
 
 LONGEST = 300.0
 """Seconds of the operator's time after which a key that still fails is left alone."""
-
-
-class Clock:
-    """Time that passes when `step` says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self._timers: list[tuple[float, int, Callable[..., object], tuple[Any, ...], list[bool]]] = []
-        self._numbers = itertools.count()
-
-    def time(self) -> float:
-        return self.now
-
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> _Timer:
-        on = [True]
-        heapq.heappush(self._timers, (self.now + delay, next(self._numbers), callback, args, on))
-        return _Timer(on)
-
-    def step(self, until: float) -> bool:
-        """Go to the next timer, unless it is later than `until`. Returns whether there was one."""
-        while self._timers and not self._timers[0][4][0]:
-            heapq.heappop(self._timers)
-        if not self._timers or self._timers[0][0] > until:
-            return False
-        due, _, callback, args, on = heapq.heappop(self._timers)
-        self.now = max(self.now, due)
-        on[0] = False
-        callback(*args)
-        return True
-
-
-class _Timer:
-    def __init__(self, on: list[bool]) -> None:
-        self._on = on
-
-    def cancel(self) -> None:
-        self._on[0] = False
 
 
 class Harness:
@@ -69,33 +32,32 @@ class Harness:
 
     def __init__(self, api: FakeApi, host: VendorHost, options: PlanOptions | None = None) -> None:
         self.api = api
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.cache = Cache()
         self.queue: WorkQueue[Key] = WorkQueue(self.clock)
+        self.keda = KedaAvailability(self.cache, self.queue, self.clock.time)
         self.metrics = Metrics()
-        self.handlers = EventHandlers(self.cache, self.queue, self.metrics)
-        self.reconciler = Reconciler(
+        self.handlers = EventHandlers(self.cache, self.queue, self.keda, self.metrics)
+        self.discovery = KedaDiscovery(api, self.keda)
+        self.resync = Resync(api, self.cache, self.queue, self.handlers, self.keda, self.discovery)
+        self.reconciler = build_reconciler(
             api,
             self.cache,
             self.queue,
-            Planner(host, options or PlanOptions()),
-            Observer(api, self.cache, self.clock.time),
-            EventRecorder(api, "harness"),
+            self.keda,
             self.metrics,
+            Planner(host, options or PlanOptions(), self.cache),
+            EventRecorder(api, "harness"),
             self.clock.time,
         )
-        self.resync = Resync(api, self.cache, self.handlers, self.queue)
         self.errors: list[tuple[Key, OperatorError]] = []
         self.reconciled: list[Key] = []
 
     async def start(self) -> None:
         """Look at everything and watch from then on, as a process does when it starts."""
-        served = await self.api.serves(next(kind for kind in self.api.served if kind is LLM_SERVICE))
-        assert served
-        await self.look_for_keda()
-        await self.resync.run(keda=self.metrics.keda == 1)
+        await self.resync.run()
         self.api.watchers.append(self._watch)
-        self.handlers.everything(0.0)
+        self.handlers.queue_all(0.0)
         await self.settle()
 
     def _watch(self, kind: Kind, what: str, item: Mapping[str, Any]) -> None:
@@ -109,11 +71,6 @@ class Harness:
             kind is POD or ChildId(kind, item["metadata"]["namespace"], item["metadata"]["name"]) in self.cache.children
         ):
             self.handlers.handle(kind, "DELETED", item)
-
-    async def look_for_keda(self) -> None:
-        from hearth.operator.kubernetes.kinds import SCALED_OBJECT
-
-        self.reconciler.keda_is(served=await self.api.serves(SCALED_OBJECT))
 
     def stop(self) -> None:
         """The end of the process, however it came."""

@@ -8,7 +8,8 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,12 @@ from hearth.operator.watch.resync import APART
 from tests.operator.fake import FakeApi
 from tests.operator.harness import manifest, runtime_manifest
 from tests.operator.server import HttpApi
+from tests.support import waiting
 
 PATIENCE = 30.0
 
 
-async def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"not in {PATIENCE:.0f} s: {what}"
-        await asyncio.sleep(0.02)
+until = partial(waiting.until, seconds=PATIENCE, interval=0.02)
 
 
 class Process:
@@ -73,6 +71,9 @@ class Process:
             session.get(f"http://127.0.0.1:{port[1]}{path}") as response,
         ):
             return response.status, await response.text()
+
+    async def answers(self, path: str) -> bool:
+        return await self.get(path) == (200, "ok\n")
 
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -129,7 +130,7 @@ async def test_it_applies_a_service_and_ends_within_seconds(
     api.put_whole(INFERENCE_RUNTIME, runtime_manifest())
     await process.start()
     await until(lambda: served[0].watches >= {kind.plural for kind in WATCHED}, "all watches")
-    assert await process.get("/readyz") == (200, "ok\n")
+    await until(lambda: process.answers("/readyz"), "readiness")
     api.put_whole(LLM_SERVICE, manifest())
     await until(lambda: api.has(DEPLOYMENT, "ns", "m"), "the objects of the service")
     await until(lambda: "status" in api.wire(LLM_SERVICE, "ns", "m"), "its status")
@@ -186,7 +187,7 @@ async def test_what_was_deleted_before_watches_started_anew_is_found_at_once(
     api.remove(DEPLOYMENT, "ns", "m", silently=True)
     served[0].break_watches(410, "too old resource version")
     await until(lambda: api.has(DEPLOYMENT, "ns", "m"), "the Deployment")
-    assert "Deployment ns/m is gone; no watch said so" in process.log
+    assert "Deployment ns/m was deleted but no watch event arrived" in process.log
 
 
 async def test_a_watch_that_is_refused_is_tried_again_and_again_and_logged(
@@ -215,13 +216,13 @@ async def test_the_second_replica_takes_over_when_the_first_one_stops(
     second = Process(served[1], "two")
     try:
         await process.start("--leader-elect")
-        await until(lambda: "leading as one" in process.log, "a leader")
+        await until(lambda: "Leading as one" in process.log, "a leader")
         await second.start("--leader-elect")
         assert await second.get("/readyz") == (200, "ok\n")
         process.signal(signal.SIGTERM)
         assert await process.end() == 0
         began = time.monotonic()
-        await until(lambda: "leading as two" in second.log, "the next leader")
+        await until(lambda: "Leading as two" in second.log, "the next leader")
         assert time.monotonic() - began < 10, "it waited for the lease to expire"
         assert api.wire(LEASE, "sys", "hearth-operator")["spec"]["holderIdentity"] == "two"
     finally:
@@ -230,11 +231,11 @@ async def test_the_second_replica_takes_over_when_the_first_one_stops(
 
 async def test_a_leader_that_lost_its_lease_ends(api: FakeApi, served: tuple[HttpApi, Path], process: Process) -> None:
     await process.start("--leader-elect")
-    await until(lambda: "leading as one" in process.log, "a leader")
+    await until(lambda: "Leading as one" in process.log, "a leader")
     wire = api.wire(LEASE, "sys", "hearth-operator")
     api.put(LEASE, {**wire, "spec": {**wire["spec"], "holderIdentity": "two"}})
     assert await process.end() == 1
-    assert "taken by another replica" in process.log
+    assert "Lost the lease to another replica" in process.log
     assert api.wire(LEASE, "sys", "hearth-operator")["spec"]["holderIdentity"] == "two"
 
 
@@ -242,7 +243,7 @@ async def test_a_standby_ends_within_seconds(api: FakeApi, served: tuple[HttpApi
     second = Process(served[1], "two")
     try:
         await process.start("--leader-elect")
-        await until(lambda: "leading as one" in process.log, "a leader")
+        await until(lambda: "Leading as one" in process.log, "a leader")
         await second.start("--leader-elect")
         second.signal(signal.SIGTERM)
         assert await second.end() == 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from hearth.operator.work_queue import WorkQueue
-from tests.operator.harness import Clock
+from tests.support.clock import FakeClock
 
 KEYS = st.sampled_from(["a", "b", "c"])
 
@@ -19,7 +19,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
+        self.clock = FakeClock()
         self.queue: WorkQueue[str] = WorkQueue(self.clock, first_backoff=1.0, longest_backoff=8.0)
         self.running: set[str] = set()
         self.wanted: set[str] = set()
@@ -91,14 +91,14 @@ TestQueue = QueueMachine.TestCase
 
 
 async def test_what_is_urgent_comes_first() -> None:
-    queue: WorkQueue[str] = WorkQueue(Clock())
+    queue: WorkQueue[str] = WorkQueue(FakeClock())
     queue.add("usual")
     queue.add("urgent", urgent=True)
     assert [await queue.get(), await queue.get()] == ["urgent", "usual"]
 
 
 async def test_a_key_that_waits_for_its_time_is_worked_on_at_once_when_it_is_wanted_at_once() -> None:
-    clock = Clock()
+    clock = FakeClock()
     queue: WorkQueue[str] = WorkQueue(clock)
     queue.add("a", after=60.0)
     queue.add("a")
@@ -110,7 +110,7 @@ async def test_a_key_that_waits_for_its_time_is_worked_on_at_once_when_it_is_wan
 
 
 async def test_two_hundred_events_are_two_reconciles() -> None:
-    queue: WorkQueue[str] = WorkQueue(Clock())
+    queue: WorkQueue[str] = WorkQueue(FakeClock())
     queue.add("a")
     await queue.get()
     for _ in range(199):
@@ -131,4 +131,4 @@ async def test_a_worker_that_waits_gets_the_next_key() -> None:
 
 async def test_done_without_get_is_a_mistake_of_the_caller() -> None:
     with pytest.raises(KeyError):
-        WorkQueue(Clock()).done("a")
+        WorkQueue(FakeClock()).done("a")

@@ -1,4 +1,4 @@
-"""The one place that talks to the API server, apart from kopf's watches: JSON in, JSON out, and errors by kind.
+"""Client of the API server, for everything but kopf's watches: JSON in, JSON out, and errors by kind.
 
 Objects are plain mappings. The models of the official client cost 0.9 ms for a Deployment, 20 MB of memory and 126 MB
 of image; these requests need none of it.

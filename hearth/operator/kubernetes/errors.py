@@ -1,4 +1,4 @@
-"""What the API server answers when it does not do what it was asked, and what the operator itself refuses to do."""
+"""Errors of requests to the API server, and of what the operator itself refuses to do."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class OperatorError(HearthError):
 
 
 class NotWatched(HearthError):
-    """Changes of a kind do not arrive, and will not until the process is started anew."""
+    """Changes of a kind do not arrive, and will not until the process restarts."""
 
 
 class NameTaken(OperatorError):
@@ -70,7 +70,7 @@ class Malformed(OperatorError):
 
 
 class NamespaceGoing(Forbidden):
-    """The namespace is being deleted: nothing can be created in it any more."""
+    """The namespace is being deleted: nothing can be created in it."""
 
     retriable = False
 
@@ -82,7 +82,7 @@ class Invalid(ApiError):
 
 
 class Unavailable(ApiError):
-    """No answer in time, too many requests, or nobody behind the address that answers."""
+    """No answer in time, too many requests, or no backend behind the address."""
 
     passing = True
 
@@ -97,7 +97,7 @@ def refusal(status: int, body: Any, what: str) -> ApiError:
     """Return the error for an answer. `body` is the Status object, or whatever came in its place.
 
     A duplicate item in a list (two env variables of one name) is answered with 500 by server-side apply, although
-    no retry can mend it.
+    no retry can resolve it.
     """
     answer: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
     details = answer.get("details") or {}

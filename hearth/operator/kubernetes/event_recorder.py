@@ -1,4 +1,4 @@
-"""Kubernetes Events about services: each said once, repeats counted, and never more than a few."""
+"""Recorder of Kubernetes Events about services: each once, repeats counted, and never more than a few."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 COMPONENT = "hearth-operator"
 REMEMBERED = 4096
-"""Events of which repeats are counted."""
+"""Events whose repeats are counted."""
 
 KEPT = timedelta(minutes=50)
-"""The API server forgets Events after an hour; a repeat after this is a new one."""
+"""The API server drops Events after an hour; a repeat after this is a new one."""
 
 LONGEST_NOTE = 1024
 """Characters, and bytes too: the API server counts those, and refuses more."""
@@ -33,7 +33,7 @@ REFILL = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class EventDraft:
-    """What an Event says; whoever posts it adds the object, the time and the reporter."""
+    """Content of an Event. The recorder adds the object, the time and the reporter."""
 
     type: Literal["Normal", "Warning"]
     reason: str
@@ -41,77 +41,84 @@ class EventDraft:
 
 
 @dataclass(slots=True)
-class _Posted:
+class _Recorded:
     name: str
     count: int
     at: datetime
 
 
 class EventRecorder:
-    """Posts Events through the core API. A failure is logged and forgotten: Events are a courtesy."""
+    """Writes Events through the core API. A failure is logged and not retried: Events are a courtesy."""
 
     def __init__(self, api: Api, instance: str) -> None:
         self._api = api
         self._instance = instance
-        self._posted: OrderedDict[tuple[str, str, str], _Posted] = OrderedDict()
+        self._recorded: OrderedDict[tuple[str, str, str], _Recorded] = OrderedDict()
         self._tokens: OrderedDict[str, tuple[float, datetime]] = OrderedDict()
 
     async def record(self, service: LLMService, draft: EventDraft, now: datetime) -> None:
-        metadata = service.metadata
-        uid = metadata.uid or ""
-        if not self._allowed(uid, now):
+        """Record an Event about a service, or count one more of it."""
+        key = service.metadata.uid or "", draft.reason, draft.note
+        if not self._allowed(key[0], now):
             return
-        key = uid, draft.reason, draft.note
-        before = self._posted.pop(key, None)
-        stamp = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+        before = self._recorded.pop(key, None)
         try:
-            if before is not None and now - before.at < KEPT:
-                operations = (
-                    {"op": "replace", "path": "/count", "value": before.count + 1},
-                    {"op": "replace", "path": "/lastTimestamp", "value": stamp},
-                )
-                try:
-                    await self._api.patch(EVENT, metadata.namespace, before.name, operations, manager=COMPONENT)
-                except NotFound:
-                    before = None
-                else:
-                    self._remember(key, _Posted(before.name, before.count + 1, now))
-                    return
-            answer = await self._api.create(
-                EVENT,
-                {
-                    "apiVersion": "v1",
-                    "kind": "Event",
-                    "metadata": {"generateName": f"{metadata.name}.", "namespace": metadata.namespace},
-                    "involvedObject": {
-                        "apiVersion": API_VERSION,
-                        "kind": "LLMService",
-                        "name": metadata.name,
-                        "namespace": metadata.namespace,
-                        "uid": uid,
-                    },
-                    "type": draft.type,
-                    "reason": draft.reason,
-                    "message": draft.note[:LONGEST_NOTE],
-                    "firstTimestamp": stamp,
-                    "lastTimestamp": stamp,
-                    "count": 1,
-                    "source": {"component": COMPONENT},
-                    "reportingComponent": COMPONENT,
-                    "reportingInstance": self._instance,
-                },
-                manager=COMPONENT,
-            )
-            self._remember(key, _Posted(answer["metadata"]["name"], 1, now))
+            if before is None or now - before.at >= KEPT or not await self._count(service, before, now):
+                before = _Recorded(await self._create(service, draft, now), 0, now)
+            self._remember(key, _Recorded(before.name, before.count + 1, now))
         except NamespaceGoing:
-            return  # nobody is left to read it
+            return
         except ApiError as exc:
-            logger.warning("an Event about %s/%s was lost: %s", metadata.namespace, metadata.name, exc.message)
+            name = f"{service.metadata.namespace}/{service.metadata.name}"
+            logger.warning("Failed to record an Event for %s: %s", name, exc.message)
 
-    def _remember(self, key: tuple[str, str, str], posted: _Posted) -> None:
-        self._posted[key] = posted
-        if len(self._posted) > REMEMBERED:
-            self._posted.popitem(last=False)
+    async def _count(self, service: LLMService, before: _Recorded, now: datetime) -> bool:
+        """Count one more of an Event. Return whether it is still there."""
+        operations = (
+            {"op": "replace", "path": "/count", "value": before.count + 1},
+            {"op": "replace", "path": "/lastTimestamp", "value": _rfc3339(now)},
+        )
+        try:
+            await self._api.patch(EVENT, service.metadata.namespace, before.name, operations, manager=COMPONENT)
+        except NotFound:
+            return False
+        return True
+
+    async def _create(self, service: LLMService, draft: EventDraft, now: datetime) -> str:
+        """Create an Event, and return its name."""
+        metadata, stamp = service.metadata, _rfc3339(now)
+        answer = await self._api.create(
+            EVENT,
+            {
+                "apiVersion": EVENT.api_version,
+                "kind": EVENT.kind,
+                "metadata": {"generateName": f"{metadata.name}.", "namespace": metadata.namespace},
+                "involvedObject": {
+                    "apiVersion": API_VERSION,
+                    "kind": "LLMService",
+                    "name": metadata.name,
+                    "namespace": metadata.namespace,
+                    "uid": metadata.uid or "",
+                },
+                "type": draft.type,
+                "reason": draft.reason,
+                "message": draft.note[:LONGEST_NOTE],
+                "firstTimestamp": stamp,
+                "lastTimestamp": stamp,
+                "count": 1,
+                "source": {"component": COMPONENT},
+                "reportingComponent": COMPONENT,
+                "reportingInstance": self._instance,
+            },
+            manager=COMPONENT,
+        )
+        name: str = answer["metadata"]["name"]
+        return name
+
+    def _remember(self, key: tuple[str, str, str], recorded: _Recorded) -> None:
+        self._recorded[key] = recorded
+        if len(self._recorded) > REMEMBERED:
+            self._recorded.popitem(last=False)
 
     def _allowed(self, uid: str, now: datetime) -> bool:
         tokens, since = self._tokens.pop(uid, (float(BURST), now))
@@ -124,7 +131,11 @@ class EventRecorder:
 
 
 def bounded(note: str) -> str:
-    """Cut to what an Event may hold, never within a character."""
+    """Return the note, cut to what an Event may hold, never within a character."""
     if len(note.encode()) <= LONGEST_NOTE:
         return note
     return note.encode()[: LONGEST_NOTE - 3].decode(errors="ignore") + "..."
+
+
+def _rfc3339(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""The kinds of objects that the operator deals with, and their addresses in the API."""
+"""Kinds of objects that the operator reads or writes, and their paths in the API."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ EVENT = Kind("", "v1", "events", "Event")
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 
 CHILDREN = (DEPLOYMENT, SERVICE, CLAIM, JOB, SCALED_OBJECT, CONFIG_MAP, ACCOUNT, ROLE, BINDING, BUDGET)
-"""What is applied, in no order: the plan has the order."""
+"""Kinds that are applied, in no order: the plan has the order."""
 
 _BY_NAME = {(kind.api_version, kind.kind): kind for kind in CHILDREN}
 

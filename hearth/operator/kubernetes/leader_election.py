@@ -1,6 +1,6 @@
-"""Leader election by a Lease: of several replicas one works. Who stops cleanly gives the Lease back at once.
+"""Leader election by a Lease: one of several replicas works. One that stops cleanly releases the Lease at once.
 
-The official client's LeaseLock has no time-outs and never gives the Lease back, so a successor would wait.
+The official client's LeaseLock has no time-outs and never releases the Lease, so that a successor would wait.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from hearth.operator.kubernetes.kinds import LEASE
 logger = logging.getLogger(__name__)
 
 NAME = "hearth-operator"
-MANAGER = "hearth-operator"
+"""Name of the Lease, and of the field manager that writes it."""
+
 DURATION = 15.0
 """Seconds without a renewal after which others may take the Lease."""
 
 DEADLINE = 10.0
-"""Seconds without a renewal after which the holder stops: before anybody else begins."""
+"""Seconds without a renewal after which the holder stops: before any other replica begins."""
 
 PERIOD = 2.0
-"""Seconds between two tries."""
+"""Seconds between two attempts."""
 
 
-class Lease:
-    """One replica's view of the Lease. What others wrote is judged by our own clock, from when it was first seen."""
+class LeaderElection:
+    """Part of one replica in the election. The age of what others wrote is measured by our own clock, since it was first seen."""
 
     def __init__(self, api: Api, namespace: str, identity: str) -> None:
         self._api = api
@@ -39,16 +40,16 @@ class Lease:
         self._seen: tuple[str, float] | None = None
 
     async def acquire(self) -> None:
-        """Wait until the Lease is ours. Failures of the API server are waited out."""
-        logger.info("waiting for the lease %s/%s", self._namespace, NAME)
+        """Wait until the Lease is ours. Failures of the API server are retried."""
+        logger.info("Waiting for the lease %s/%s", self._namespace, NAME)
         while True:
             try:
                 async with asyncio.timeout(DEADLINE):
                     if await self._try():
-                        logger.info("leading as %s", self._identity)
+                        logger.info("Leading as %s", self._identity)
                         return
             except (ApiError, TimeoutError) as exc:
-                logger.warning("the lease cannot be had: %s", str(exc) or "no answer in time")
+                logger.warning("Failed to acquire the lease: %s; retrying in %.0f s", _cause(exc), PERIOD)
             await asyncio.sleep(PERIOD)
 
     async def keep(self) -> None:
@@ -59,35 +60,37 @@ class Lease:
             await asyncio.sleep(PERIOD)
             left = renewed + DEADLINE - loop.time()
             if left <= 0:
-                logger.error("the lease could not be renewed for %.0f s", DEADLINE)
+                logger.error("Failed to renew the lease for %.0f s; stopping", DEADLINE)
                 return
             began = loop.time()
             try:
                 async with asyncio.timeout(left):
                     if not await self._try():
-                        logger.error("the lease was taken by another replica")
+                        logger.error("Lost the lease to another replica; stopping")
                         return
                 renewed = began
             except (ApiError, TimeoutError) as exc:
-                logger.warning("the lease was not renewed: %s", str(exc) or "no answer in time")
+                logger.warning("Failed to renew the lease: %s; retrying in %.0f s", _cause(exc), PERIOD)
 
     async def release(self) -> None:
-        """Give the Lease back, if it is still ours."""
+        """Release the Lease, if it is still ours."""
         try:
             async with asyncio.timeout(PERIOD):
                 lease = await self._api.get(LEASE, self._namespace, NAME)
                 if lease["spec"].get("holderIdentity") != self._identity:
                     return
                 spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
-                await self._api.replace(LEASE, {**lease, "spec": spec}, manager=MANAGER)
-                logger.info("gave the lease back")
+                await self._api.replace(LEASE, {**lease, "spec": spec}, manager=NAME)
+                logger.info("Released the lease")
         except NotFound:
             return
         except (ApiError, TimeoutError) as exc:
-            logger.warning("the lease was not given back: %s", str(exc) or "no answer in time")
+            logger.warning(
+                "Failed to release the lease: %s; another replica waits %.0f s for it", _cause(exc), DURATION
+            )
 
     async def _try(self) -> bool:
-        """Take or renew the Lease. Returns whether it is ours."""
+        """Take or renew the Lease. Return whether it is ours."""
         try:
             lease = await self._api.get(LEASE, self._namespace, NAME)
         except NotFound:
@@ -100,7 +103,7 @@ class Lease:
         if holder != self._identity:
             fresh |= {"acquireTime": _now(), "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
         try:
-            await self._api.replace(LEASE, {**lease, "spec": {**spec, **fresh}}, manager=MANAGER)
+            await self._api.replace(LEASE, {**lease, "spec": {**spec, **fresh}}, manager=NAME)
         except Conflict:
             return False
         return True
@@ -119,7 +122,7 @@ class Lease:
             },
         }
         try:
-            await self._api.create(LEASE, body, manager=MANAGER)
+            await self._api.create(LEASE, body, manager=NAME)
         except Conflict:
             return False
         return True
@@ -130,6 +133,10 @@ class Lease:
         if self._seen is None or self._seen[0] != version:
             self._seen = version, now
         return now - self._seen[1] > float(lease["spec"].get("leaseDurationSeconds") or DURATION)
+
+
+def _cause(error: Exception) -> str:
+    return str(error) or "no answer in time"
 
 
 def _now() -> str:

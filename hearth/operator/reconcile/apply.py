@@ -1,4 +1,4 @@
-"""Bringing one object into the cluster, or out of it. Nothing that is not Hearth's is ever touched."""
+"""Applier of single objects, by server-side apply. Nothing that is not Hearth's is ever touched."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Applier:
         self._metrics = metrics
 
     async def apply(self, item: Object, wanted: bytes, *, owner: str | None, replicas: int = 0) -> Child:
-        """Bring an object into the cluster. `owner` is the uid of its LLMService, None for those of a namespace.
+        """Apply an object. `owner` is the uid of its LLMService, None for the objects of a namespace.
 
         `replicas` is what a new Deployment of backends starts with. Raises ApiError, NameTaken, BeingDeleted.
         """
@@ -57,20 +57,20 @@ class Applier:
         return await self._update(kind, item, wanted, child)
 
     async def delete(self, child_id: ChildId) -> None:
-        """Take an object out of the cluster."""
+        """Delete an object, unless that was done already."""
         child = self._cache.children.get(child_id)
         if child is None or child.deleting:
             return
-        logger.info("deleting %s %s/%s", child_id.kind.kind, child_id.namespace, child_id.name)
+        logger.info("Deleting %s %s/%s", child_id.kind.kind, child_id.namespace, child_id.name)
         await self._api.delete(child_id.kind, child_id.namespace, child_id.name, uid=child.uid)
         self._metrics.applied(child_id.kind.kind, "delete")
 
     async def _first(self, kind: Kind, item: Object, wanted: bytes, owner: str | None, replicas: int) -> Child:
-        """Create an object that is not known, or take over one that is Hearth's own after all.
+        """Create an object that is not in the cache, or take over one that is Hearth's own after all.
 
-        A Deployment of backends is created by another manager with the replicas that it starts with: applied without
-        them, it would start one, and applied with them by the usual manager, it would lose what the autoscaler sets.
-        The usual one comes with the first change: most Deployments see none for long, and one write each is enough.
+        `hearth-init` creates a Deployment of backends, with the replicas to start with: applied without replicas it would
+        start one, and a `hearth-operator` that owned them would reset what the autoscaler sets. `hearth-operator` takes over
+        at the first change (`created` in `cache.Claims`); most Deployments see none for long, and cost one write.
         """
         metadata = {**item["metadata"], "resourceVersion": _NO_SUCH_VERSION}
         body, manager = {**item, "metadata": metadata}, MANAGER
@@ -82,7 +82,7 @@ class Applier:
         except Conflict:
             answer = await self._api.get(kind, metadata["namespace"], metadata["name"])
             self._check_live(kind, answer, owner)
-            logger.info("taking over %s %s/%s", kind.kind, metadata["namespace"], metadata["name"])
+            logger.info("Taking over %s %s/%s", kind.kind, metadata["namespace"], metadata["name"])
             return self._cache.applied(kind, answer, b"")
         self._metrics.applied(kind.kind, "create")
         return self._cache.applied(kind, answer, wanted)
@@ -98,10 +98,10 @@ class Applier:
         return await self._release(item, child, wanted) if child.claims == "kept" else child
 
     async def _hand_over(self, kind: Kind, metadata: Object, child: Child) -> None:
-        """Make the usual manager the owner of all that the first one applied, but for the replicas.
+        """Make `hearth-operator` the owner of all that `hearth-init` applied, but for the replicas.
 
-        Then one apply also takes away what it leaves out: a Deployment whose template changes twice starts pods twice. Where
-        this cannot be done (or the process dies before it), the first manager is told afterwards.
+        The apply that follows then also removes what it leaves out: a template that changed twice would start pods twice.
+        Where the hand-over fails, or the process ends before it, the Deployment becomes `kept`, and `_release` follows.
         """
         live = await self._api.get(kind, metadata["namespace"], metadata["name"])
         entries = live["metadata"].get("managedFields") or ()
@@ -120,7 +120,7 @@ class Applier:
                 "value": {**first, "manager": MANAGER, "fieldsV1": {**fields, "f:spec": rest}},
             },
         ]
-        if "f:replicas" in fields.get("f:spec", {}):  # which are the autoscaler's once it has changed them
+        if "f:replicas" in fields.get("f:spec", {}):  # not any more once the autoscaler has changed them
             replicas = {**first, "fieldsV1": {"f:spec": {"f:replicas": {}}}}
             operations.append({"op": "add", "path": "/metadata/managedFields/-", "value": replicas})
         try:
@@ -131,9 +131,9 @@ class Applier:
         self._cache.see_child(kind, answer)
 
     async def _is_there(self, kind: Kind, metadata: Object, child: Child) -> bool:
-        """Whether the API server still has a child. One that is gone though no watch said so is forgotten.
+        """Return whether the API server still has a child, and drop one that it has not from the cache.
 
-        An apply to it is answered as one to an object that somebody changed: 409, for its uid is that of no object.
+        An apply to an object that was deleted is answered like one to an object that was changed, 409: its uid is that of none.
         """
         child_id = ChildId(kind, metadata["namespace"], metadata["name"])
         try:
@@ -143,12 +143,17 @@ class Applier:
         else:
             if live["metadata"]["uid"] == child.uid:
                 return True
-        logger.info("%s %s/%s is gone; no watch said so", kind.kind, child_id.namespace, child_id.name)
+        logger.info(
+            "%s %s/%s was deleted but no watch event arrived; dropping it from the cache",
+            kind.kind,
+            child_id.namespace,
+            child_id.name,
+        )
         self._cache.forget_child(child_id, uid=child.uid)
         return False
 
     async def _release(self, item: Object, child: Child, wanted: bytes) -> Child:
-        """Let the first manager keep the replicas only: what it also owned would outlive a plan that leaves it out."""
+        """Let `hearth-init` own the replicas only: other fields of its would survive when a plan drops them."""
         metadata = item["metadata"]
         replicas = child.view.spec.replicas if isinstance(child.view, Deployment) else 0
         body = {
@@ -186,7 +191,7 @@ class Applier:
         return self._cache.applied(kind, answer, wanted)
 
     def _check_live(self, kind: Kind, live: Object, owner: str | None) -> None:
-        """Raise unless a live object is one that Hearth may write."""
+        """Raise NameTaken or BeingDeleted unless a live object is one that Hearth may write."""
         known = read_metadata(live)
         has, metadata = known.controller, live["metadata"]
         if not known.is_hearths and not (owner is not None and has == owner) and not _was_applied(live):
@@ -219,7 +224,7 @@ class Applier:
 
 
 def _was_applied(live: Object) -> bool:
-    """Whether the operator applied it once, though somebody took its label away."""
+    """Return whether the operator applied an object whose label somebody removed."""
     return any(each.manager == MANAGER and each.operation == "Apply" for each in read_managers(live))
 
 

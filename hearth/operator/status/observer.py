@@ -9,11 +9,12 @@ from typing import Any
 from hearth.api import HearthError
 from hearth.operator.cache import Cache, Key
 from hearth.operator.diagnosis.observation import Observed
+from hearth.operator.keda_availability import KedaAvailability
 from hearth.operator.kubernetes.client import Api
 from hearth.operator.kubernetes.errors import ApiError
 from hearth.operator.kubernetes.kinds import JOB, NODE
 from hearth.operator.objects import Claim, Deployment, Job, Node, ScaledObject, read
-from hearth.operator.planner import ServiceEntry
+from hearth.operator.service_entry import ServiceEntry
 from hearth.planning import GATEWAY_LABEL, PREWARM_LABEL, SERVICE_LABEL, SHARED_GATEWAY, gateway_name, prewarm_name
 
 NODES_KEPT = 15.0
@@ -23,12 +24,12 @@ NODES_KEPT = 15.0
 class Observer:
     """Makes observations. `clock` returns seconds."""
 
-    def __init__(self, api: Api, cache: Cache, clock: Callable[[], float]) -> None:
+    def __init__(self, api: Api, cache: Cache, keda: KedaAvailability, clock: Callable[[], float]) -> None:
         self._api = api
         self._cache = cache
+        self._keda = keda
         self._clock = clock
         self._nodes: tuple[float, Sequence[Node]] | None = None
-        self.keda = False
 
     async def observe(self, entry: ServiceEntry, error: HearthError | None, warnings: Sequence[str]) -> Observed:
         """Return what is known of a service now; `error` and `warnings` are those of planning and applying it."""
@@ -46,7 +47,7 @@ class Observer:
             prewarm=self._cache.view(Job, namespace, prewarm_name(service)),
             prewarm_pods=self._cache.pods_of(namespace, PREWARM_LABEL, name),
             scaled_object=self._cache.view(ScaledObject, namespace, name),
-            keda=self.keda,
+            keda=self._keda.served,
             gateway=self._cache.view(Deployment, namespace, gateway_name(service)),
             gateway_pods=self._cache.pods_of(namespace, GATEWAY_LABEL, name if dedicated else SHARED_GATEWAY),
             nodes=await self.nodes() if waits or self._no_job_yet(entry) else None,

@@ -1,4 +1,4 @@
-"""What a watch event leads to: the cache is brought up to date, and whoever is concerned is put into the queue."""
+"""Handlers of watch events: the cache is brought up to date, and the services that an event concerns are queued."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from hearth.operator.cache import Cache, Change, Child, ChildId, Key
+from hearth.operator.keda_availability import KedaAvailability
 from hearth.operator.kubernetes.errors import Malformed
-from hearth.operator.kubernetes.kinds import INFERENCE_RUNTIME, LLM_SERVICE, POD, Kind
+from hearth.operator.kubernetes.kinds import INFERENCE_RUNTIME, LLM_SERVICE, POD, SCALED_OBJECT, Kind
 from hearth.operator.metrics import Metrics
 from hearth.operator.objects import Metadata, Pod, read_metadata
 from hearth.operator.work_queue import WorkQueue
@@ -18,28 +19,28 @@ from hearth.planning import GATEWAY_LABEL, PREWARM_LABEL, SERVICE_LABEL, SHARED_
 logger = logging.getLogger(__name__)
 
 SETTLE = 0.1
-"""Seconds in which further changes of what belongs to a service are waited for: they come in bunches."""
+"""Seconds in which further changes of the objects of a service are gathered: they come in bursts."""
 
 GATEWAY_SETTLE = 1.0
-"""Seconds in the same sense, for what concerns every service of a namespace."""
+"""Seconds likewise, for what concerns every service of a namespace."""
 
 Object = Mapping[str, Any]
 
 
 class EventHandlers:
-    """Takes events in. Nothing here waits or fails for long: kopf neither retries nor orders across objects."""
+    """Handlers of every kind. None of them waits or fails: kopf neither retries events nor orders them across objects."""
 
-    def __init__(self, cache: Cache, queue: WorkQueue[Key], metrics: Metrics) -> None:
+    def __init__(self, cache: Cache, queue: WorkQueue[Key], keda: KedaAvailability, metrics: Metrics) -> None:
         self._cache = cache
         self._queue = queue
+        self._keda = keda
         self._metrics = metrics
-        self.heard: set[Kind] = set()
-        """The kinds of which an event came: they are watched."""
 
     def handle(self, kind: Kind, what: str | None, item: Object) -> None:
-        """Take an event in. `what` is ADDED, MODIFIED, DELETED, or None for an object that was listed."""
+        """Handle an event. `what` is ADDED, MODIFIED, DELETED, or None for an object that was listed."""
         self._metrics.event()
-        self.heard.add(kind)
+        if kind is SCALED_OBJECT:
+            self._keda.hear()
         try:
             self._take(kind, item, read_metadata(item), gone=what == "DELETED")
         except Malformed as exc:
@@ -55,8 +56,8 @@ class EventHandlers:
         else:
             self._child(kind, item, metadata, gone=gone)
 
-    def everything(self, spread: float) -> None:
-        """Look at all services again within so many seconds."""
+    def queue_all(self, spread: float) -> None:
+        """Queue every namespace now, and every service within so many seconds."""
         for namespace in self._cache.namespaces:
             self._queue.add(Key(namespace), urgent=True)
         for key in self._cache.services:
@@ -104,7 +105,7 @@ class EventHandlers:
             self._gateway_came_or_went(child_id, child)
 
     def child_changed(self, child_id: ChildId, child: Child, change: Change) -> None:
-        """Put whom a child belongs to into the queue."""
+        """Queue the service or the namespace that a child belongs to."""
         after = SETTLE if change in ("status", "content") else 0.0
         if child.service:
             self._queue.add(Key(child_id.namespace, child.service), after=after)
@@ -112,7 +113,7 @@ class EventHandlers:
             self._queue.add(Key(child_id.namespace), after=after, urgent=True)
 
     def _gateway_came_or_went(self, child_id: ChildId, child: Child) -> None:
-        """The services of a gateway wait for it with their ScaledObjects, and say in their status when it is down."""
+        """Queue the services of a gateway: their ScaledObjects wait for it, and their status tells when it is down."""
         if child.service or child.gateway != SHARED_GATEWAY:
             return
         for entry in self._cache.services_in(child_id.namespace):
@@ -127,7 +128,7 @@ class EventHandlers:
             self._pod_changed(pod)
 
     def pod_gone(self, namespace: str, name: str) -> None:
-        """Forget a pod, and put whom it belonged to into the queue."""
+        """Drop a pod, and queue the service that it belonged to."""
         pod = self._cache.forget_pod(namespace, name)
         if pod is not None:
             self._pod_changed(pod)

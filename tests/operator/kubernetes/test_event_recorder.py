@@ -57,4 +57,4 @@ async def test_an_event_that_cannot_be_posted_is_no_failure(
     api = FakeApi()
     api.refuse["create", "Event"] = 403, {"message": "no"}
     await EventRecorder(api, "me").record(service, DRAFT, NOW)
-    assert "was lost" in caplog.text
+    assert "Failed to record an Event for ns/m" in caplog.text

@@ -8,7 +8,7 @@ import pytest
 
 from hearth.operator.kubernetes import leader_election
 from hearth.operator.kubernetes.kinds import LEASE
-from hearth.operator.kubernetes.leader_election import Lease
+from hearth.operator.kubernetes.leader_election import LeaderElection
 from tests.operator.fake import FakeApi
 
 
@@ -32,12 +32,12 @@ def holder(api: FakeApi) -> str:
 
 
 async def test_the_first_one_has_it(api: FakeApi) -> None:
-    await Lease(api, "ns", "a").acquire()
+    await LeaderElection(api, "ns", "a").acquire()
     assert holder(api) == "a"
 
 
 async def test_who_stops_cleanly_lets_the_next_one_begin_at_once(api: FakeApi) -> None:
-    first, second = Lease(api, "ns", "a"), Lease(api, "ns", "b")
+    first, second = LeaderElection(api, "ns", "a"), LeaderElection(api, "ns", "b")
     await first.acquire()
     waiting = asyncio.create_task(second.acquire())
     await asyncio.sleep(0.05)
@@ -48,14 +48,14 @@ async def test_who_stops_cleanly_lets_the_next_one_begin_at_once(api: FakeApi) -
 
 
 async def test_who_dies_is_followed_when_the_lease_has_expired(api: FakeApi) -> None:
-    await Lease(api, "ns", "a").acquire()
-    await asyncio.wait_for(Lease(api, "ns", "b").acquire(), 5)
+    await LeaderElection(api, "ns", "a").acquire()
+    await asyncio.wait_for(LeaderElection(api, "ns", "b").acquire(), 5)
     assert holder(api) == "b"
     assert api.wire(LEASE, "ns", leader_election.NAME)["spec"]["leaseTransitions"] == 1
 
 
 async def test_a_lease_that_was_taken_is_noticed(api: FakeApi) -> None:
-    first = Lease(api, "ns", "a")
+    first = LeaderElection(api, "ns", "a")
     await first.acquire()
     keeping = asyncio.create_task(first.keep())
     await asyncio.sleep(0.03)
@@ -73,18 +73,18 @@ async def test_a_lease_that_was_taken_is_noticed(api: FakeApi) -> None:
 
 
 async def test_a_lease_that_cannot_be_renewed_is_lost(api: FakeApi) -> None:
-    lease = Lease(api, "ns", "a")
+    lease = LeaderElection(api, "ns", "a")
     await lease.acquire()
     api.refuse["replace", "Lease"] = 503, {"message": "down"}
     await asyncio.wait_for(lease.keep(), 5)
 
 
 async def test_the_lease_of_another_one_is_not_given_back(api: FakeApi) -> None:
-    await Lease(api, "ns", "a").acquire()
-    await Lease(api, "ns", "b").release()
+    await LeaderElection(api, "ns", "a").acquire()
+    await LeaderElection(api, "ns", "b").release()
     assert holder(api) == "a"
 
 
 async def test_who_never_had_it_has_nothing_to_give_back(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
-    await Lease(api, "ns", "a").release()
+    await LeaderElection(api, "ns", "a").release()
     assert caplog.text == ""

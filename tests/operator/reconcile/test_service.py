@@ -169,7 +169,7 @@ async def test_an_idle_operator_asks_nothing(api: FakeApi, harness: Harness) -> 
     harness.gateway_up()
     await harness.settle()
     api.requests.clear()
-    harness.handlers.everything(0.0)
+    harness.handlers.queue_all(0.0)
     await harness.settle()
     assert api.requests == [("get", "LLMService", "m")]
 
@@ -350,7 +350,7 @@ async def test_without_keda_everything_else_works_and_it_is_noticed_when_it_come
     assert api.has(DEPLOYMENT, "ns", "m")
     assert harness.condition("Scaled")["reason"] == "KEDANotInstalled"
     api.served.add(SCALED_OBJECT)
-    await harness.look_for_keda()
+    await harness.discovery.check()
     await harness.settle()
     assert api.names(SCALED_OBJECT) == ["m"]
 
@@ -428,7 +428,7 @@ async def test_nodes_that_come_and_go_are_no_reason_to_download_again(api: FakeA
     await harness.settle()
     before = api.wire(JOB, "ns", "m-prewarm")
     harness.node("gpu-2")
-    await harness.resync.run(keda=True)
+    await harness.resync.run()
     harness.service(cache={"prewarm": True}, scaling={"max": 2})
     await harness.settle()
     assert api.wire(JOB, "ns", "m-prewarm")["metadata"]["uid"] == before["metadata"]["uid"]
@@ -478,7 +478,7 @@ async def test_what_watches_lost_is_found_by_the_next_look(api: FakeApi, harness
     api.remove(LLM_SERVICE, "ns", "m", silently=True)
     await harness.settle()
     assert not api.has(DEPLOYMENT, "ns", "n")
-    await harness.resync.run(keda=True)
+    await harness.resync.run()
     await harness.settle()
     assert api.has(DEPLOYMENT, "ns", "n")
     assert "m" not in services_document(api)
@@ -518,7 +518,7 @@ async def test_a_gateway_that_is_not_allowed_is_said_as_long_as_it_is_so(api: Fa
     reasons = []
     for _ in range(5):
         await harness.settle(2.0)
-        harness.handlers.everything(0.0)
+        harness.handlers.queue_all(0.0)
         reasons.append(harness.condition("Ready")["reason"])
     assert set(reasons) == {"Forbidden"}
     assert harness.condition("Ready", "own")["reason"] != "Forbidden", "its gateway is another one"
@@ -538,7 +538,7 @@ async def test_a_service_looked_at_while_the_gateway_is_tried_again_says_the_sam
     looked = []
 
     def look(*_: object) -> None:
-        looked.append(harness.reconciler._namespaces["ns"].error)
+        looked.append(harness.reconciler._namespaces.states["ns"].error)
 
     api.watchers.append(look)
     api.remove(ACCOUNT, "ns", "hearth-gateway")  # a part that is applied before the one that fails
@@ -562,7 +562,7 @@ async def test_the_status_is_written_only_when_it_changes(api: FakeApi, harness:
     await harness.settle()
     api.requests.clear()
     for _ in range(5):
-        harness.handlers.everything(0.0)
+        harness.handlers.queue_all(0.0)
         await harness.settle()
     assert ("apply-status", "LLMService", "m") not in api.requests
 
@@ -1031,11 +1031,11 @@ async def test_a_runtime_that_becomes_invalid_is_used_as_it_was(
     await harness.settle()
     assert serving(api)["image"] == "engine:1"
     assert api.has(DEPLOYMENT, "ns", "n")
-    assert "InferenceRuntime engine is not valid" in caplog.text
+    assert "InferenceRuntime engine is invalid, keeping its last valid version" in caplog.text
     for name in ("m", "n"):
         condition = harness.condition("RuntimeResolved", name)
         assert condition["status"] == "True"
-        assert "'engine' is not valid any more, and is used as it was" in condition["message"]
+        assert "'engine' is no longer valid; using its last valid version" in condition["message"]
     harness.runtime("engine", image="engine:2")
     await harness.settle()
     assert serving(api)["image"] == "engine:2"
@@ -1047,7 +1047,7 @@ async def test_an_invalid_runtime_that_is_deleted_is_forgotten(api: FakeApi, har
     harness.service(runtime={"name": "broken"})
     await harness.settle()
     api.remove(INFERENCE_RUNTIME, None, "broken", silently=True)
-    await harness.resync.run(keda=True)
+    await harness.resync.run()
     await harness.settle()
     assert harness.condition("RuntimeResolved")["reason"] == "RuntimeNotFound"
 
@@ -1079,7 +1079,7 @@ async def test_an_object_older_than_the_rule_for_names_disturbs_nobody(api: Fake
     harness.service()
     name = "Older.than-the-rule"
     api.put_whole(LLM_SERVICE, {**manifest(name), "spec": {}})
-    await harness.resync.run(keda=True)
+    await harness.resync.run()
     await harness.settle()
     assert harness.condition("Ready", name)["reason"] == "InvalidSpec"
     assert harness.condition("Ready")["reason"] == "GatewayStarting"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hearth.operator.cache import Cache, Key
+from hearth.operator.keda_availability import KedaAvailability
 from hearth.operator.kubernetes.kinds import (
     BUDGET,
     DEPLOYMENT,
@@ -28,8 +29,14 @@ class Watched:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.cache = Cache()
-        self.queue: WorkQueue[Key] = WorkQueue(self.clock)
-        self.handlers = EventHandlers(self.cache, self.queue, Metrics())
+        self.queue: WorkQueue[Key]
+        self.restart()
+
+    def restart(self) -> None:
+        """Start with an empty queue, and all that is known."""
+        self.queue = WorkQueue(self.clock)
+        keda = KedaAvailability(self.cache, self.queue, self.clock.time)
+        self.handlers = EventHandlers(self.cache, self.queue, keda, Metrics())
 
     def see(self, kind: Kind, what: str | None, version: int = 1, **more: Any) -> bool:
         """Hand over an event, and say whether there is anything to do because of it."""
@@ -66,11 +73,9 @@ def test_a_malformed_object_is_passed_over_and_named(
 def test_a_pod_that_changed_where_nobody_reads_is_no_reason_to_reconcile() -> None:
     watched = Watched()
     assert watched.see(POD, "ADDED", 1, status={"phase": "Running"})
-    again = Watched()
-    again.cache = watched.cache
-    again.handlers = EventHandlers(again.cache, again.queue, Metrics())
-    assert not again.see(POD, "MODIFIED", 2, status={"phase": "Running", "podIP": "10.0.0.1"})
-    assert again.see(POD, "MODIFIED", 3, status={"phase": "Failed"})
+    watched.restart()
+    assert not watched.see(POD, "MODIFIED", 2, status={"phase": "Running", "podIP": "10.0.0.1"})
+    assert watched.see(POD, "MODIFIED", 3, status={"phase": "Failed"})
 
 
 def test_a_pod_that_was_never_seen_may_be_deleted() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from hearth.operator.kubernetes.kinds import DEPLOYMENT, POD
 from hearth.operator.watch.resync import APART, RelistDetector
-from tests.operator.harness import Clock
+from tests.support.clock import FakeClock
 
 
 def test_the_first_list_of_a_kind_is_no_gap() -> None:
-    clock = Clock()
+    clock = FakeClock()
     relists = RelistDetector(clock.time)
     for kind in (POD, DEPLOYMENT, POD, DEPLOYMENT):
         relists.listed(kind)
@@ -17,7 +17,7 @@ def test_the_first_list_of_a_kind_is_no_gap() -> None:
 
 
 def test_every_later_one_is() -> None:
-    clock = Clock()
+    clock = FakeClock()
     relists = RelistDetector(clock.time)
     relists.listed(POD)
     for _ in range(2):
