@@ -104,7 +104,7 @@ class Hearth:
         def listening() -> str | None:
             if self.process.poll() is not None:
                 raise DemoError(f"`hearth up` ended with exit code {self.process.returncode}")
-            found = re.search(r"listening on (http://\S+)", self.log())
+            found = re.search(r"Listening on (http://\S+)", self.log())
             return found[1] if found else None
 
         return eventually(listening, "`hearth up` did not listen", 15)

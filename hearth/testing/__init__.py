@@ -17,7 +17,7 @@ from hearth.testing import strategies
 from hearth.testing.case import Case
 from hearth.testing.conformance import VendorConformance
 from hearth.testing.law import Law, LawBroken
-from hearth.testing.laws import LAWS
+from hearth.testing.laws import LAWS, check_law
 from hearth.testing.report import Report, Verdict, check_vendor
 from hearth.testing.search import Search
 from hearth.testing.subject import Subject
@@ -32,6 +32,7 @@ __all__ = [
     "Subject",
     "VendorConformance",
     "Verdict",
+    "check_law",
     "check_vendor",
     "strategies",
 ]

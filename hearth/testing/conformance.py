@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from hearth.plugins import InventoryOutput
 from hearth.testing.law import Law
-from hearth.testing.laws import LAWS
+from hearth.testing.laws import LAWS, check_law
 from hearth.testing.search import EXAMPLES, Search
 from hearth.testing.strategies import DEVICE_IDS
 from hearth.testing.subject import HOOK_TIMEOUT, Subject
@@ -61,7 +61,7 @@ def _subject(tests: type[VendorConformance]) -> Subject:
 def _test(law: Law) -> Callable[[VendorConformance], None]:
     def test(self: VendorConformance) -> None:
         __tracebackhide__ = True
-        law.check(_subject(type(self)), Search(self.examples))
+        check_law(law, _subject(type(self)), Search(self.examples))
 
     test.__doc__ = law.title
     test.__name__ = f"test_law_{law.number:02}_{law.name}"

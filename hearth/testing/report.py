@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hearth.testing.law import Law, LawBroken
-from hearth.testing.laws import LAWS
+from hearth.testing.laws import LAWS, check_law
 from hearth.testing.search import Search
 from hearth.testing.subject import Subject
 
@@ -63,7 +63,7 @@ def judge(subject: Subject, search: Search) -> Iterator[Verdict]:
     for law in LAWS:
         started = time.monotonic()
         try:
-            law.check(subject, search)
+            check_law(law, subject, search)
         except LawBroken as broken:
             yield Verdict(law, broken, time.monotonic() - started)
         else:

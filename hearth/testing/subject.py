@@ -111,7 +111,7 @@ class Subject:
         loaded, unusable = load_vendors(candidates, {})
         if not loaded:
             raise HearthError(
-                f"the plugin for vendor {vendor!r} cannot be loaded: {unusable[0].error}", "mend that first"
+                f"the plugin for vendor {vendor!r} cannot be loaded: {unusable[0].error}", "fix that first"
             )
         return cls(loaded[0], reference=reference, **options)
 
@@ -125,13 +125,18 @@ class Subject:
     @cached_property
     def rehearsal(self) -> Rehearsal | None:
         """What the plugin does in a fresh process; None when that had to be stopped."""
-        return next(iter(rehearse(self, HASH_SEEDS[:1])), None)
+        return next(iter(self._rehearse(HASH_SEEDS[:1])), None)
 
     @cached_property
     def rehearsals(self) -> tuple[Rehearsal, ...]:
         """The same under several hash seeds."""
         first = self.rehearsal
-        return (first, *rehearse(self, HASH_SEEDS[1:])) if first else ()
+        return (first, *self._rehearse(HASH_SEEDS[1:])) if first else ()
+
+    def _rehearse(self, seeds: Sequence[str]) -> tuple[Rehearsal, ...]:
+        return rehearse(
+            self.vendor, self.reference, device_ids=self.device_ids, hook_timeout=self.hook_timeout, seeds=seeds
+        )
 
     @property
     def targets(self) -> tuple[Target, ...]:

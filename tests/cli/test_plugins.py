@@ -65,7 +65,7 @@ def test_plugins_on_a_terminal() -> None:
 @pytest.fixture
 def broken(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put a broken variant in the place of the fake vendor."""
-    point = EntryPoint("fake", "hearth_fake.broken:unique_keys", "hearth.vendors")
+    point = EntryPoint("fake", "tests.testing.broken:unique_keys", "hearth.vendors")
     installed = (Candidate("fake", "hearth-fake", "0.1.0", point.load),)
     monkeypatch.setattr(subject, "installed_candidates", lambda: installed)
 

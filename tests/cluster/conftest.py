@@ -56,8 +56,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def after() -> None:
-    """E2E_AFTER names a file that is waited for: workers take a while to start, and do so beside what comes before them."""
+def after_smoke() -> None:
+    """Wait for the file that E2E_AFTER names: workers take a while to start, and do so beside the smoke test."""
     if name := os.environ.get("E2E_AFTER"):
         while not Path(name).exists():
             time.sleep(0.1)
@@ -131,7 +131,7 @@ def on_this_machine(cluster_name: str) -> str:
 
 
 @pytest.fixture
-def powers(on_this_machine: str) -> Callable[..., Any]:
+def run_devcluster(on_this_machine: str) -> Callable[..., Any]:
     """Return what runs a command of the development cluster, such as `"stop-component", "kube-apiserver"`."""
 
     async def run(*argv: str) -> str:

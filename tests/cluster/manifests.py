@@ -1,4 +1,4 @@
-"""The objects that the scenarios apply: services of the stub, and runtimes of vendors that need no hardware.
+"""Objects that the scenarios apply: services of the stub, and runtimes of vendors that need no hardware.
 
 Every runtime of the suite meets the `restricted` Pod Security level, so that the namespaces can enforce it.
 """
@@ -9,21 +9,21 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-GROUP = "serving.hearth.dev/v1alpha1"
+from tests.support import manifests as builder
+
 REGISTRY = os.environ.get("E2E_REGISTRY", "localhost")
 """The registry of the images; localhost: the development cluster was given them."""
 STUB = "{{ .Image.Registry }}/hearth-vllm-stub:0.1.0"
 DEVICE = "hearth.dev/fake-accelerator"
 USER = 65532
 RESTRICTED = "restricted"
-
-
 SCENARIO_LABEL = {"hearth.dev/e2e": "scenario"}
 SCENARIO = "hearth.dev/e2e=scenario"
 """Selects what belongs to scenarios."""
 
 
 def namespace(name: str, level: str = RESTRICTED) -> dict[str, Any]:
+    """Return a namespace that enforces a Pod Security level."""
     labels = {f"pod-security.kubernetes.io/{mode}": level for mode in ("enforce", "warn")}
     return {
         "apiVersion": "v1",
@@ -33,7 +33,7 @@ def namespace(name: str, level: str = RESTRICTED) -> dict[str, Any]:
 
 
 def no_pods(namespace: str) -> dict[str, Any]:
-    """For scenarios that are about objects only: pods would cost them time."""
+    """Return a quota that keeps pods out: they would cost time in scenarios that are about objects only."""
     return {
         "apiVersion": "v1",
         "kind": "ResourceQuota",
@@ -59,44 +59,29 @@ def runtime(
 ) -> dict[str, Any]:
     """Return the stub as an engine of `vendor`: five tokens, ten a second (OpenAI's client is busy with every one)."""
     settings = {"STUB_TOKEN_COUNT": "5", "STUB_TOKEN_DELAY": "100ms", **(env or {})}
-    return {
-        "apiVersion": GROUP,
-        "kind": "InferenceRuntime",
-        "metadata": {"name": name, "labels": SCENARIO_LABEL},
-        "spec": {
-            "vendor": vendor,
-            "adapter": adapter,
-            "priority": -1000,
-            "container": {
-                "image": image,
-                "args": [
-                    "serve",
-                    "{{ .Model.Path }}",
-                    "--served-model-name={{ .Service.Name }}",
-                    *(["--shutdown-timeout={{ .Service.DrainTimeoutSeconds }}"] if drain else []),
-                    *args,
-                ],
-                "env": [{"name": key, "value": value} for key, value in settings.items()],
-            },
-            "accelerator": {"resourceName": device, **({"scheduler": {"name": scheduler}} if scheduler else {})},
-            "health": health
-            or {
-                "startup": {
-                    "httpGet": {"path": "/health", "port": "http"},
-                    "periodSeconds": 1,
-                    "failureThreshold": startup_seconds,
-                },
-                "readiness": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1},
-            },
-            "lifecycle": {"preStopDrain": drain},
-            "pod": {
-                "sharedMemory": {"enabled": False},
-                "securityContext": {"runAsNonRoot": True, "runAsUser": USER},
-                "containerSecurityContext": {"capabilities": {"drop": ["ALL"]}},
-                **(pod or {}),
-            },
+    drained = ["--shutdown-timeout={{ .Service.DrainTimeoutSeconds }}"] if drain else []
+    probe = {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 1}
+    return builder.runtime(
+        name,
+        vendor=vendor,
+        metadata={"labels": SCENARIO_LABEL},
+        adapter=adapter,
+        priority=-1000,
+        container={
+            "image": image,
+            "args": ["serve", "{{ .Model.Path }}", "--served-model-name={{ .Service.Name }}", *drained, *args],
+            "env": [{"name": key, "value": value} for key, value in settings.items()],
         },
-    }
+        accelerator={"resourceName": device, **({"scheduler": {"name": scheduler}} if scheduler else {})},
+        health=health or {"startup": {**probe, "failureThreshold": startup_seconds}, "readiness": probe},
+        lifecycle={"preStopDrain": drain},
+        pod={
+            "sharedMemory": {"enabled": False},
+            "securityContext": {"runAsNonRoot": True, "runAsUser": USER},
+            "containerSecurityContext": {"capabilities": {"drop": ["ALL"]}},
+            **(pod or {}),
+        },
+    )
 
 
 def service(
@@ -112,24 +97,21 @@ def service(
     **spec: Any,
 ) -> dict[str, Any]:
     """Return a model that is scaled to zero soon after its last request: two idle seconds are enough."""
-    return {
-        "apiVersion": GROUP,
-        "kind": "LLMService",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "model": {"source": {"uri": uri}},
-            "runtime": {"name": runtime},
-            "scaling": {
-                "min": 0,
-                "max": 1,
-                "target": 10,
-                "activationTimeout": "90s",
-                "scaleDownStabilization": "2s",
-                "drainTimeout": "20s",
-                **(scaling or {}),
-            },
-            "cache": cache or {"strategy": "None"},
-            "endpoint": {"coldStart": {"mode": mode, "heartbeatInterval": "500ms"}, **(endpoint or {})},
-            **spec,
+    return builder.service(
+        name,
+        namespace,
+        model={"source": {"uri": uri}},
+        runtime={"name": runtime},
+        scaling={
+            "min": 0,
+            "max": 1,
+            "target": 10,
+            "activationTimeout": "90s",
+            "scaleDownStabilization": "2s",
+            "drainTimeout": "20s",
+            **(scaling or {}),
         },
-    }
+        cache=cache or {"strategy": "None"},
+        endpoint={"coldStart": {"mode": mode, "heartbeatInterval": "500ms"}, **(endpoint or {})},
+        **spec,
+    )

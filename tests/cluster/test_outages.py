@@ -18,14 +18,14 @@ from tests.cluster.namespace import GATEWAY, Model, Namespace, steady
 pytestmark = pytest.mark.runs(how="alone")
 
 
-async def test_api_server_stopped_under_traffic(namespace: Namespace, powers: Callable[..., Any]) -> None:
+async def test_api_server_stopped_under_traffic(namespace: Namespace, run_devcluster: Callable[..., Any]) -> None:
     """Thirty seconds without an API: a warm model serves as if nothing was, and everything works afterwards."""
     model = await namespace.service(scaling={"max": 2, "target": 3})
     # KEDA gives up its lease without an API and is restarted by the kubelet, after a pause if it was so before
     sleeper = await namespace.service("sleeper", namespace.name, scaling={"activationTimeout": "4m"})
     async with Load(model, clients=2, query={"tokens": 10}) as load:
         await load.answered(6)
-        await powers("stop-component", "kube-apiserver")
+        await run_devcluster("stop-component", "kube-apiserver")
         try:
             gone = time.monotonic()
             namespace.timeline.say("the API server is stopped")
@@ -33,12 +33,12 @@ async def test_api_server_stopped_under_traffic(namespace: Namespace, powers: Ca
                 await load.answered(4)
             assert all(answer.ok(10) for answer in load.answers), [each for each in load.answers if not each.ok(10)]
         finally:
-            await powers("start-component", "kube-apiserver")
+            await run_devcluster("start-component", "kube-apiserver")
             # These try their old watches again after up to a minute, which says nothing of Hearth. (The first two would have
             # lost their Leases elsewhere, and come back with new watches.)
             for name in ("kube-controller-manager", "kube-scheduler", "kubelet"):
-                await powers("stop-component", name)
-                await powers("start-component", name)
+                await run_devcluster("stop-component", name)
+                await run_devcluster("start-component", name)
         namespace.timeline.say("the API server is started again")
         await load.answered(4)
         cold = await ask(sleeper.client(270), sleeper.name, "cold")
@@ -50,9 +50,9 @@ async def test_api_server_stopped_under_traffic(namespace: Namespace, powers: Ca
     await asyncio.gather(model.asleep(), sleeper.asleep())
 
 
-async def test_keda_absent_at_first_and_added_later(namespace: Namespace, powers: Callable[..., Any]) -> None:
+async def test_keda_absent_at_first_and_added_later(namespace: Namespace, run_devcluster: Callable[..., Any]) -> None:
     """Without KEDA the status says so, and nothing else fails; with it everything works, without a restart."""
-    await powers("keda", "remove")
+    await run_devcluster("keda", "remove")
     try:
         name = await namespace.runtime()
         await namespace.kube.apply(service("model", namespace.name, name))
@@ -63,7 +63,7 @@ async def test_keda_absent_at_first_and_added_later(namespace: Namespace, powers
         deployment = await namespace.kube.get("Deployment", "model", namespace.name)
         assert deployment["spec"]["replicas"] == 0
     finally:
-        await powers("keda", "install")
+        await run_devcluster("keda", "install")
     await model.until(lambda each: condition(each, "Scaled").get("status") != "False", "Scaled is not False")
     await model.ready()
     assert (await ask(model.client(), model.name, "now")).ok(5)

@@ -120,13 +120,15 @@ async def test_weights_on_the_nodes_disk_are_downloaded_once(namespace: Namespac
 
 
 @pytest.fixture
-async def volume(namespace: Namespace, powers: Callable[..., Any], cluster_name: str) -> AsyncIterator[str]:
+async def volume(namespace: Namespace, run_devcluster: Callable[..., Any], cluster_name: str) -> AsyncIterator[str]:
     """Create a volume on the node's disk that has a model in it and that every user may write to; yield its class."""
     directory = f"/var/lib/{namespace.name}"
     make = "import sys; sys.path.insert(0, sys.argv[1]); from weights import make_model; from pathlib import Path; "
     make += "root = Path(sys.argv[2]); make_model(root / 'stored', 'stored', 65536); root.chmod(0o777)"
     # what comes after the directory is the helper's own --name
-    await powers("exec", "--name", cluster_name, "--", sys.executable, "-c", make, str(WEIGHTS_SOURCE), directory)
+    await run_devcluster(
+        "exec", "--name", cluster_name, "--", sys.executable, "-c", make, str(WEIGHTS_SOURCE), directory
+    )
     await namespace.kube.apply(
         {
             "apiVersion": "v1",

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -134,11 +133,3 @@ def processes(name: str) -> list[int]:
             if f"hearth-devcluster-{name}/" in groups and state != "Z":
                 found.append(int(entry.name))
     return found
-
-
-def await_that(what: str, check, seconds: float = 60) -> None:
-    """Wait until `check` holds."""
-    end = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < end, f"{what}: not within {seconds} s"
-        time.sleep(0.02)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tools.devcluster import apt
 from tools.devcluster.errors import MachineError
 
-from .machine import REPOSITORY, await_that
+from .machine import REPOSITORY
 
 INSTALL = """
 import sys
@@ -54,7 +55,7 @@ def begin(folder: Path) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", INSTALL, str(folder)], cwd=REPOSITORY, stderr=subprocess.PIPE, text=True
     )
-    await_that("apt-get to run", (folder / "policy-says-no").exists)
+    wait_until((folder / "policy-says-no").exists, "apt-get to run", 60)
     return process
 
 
@@ -85,7 +86,7 @@ def test_it_goes_on_when_its_program_is_killed(folder: Path) -> None:
     apt.tidy()
     assert apt.POLICY.exists(), "daemons of what is still being installed are not started"
     (folder / "go-on").touch()
-    await_that("the policy to go", lambda: not apt.POLICY.exists())
+    wait_until(lambda: not apt.POLICY.exists(), "the policy to go", 60)
 
 
 def test_the_next_one_cleans_up_after_a_crash_of_the_machine(folder: Path) -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import wait_until
 from tools.devcluster import control, network, node
 from tools.devcluster.paths import Paths, cluster_paths
 
-from .machine import await_that, begin, devcluster, differences, processes, snapshot
+from .machine import begin, devcluster, differences, processes, snapshot
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -90,7 +91,7 @@ def test_a_life(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     node.api(claim, paths).call("DELETE", f"/api/v1/nodes/{claim.node}")
     devcluster("stop-component", "--name", ONE, "kubelet")
     devcluster("start-component", "--name", ONE, "kubelet")
-    await_that("the accelerators to come back", lambda: _has_gpu(paths))
+    wait_until(lambda: _has_gpu(paths), "the accelerators to come back", 60)
 
     # A link that somebody deleted is made again.
     subprocess.run(["ip", "link", "del", network.interface_name(ONE)], check=True)
@@ -101,7 +102,7 @@ def test_a_life(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     # A component that ends comes back; one that is stopped does not, until `up` repairs it.
     scheduler = _pid_of(ONE, "kube-scheduler")
     os.kill(scheduler, signal.SIGKILL)
-    await_that("a new scheduler", lambda: processes_have(ONE, "kube-scheduler", other_than=scheduler))
+    wait_until(lambda: processes_have(ONE, "kube-scheduler", other_than=scheduler), "a new scheduler", 60)
     devcluster("stop-component", "--name", ONE, "kube-apiserver")
     said = devcluster("status", "--name", ONE, check=False)
     assert said.returncode == 1
@@ -124,7 +125,7 @@ def test_a_life(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     # A killed node is known as one.
     os.kill(first, signal.SIGKILL)
-    await_that("every process to end", lambda: processes(ONE) == [])
+    wait_until(lambda: processes(ONE) == [], "every process to end", 60)
     said = devcluster("status", "--name", ONE, check=False)
     assert said.returncode == 1
     assert "devtest-1: dead" in said.stdout
@@ -153,11 +154,11 @@ def _said(text: str) -> Callable[[Paths, Iterator[str]], None]:
 
 
 def _claimed(paths: Paths, lines: Iterator[str]) -> None:
-    await_that("the claim", paths.claim.exists)
+    wait_until(paths.claim.exists, "the claim", 60)
 
 
 def _answers(paths: Paths, lines: Iterator[str]) -> None:
-    await_that("the node's first process", lambda: control.init_pid(paths) is not None)
+    wait_until(lambda: control.init_pid(paths) is not None, "the node's first process", 60)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +183,7 @@ def test_interrupted(paths: Paths, moment: Callable[[Paths, Iterator[str]], None
         assert devcluster("status", "--name", ONE).returncode == 0
         # A removal that is interrupted is finished by the next, which the fixture is.
         removal = begin("down", "--name", ONE)
-        await_that("the node to end", lambda: control.init_pid(paths) is None)
+        wait_until(lambda: control.init_pid(paths) is None, "the node to end", 60)
         removal.kill()
         removal.communicate()
 

@@ -12,13 +12,15 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import openai
 import psutil
 import pytest
+
+from tests.support.waiting import wait_until
 
 CYCLES = int(os.environ.get("HEARTH_SOAK_CYCLES", "200"))
 CLIENTS = 10
@@ -83,21 +85,14 @@ def running(tmp_path: Path) -> Iterator[Running]:
     with log.open("wb") as output:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
-        found = _wait(lambda: re.search(r"listening on (http://\S+)", log.read_text()), 20, lambda: log.read_text())
+        found = wait_until(
+            lambda: re.search(r"Listening on (http://\S+)", log.read_text()), log.read_text, 20, interval=0.05
+        )
         yield Running(psutil.Process(process.pid), found[1], state, environment)
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0, log.read_text()
-
-
-def _wait(look: Callable[[], re.Match[str] | None], seconds: float, explain: Callable[[], str]) -> re.Match[str]:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if seen := look():
-            return seen
-        time.sleep(0.05)
-    raise AssertionError(explain())
 
 
 async def _ask(client: openai.AsyncOpenAI, tag: str, *, stream: bool) -> None:

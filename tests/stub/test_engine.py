@@ -4,9 +4,10 @@ import asyncio
 
 import pytest
 
-from vllm_stub.engine import Engine, EngineAsleepError, EngineDeadError, QueueFullError, Work
+from vllm_stub.engine import Engine, EngineAsleepError, EngineDeadError, QueueFullError
 from vllm_stub.metrics import Metrics
 from vllm_stub.options import Options
+from vllm_stub.work import Work
 
 
 def make(**changes: object) -> Engine:

@@ -11,15 +11,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.ports import free_port
+
 from .support import CHAT, Stub, content, events
 
 STREAM = {**CHAT, "stream": True}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def first_text(response: aiohttp.ClientResponse, mark: bytes) -> bytes:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hearth.api import HearthError
 from hearth.plugins import InventoryOutput, VendorInfo, hookimpl, hookspecs
 from hearth.plugins.loader import LoadedVendor
-from hearth.testing import LAWS, Law, LawBroken, Search, Subject, check_vendor, strategies
+from hearth.testing import LAWS, Law, LawBroken, Search, Subject, check_law, check_vendor, strategies
 from hearth.testing.subject import RESULTS
-from hearth_fake import broken
+from tests.testing import broken
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("hearth_"))
 VARIANTS = sorted(name for name in vars(broken) if any(name.startswith(law.name) for law in LAWS))
@@ -25,7 +25,7 @@ IN_PROCESSES = ("determinism", "no_access")
 
 
 def subject(variant: str) -> Subject:
-    return Subject.load("fake", reference=f"hearth_fake.broken:{variant}", hook_timeout=0.5)
+    return Subject.load("fake", reference=f"tests.testing.broken:{variant}", hook_timeout=0.5)
 
 
 def law_of(variant: str) -> Law:
@@ -35,7 +35,7 @@ def law_of(variant: str) -> Law:
 
 def caught(law: Law, one: Subject, search: Search = QUICK) -> LawBroken | None:
     try:
-        law.check(one, search)
+        check_law(law, one, search)
     except LawBroken as found:
         return found
     return None

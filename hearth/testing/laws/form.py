@@ -10,8 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from hearth.api import parse_quantity
 from hearth.planning import Plan, as_document
 from hearth.testing.case import Case
-from hearth.testing.faults import VALID, faults, malformed
-from hearth.testing.law import LawBroken
+from hearth.testing.faults import faults, malformed
+from hearth.testing.law import VALIDITY, LawBroken
 from hearth.testing.search import Search
 from hearth.testing.subject import RESULTS, Subject
 
@@ -27,7 +27,7 @@ def validity(subject: Subject, search: Search) -> None:
 
     def check(case: Case) -> None:
         for fault in faults(subject, case):
-            if fault.law == VALID:
+            if fault.law is VALIDITY:
                 raise LawBroken(
                     fault.problem,
                     hook=fault.hook,

@@ -9,8 +9,8 @@ from typing import Any
 from hearth.planning import Plan
 from hearth.planning.labels import selector_labels
 from hearth.testing.case import Case, with_service
-from hearth.testing.faults import SELECTOR, faults
-from hearth.testing.law import LawBroken
+from hearth.testing.faults import faults
+from hearth.testing.law import SELECTOR_LABELS, LawBroken
 from hearth.testing.search import Search
 from hearth.testing.subject import Subject
 
@@ -37,7 +37,7 @@ def selector_labels_are_hearths(subject: Subject, search: Search) -> None:
 
     def check(case: Case) -> None:
         for fault in faults(subject, case):
-            if fault.law == SELECTOR:
+            if fault.law is SELECTOR_LABELS:
                 raise LawBroken(
                     fault.problem, hook=fault.hook, remedy="use a label of your own domain", given=case.described()
                 )

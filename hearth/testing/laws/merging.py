@@ -12,8 +12,8 @@ from hearth.planning.pod import SERVING, TENSOR_PARALLEL
 from hearth.plugins import PodAdaptation
 from hearth.testing.case import Case
 from hearth.testing.comparison import Difference, differences
-from hearth.testing.faults import CLOBBER, UNIQUE, faults
-from hearth.testing.law import LawBroken
+from hearth.testing.faults import faults
+from hearth.testing.law import NO_CLOBBER, UNIQUE_KEYS, LawBroken
 from hearth.testing.search import Search
 from hearth.testing.subject import Subject
 
@@ -41,7 +41,7 @@ def no_clobber(subject: Subject, search: Search) -> None:
 
     def check(case: Case) -> None:
         for fault in faults(subject, case):
-            if fault.law == CLOBBER:
+            if fault.law is NO_CLOBBER:
                 raise LawBroken(
                     fault.problem, hook=fault.hook, remedy="use a name or place of your own", given=case.described()
                 )
@@ -62,7 +62,7 @@ def unique_keys(subject: Subject, search: Search) -> None:
 
     def check(case: Case) -> None:
         for fault in faults(subject, case):
-            if fault.law == UNIQUE:
+            if fault.law is UNIQUE_KEYS:
                 raise LawBroken(fault.problem, hook=fault.hook, remedy="return it once", given=case.described())
         plan = subject.plan(case)
         if isinstance(plan, Plan):

@@ -21,7 +21,7 @@ def packaged_runtimes(subject: Subject, search: Search) -> None:
     found = subject.host.runtimes()
     problem = subject.host.problem(subject.vendor)
     if problem is not None:
-        raise LawBroken(problem, hook=_HOOK, remedy="mend the file; `hearth plugins` shows this too")
+        raise LawBroken(problem, hook=_HOOK, remedy="fix the file; `hearth plugins` shows this too")
     names = [packaged.manifest.metadata.name for packaged in found]
     for name in names:
         if names.count(name) > 1:

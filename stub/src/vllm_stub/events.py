@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vllm_stub import tokens
-from vllm_stub.shapes import Reply, answer_text, dump, random_id
+from vllm_stub.dialects import Reply, answer_text, dump, random_id
 
 STOP_REASONS = {"stop": "end_turn", "length": "max_tokens"}
 

@@ -11,13 +11,14 @@ from typing import Any
 
 from aiohttp import web
 
-from vllm_stub import shapes
-from vllm_stub.engine import Engine, EngineAsleepError, EngineDeadError, QueueFullError, Work
+from vllm_stub import dialects
+from vllm_stub.dialects import Dialect, Reply
+from vllm_stub.engine import Engine, EngineAsleepError, EngineDeadError, QueueFullError
 from vllm_stub.errors import DEAD_ANSWER, ApiError, bad_value, error_body, error_event
 from vllm_stub.faults import HEADER, QUERY, Fault, FaultError, Faults
 from vllm_stub.options import Options
 from vllm_stub.requests import Generation, parse_body
-from vllm_stub.shapes import Dialect, Reply
+from vllm_stub.work import Work
 
 JSON_TYPE = "application/json"
 STREAM_TYPE = "text/event-stream; charset=utf-8"
@@ -75,7 +76,7 @@ class Inference:
         generation = parse(body, self.options, self._token_count(request))
         reply = Reply(
             model=self.options.name,
-            request_id=request.headers.get("X-Request-Id") or shapes.random_id(),
+            request_id=request.headers.get("X-Request-Id") or dialects.random_id(),
             prompt_tokens=generation.prompt_tokens,
             max_tokens=generation.max_tokens,
             width=generation.width,
@@ -152,7 +153,7 @@ class Inference:
             raise ApiError(503, error_body(str(error), "ServiceUnavailableError", 503)) from error
         except EngineDeadError as error:
             raise ApiError(500, error_body(DEAD_ANSWER, "InternalServerError", 500)) from error
-        data = shapes.dump(job.dialect.body(job.work.produced, reason))
+        data = dialects.dump(job.dialect.body(job.work.produced, reason))
         headers = {**job.headers, "Content-Type": JSON_TYPE}
         if job.fault is None or job.fault.name not in ("reset", "cut"):
             return web.Response(body=data, headers=headers)

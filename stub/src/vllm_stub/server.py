@@ -7,8 +7,9 @@ from typing import Any
 from aiohttp import web
 from prometheus_client.exposition import choose_encoder
 
-from vllm_stub import VERSION, shapes, tokens
+from vllm_stub import VERSION, dialects, tokens
 from vllm_stub.control import Control
+from vllm_stub.dialects import ChatDialect, CompletionDialect, EmbeddingDialect
 from vllm_stub.engine import Engine
 from vllm_stub.errors import ApiError, bad_value, error_body, framework, schema_error, unauthorized
 from vllm_stub.events import MessagesDialect, ResponsesDialect
@@ -27,7 +28,6 @@ from vllm_stub.requests import (
     parse_messages,
     parse_responses,
 )
-from vllm_stub.shapes import ChatDialect, CompletionDialect, EmbeddingDialect
 
 GUARDED = ("/v1", "/v2", "/inference", "/cohere")
 UNCOUNTED = frozenset({"/health", "/metrics", "/load", "/ping", "/version", "/control"})
@@ -61,7 +61,7 @@ class Api:
         finally:
             if request.path not in UNCOUNTED:
                 status = response.status if response is not None else CLOSED_REQUEST
-                self.metrics.http(
+                self.metrics.http.answered(
                     request.method,
                     request.path if methods else "none",
                     status,
@@ -130,12 +130,18 @@ class Api:
         return _json({"server_load": self._inference.open if self.options.track_load else 0})
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.metrics.refresh(self.engine)
+        engine = self.engine
+        self.metrics.refresh(
+            waiting=engine.waiting,
+            running=engine.running,
+            cache_usage=engine.cache_usage,
+            sleep_level=engine.sleep_level,
+        )
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self.metrics.registry), headers={**BASE_HEADERS, "Content-Type": content_type})
 
     async def _models(self, _request: web.BaseRequest) -> web.StreamResponse:
-        return _json(shapes.models(self.options.served_names, self.options.model, self.options.max_model_len))
+        return _json(dialects.models(self.options.served_names, self.options.model, self.options.max_model_len))
 
     async def _tokenize(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await _read(request)
@@ -205,7 +211,7 @@ def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
     if value is None:
         return web.Response(status=status, headers=BASE_HEADERS)
     return web.Response(
-        body=shapes.dump(value),
+        body=dialects.dump(value),
         status=status,
         headers={**BASE_HEADERS, **(headers or {}), "Content-Type": JSON_TYPE},
     )

@@ -32,6 +32,8 @@ from hearth.plugins import (
 class _Fake:
     """The good plugin as an object, so that a variant replaces one hook."""
 
+    __name__ = hearth_fake.__name__  # the package whose files `hearth_runtimes` may read
+
     hearth_vendor = staticmethod(hearth_fake.hearth_vendor)
     hearth_runtimes = staticmethod(hearth_fake.hearth_runtimes)
     hearth_local_inventory = staticmethod(hearth_fake.hearth_local_inventory)
@@ -42,7 +44,7 @@ class _Fake:
 class _Chance(_Fake):
     @hookimpl
     def hearth_env(self) -> Sequence[EnvVar]:
-        return [EnvVar(name="FAKE_SEED", value=str(random.random()))]  # noqa: S311 - what is wrong with it is another thing
+        return [EnvVar(name="FAKE_SEED", value=str(random.random()))]
 
 
 class _SetOrder(_Fake):
