@@ -1,5 +1,7 @@
 """Requests that find no backend: held, shown as demand, released in order, or refused with a reason."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Callable
@@ -10,8 +12,7 @@ import pytest
 import hearth_gateway.policy.service as service_module
 from hearth_gateway import Endpoint
 from hearth_gateway.http.exchange import Exchange
-
-from .support import (
+from tests.gateway.support import (
     DONE,
     HOST,
     LAST,

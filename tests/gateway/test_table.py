@@ -10,8 +10,7 @@ from hearth_gateway import Endpoint, Gateway, parse_services
 from hearth_gateway.http.probe import Prober
 from hearth_gateway.policy.backend import Backend
 from hearth_gateway.policy.service import Service
-
-from .policy.support import FakeClock, FakeRequest, make_config, make_endpoint
+from tests.gateway.policy.support import FakeClock, FakeRequest, make_config, make_endpoint
 
 
 def table(*entries: dict[str, object]) -> Gateway:

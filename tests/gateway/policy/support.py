@@ -16,7 +16,7 @@ START = 1000.0
 
 
 class FakeTimer:
-    """One ``call_later``."""
+    """One `call_later`."""
 
     def __init__(self, at: float, callback: Callable[[], None]) -> None:
         self.at = at
@@ -28,7 +28,7 @@ class FakeTimer:
 
 
 class FakeClock:
-    """The policy's clock; ``advance`` runs the timers that fall due, each at its own instant."""
+    """The policy's clock; `advance` runs the timers that fall due, each at its own instant."""
 
     def __init__(self) -> None:
         self.now = START
@@ -148,7 +148,7 @@ class Bench:
         self.service.abandon(request)
 
     def ready(self, *ports: int) -> None:
-        """These replicas, all ready."""
+        """Report these replicas, all ready."""
         self.service.set_endpoints([make_endpoint(port) for port in ports])
 
 

@@ -13,8 +13,7 @@ from hearth_gateway.policy.service import (
     RAMP_INTERVAL,
     WAIT_BUCKETS,
 )
-
-from .support import START, Bench, make_config, make_endpoint
+from tests.gateway.policy.support import START, Bench, make_config, make_endpoint
 
 # ---------------------------------------------------------------- cold
 
