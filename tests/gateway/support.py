@@ -15,23 +15,14 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from hearth_gateway import Endpoint, Gateway, GatewayLimits, parse_services
+from tests.support.waiting import DEADLINE, until
 
 HOST = "127.0.0.1"
-DEADLINE = 10.0  # seconds until a wait is a failure
 CHAT = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
-
-
-async def until(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE) -> None:
-    """Wait for something that no event tells."""
-    end = monotonic() + seconds
-    while not condition():
-        assert monotonic() < end, f"did not happen within {seconds} s: {what or condition}"
-        await asyncio.sleep(0.002)
 
 
 def body(*, stream: bool = False, model: str | None = "m", **more: Any) -> bytes:

@@ -11,7 +11,8 @@ import aiohttp
 import openai
 import pytest
 
-from tests.gateway.support import Edge, Process, until
+from tests.gateway.support import Edge, Process
+from tests.support.waiting import until
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 TEXT = "Hello 1 2 3 4 5 6 7"

@@ -27,8 +27,8 @@ from tests.gateway.support import (
     plays,
     post,
     statuses,
-    until,
 )
+from tests.support.waiting import until
 
 ASK = post(content=body(stream=True))
 STREAM = SSE_HEAD + chunk(event("a")) + chunk(event("b")) + chunk(DONE) + LAST

@@ -13,7 +13,8 @@ import pytest
 import hearth_gateway.gateway as gateway_module
 from hearth_gateway import GatewayLimits, connections
 from hearth_gateway.http.client import RESUMING
-from tests.gateway.support import CHAT, Backend, Call, Edge, answer, body, get, pieces, post, running, until
+from tests.gateway.support import CHAT, Backend, Call, Edge, answer, body, get, pieces, post, running
+from tests.support.waiting import until
 
 BODY = body()
 START = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.support import HOST, Edge, answer, body, plays, post, running, until
+from tests.gateway.support import HOST, Edge, answer, body, plays, post, running
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the names and the meaning of these options are Linux's"

@@ -32,8 +32,8 @@ from tests.gateway.support import (
     plays,
     post,
     running,
-    until,
 )
+from tests.support.waiting import until
 
 SIZE = 3 * SMALL_BODY
 STREAM = SSE_HEAD + chunk(event("a")) + chunk(DONE) + LAST

@@ -9,22 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.support import (
-    DONE,
-    HOST,
-    LAST,
-    SSE_HEAD,
-    Call,
-    Edge,
-    Wire,
-    answer,
-    body,
-    chunk,
-    event,
-    get,
-    post,
-    until,
-)
+from tests.gateway.support import DONE, HOST, LAST, SSE_HEAD, Call, Edge, Wire, answer, body, chunk, event, get, post
+from tests.support.waiting import until
 
 ASK = post(content=body(stream=True))
 BIG = event("x" * 16_000)

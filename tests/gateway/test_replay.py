@@ -24,8 +24,8 @@ from tests.gateway.support import (
     plays,
     post,
     statuses,
-    until,
 )
+from tests.support.waiting import until
 
 STREAM = SSE_HEAD + chunk(event("a")) + chunk(DONE) + LAST
 REQUESTS = {"unary": post(), "stream": post(content=body(stream=True))}

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.support import CHAT, Call, Edge, answer, body, get, in_turn, plays, post, statuses, until
+from tests.gateway.support import CHAT, Call, Edge, answer, body, get, in_turn, plays, post, statuses
+from tests.support.waiting import until
 
 OK = answer()
 LOCAL = ["/v1/models", "/v1/models/m", "/healthz", "/readyz", "/health", "/ping", "/metrics", "/hearth/queue"]

@@ -27,8 +27,8 @@ from tests.gateway.support import (
     pieces,
     plays,
     post,
-    until,
 )
+from tests.support.waiting import until
 
 ASK = post(content=body(stream=True))
 EVENTS = b"".join(event(text) for text in ("a", "b\u00e9", "c")) + DONE
