@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hearth.operator.kubernetes import connection
-from hearth.operator.kubernetes.connection import NoConnection, find_connection
-
-KUBECONFIG = """
-apiVersion: v1
-kind: Config
-current-context: c
-contexts: [{name: c, context: {cluster: k, user: u}}]
-clusters: [{name: k, cluster: {server: "https://10.0.0.1:6443"}}]
-users: [{name: u, user: USER}]
-"""
+from hearth.operator.kubernetes.connection import find_connection
 
 
 @pytest.fixture
@@ -70,29 +63,13 @@ def test_a_token_is_read_again(account: Path, monkeypatch: pytest.MonkeyPatch) -
     assert found.login().expiration is not None
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        (None, "no kubeconfig"),
-        ("{", "cannot be read"),
-        ("{}", "cannot be read"),
-        (KUBECONFIG.replace("USER", "{exec: {command: aws}}"), "no token and no certificate"),
-    ],
-)
-def test_what_cannot_be_used_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, words: str
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.delenv("KUBECONFIG", raising=False)
-    if text is not None:
-        (tmp_path / "config").write_text(text)
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    with pytest.raises(NoConnection, match=words):
-        find_connection({}, tmp_path / "nothing")
-
-
-def test_a_kubeconfig_with_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "config").write_text(KUBECONFIG.replace("USER", "{token: t}"))
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-    found = find_connection({}, tmp_path / "nothing")
-    assert (found.server, found.headers()) == ("https://10.0.0.1:6443", {"Authorization": "Bearer t"})
+def test_a_pod_does_without_the_official_client(account: Path) -> None:
+    """It is not in the image. (kopf imports it too, where it is installed.)"""
+    script = (
+        "import sys; from pathlib import Path; sys.modules['kubernetes'] = None; import hearth.operator.main; "
+        "from hearth.operator.kubernetes.connection import find_connection; "
+        f"print(find_connection({{'KUBERNETES_SERVICE_HOST': '10.96.0.1'}}, Path({str(account)!r})).headers()); "
+        "print('hearth.operator.kubernetes.kubeconfig' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "{'Authorization': 'Bearer first'}\nFalse\n"
