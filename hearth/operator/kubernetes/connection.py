@@ -1,4 +1,4 @@
-"""Connection to the API server: where it is, and the credentials of the pod's service account or of the kubeconfig.
+"""Connection to the API server: its address and the credentials for it.
 
 kopf and the operator's own client use the same connection.
 """
@@ -10,13 +10,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import kopf
 
 from hearth.api import HearthError
-
-ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 TOKEN_LIFE = 60.0
 """Seconds after which the token is read again: the kubelet replaces it within its hour."""
@@ -55,16 +52,3 @@ class Connection:
         if self.read_token is None:
             return self.info
         return replace(self.info, expiration=datetime.now(UTC) + timedelta(minutes=5))
-
-
-def find_connection(environ: Mapping[str, str], account: Path = ACCOUNT) -> Connection:
-    """Return the connection of this process: of its pod, or else of the kubeconfig. Raises NoConnection."""
-    token = account / "token"
-    host, port = environ.get("KUBERNETES_SERVICE_HOST"), environ.get("KUBERNETES_SERVICE_PORT", "443")
-    if host and token.is_file():
-        server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-        info = kopf.ConnectionInfo(server=server, ca_path=str(account / "ca.crt"))
-        return Connection(info, lambda: token.read_text(encoding="utf-8").strip())
-    from hearth.operator.kubernetes.kubeconfig import load_kubeconfig
-
-    return load_kubeconfig(environ)

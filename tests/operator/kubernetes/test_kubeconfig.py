@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from hearth.operator.kubernetes import connection
-from hearth.operator.kubernetes.connection import Connection, NoConnection, find_connection
+from hearth.operator.kubernetes.connection import Connection, NoConnection
+from hearth.operator.kubernetes.login import find_connection
 
 Write = Callable[..., dict[str, str]]
 
