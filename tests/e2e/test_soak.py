@@ -3,6 +3,8 @@
 HEARTH_SOAK_CYCLES sets the number of cycles (default 200, about five minutes).
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
