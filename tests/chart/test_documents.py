@@ -22,7 +22,7 @@ PROGRAMS = {"curl", "helm", "hearth", "kubectl", "make", "."}
 
 
 def blocks(text: str, language: str) -> list[str]:
-    return re.findall(rf"^``{language}\n(.*?)^``$", text, re.MULTILINE | re.DOTALL)
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(path: Path) -> Iterator[list[str]]:
@@ -33,7 +33,9 @@ def commands(path: Path) -> Iterator[list[str]]:
             for command in re.split(r" \| | && ", line):
                 if words := shlex.split(command, comments=True):
                     yield words
-    for quoted in re.findall(r"`((?:make|hearth|kubectl|helm) [^`]+)`", re.sub(r"``.*?``", "", text, flags=re.DOTALL)):
+    for quoted in re.findall(
+        r"`((?:make|hearth|kubectl|helm) [^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    ):
         yield shlex.split(quoted)
 
 

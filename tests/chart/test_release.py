@@ -89,7 +89,7 @@ class Cluster:
 
 def block(text: str, beginning: str) -> list[str]:
     """Return the commands of the shell block that begins so."""
-    for found in re.findall(r"^``sh\n(.*?)^``$", text, re.MULTILINE | re.DOTALL):
+    for found in re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
         if found.startswith(beginning):
             return [shlex.join(shlex.split(line, comments=True)) for line in found.replace("\\\n", " ").splitlines()]
     raise AssertionError(f"no block begins with {beginning}")
@@ -108,7 +108,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     )
     kubectl = asked.stdout.strip() if asked.returncode == 0 else "kubectl"
     manifest = tmp_path_factory.mktemp("manifest") / "qwen.yaml"
-    [text] = re.findall(r"^``yaml\n(# qwen\.yaml\n.*?)^``$", README, re.MULTILINE | re.DOTALL)
+    [text] = re.findall(r"^```yaml\n(# qwen\.yaml\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
     manifest.write_text(text)
     found = Cluster(kubectl, manifest)
     releases = json.loads(helm("list", "--namespace", NAMESPACE, "--output=json").stdout)

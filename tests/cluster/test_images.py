@@ -148,14 +148,14 @@ DERIVED = "localhost/hearth-operator-mica:0.1.0"
 def derived(directory: Path) -> Path:
     """Build the plugin's wheel and the image with it; return the image's archive."""
     tutorial = (ROOT / "docs/plugin-tutorial.md").read_text()
-    for text in re.findall(r"^``\w*\n(# \S+\.(?:toml|yaml|py)\n.*?)^``$", tutorial, re.MULTILINE | re.DOTALL):
+    for text in re.findall(r"^```\w*\n(# \S+\.(?:toml|yaml|py)\n.*?)^```$", tutorial, re.MULTILINE | re.DOTALL):
         path = directory / text.split()[1]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     (directory / "wheels").mkdir()
     run([tool("hatchling"), "build", "--target", "wheel", "--directory", "wheels"], cwd=directory)
     (directory / "pip.conf").write_text("[global]\nno-index = true\nfind-links = /wheels\n")
-    (containerfile,) = re.findall(r"^``dockerfile\n(.*?)^``$", (ROOT / "docs/images.md").read_text(), re.M | re.S)
+    (containerfile,) = re.findall(r"^```dockerfile\n(.*?)^```$", (ROOT / "docs/images.md").read_text(), re.M | re.S)
     lines = containerfile.replace("hearth-mychip", "hearth-mica").replace(REGISTRY, "localhost").splitlines()
     assert len(lines) == 2
     (directory / "context").mkdir()

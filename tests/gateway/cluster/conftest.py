@@ -1,7 +1,7 @@
 """Fixtures: an API server that does what a test wants.
 
-All tests here share one event loop (each module says so): what grpc's library has still to tell a loop that was closed makes it
-fail in the next one.
+All tests here share one event loop (each module says so): grpc's library still has callbacks for a loop that was
+closed, and fails in the next one.
 """
 
 from __future__ import annotations

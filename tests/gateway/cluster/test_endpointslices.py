@@ -131,7 +131,7 @@ STEPS = st.one_of(
 
 @given(st.lists(STEPS))
 def test_the_table_follows_every_event(steps: list[Any]) -> None:
-    """Who is told of the changed services, and of nothing else, knows everything."""
+    """The names of the changed Services are enough to know everything."""
     table = Slices()
     model: dict[str, EndpointSlice] = {}
     seen: dict[str, list[Endpoint]] = {}

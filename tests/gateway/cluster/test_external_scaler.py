@@ -49,7 +49,7 @@ async def test_every_answer_is_the_same(api: FakeApi, listen: Backends, monkeypa
         go.set()
         await asyncio.gather(*asked)
         await until(lambda: found.gateway.stats("m").demand == 0)
-        assert await agreed(found, keda) == 1  # until it is told that the demand is gone
+        assert await agreed(found, keda) == 1  # until the end of demand is reported
         await until(lambda: found.gateway.pending("m") == 0)
         assert await agreed(found, keda) == 0
 

@@ -1,4 +1,4 @@
-"""A replica that is told to go: it answers what it holds, and others know of it until then."""
+"""A replica after SIGTERM: it answers what it holds, and the others know of it until then."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, liste
         assert {each.status for each in answers} == {200}
         assert all(each.headers["connection"] == "close" for each in answers)
         await leaving
-        assert subscriber in a.replica.peer_server._subscribers  # the other replica was told all along
+        assert subscriber in a.replica.peer_server._subscribers  # the other replica received reports all along
         await a.replica.stop()
         await until(lambda: not len(b.replica.reports), "it said goodbye")
         assert b.gateway.pending("m") <= 1  # its lease
@@ -79,7 +79,7 @@ async def test_keda_is_sent_elsewhere_while_unary_calls_go_on(api: FakeApi) -> N
         assert not polling.done()
         assert all(polls)
         assert len(codes) <= 1, codes
-        # The connection that it had is closed; who comes by address is served.
+        # The connection that it had is closed; a call by address is served.
         assert await a.keda().is_active("m")
         again = a.keda().stream("m")
         assert await again.next() is True
@@ -158,7 +158,7 @@ async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, li
         assert (await streams.answer()).headers["connection"] == "close"
         assert await streams.ended()
         held = asyncio.create_task(b.edge.ask(post(content=body(model="n"))))
-        assert await stream.next() is True  # KEDA is told of what begins elsewhere
+        assert await stream.next() is True  # demand that begins at another replica is pushed
         assert a.gateway.now() < begun + 1
         assert await silent.ended()
         assert await stream.next() is None
@@ -169,7 +169,7 @@ async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, li
 
 @pytest.mark.parametrize("deleted", ["namespace", "namespace is gone", "services"])
 async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No backend comes any more, and nobody else is sent here: who waits is told, and the replica goes."""
+    """No backend will come, and no client is sent here any more: waiting requests are refused, and the replica exits."""
     monkeypatch.setattr("hearth_gateway.cluster.service_sync.DELETED_AFTER", 0.5)
     async with replica(api, settle=900) as found:
         await found.ready()
@@ -262,7 +262,7 @@ async def test_a_second_signal_ends_the_wait(api: FakeApi) -> None:
 
 
 async def test_leases_are_left_to_the_others(api: FakeApi) -> None:
-    """In reject mode nobody waits here, but somebody was told when to come again."""
+    """In reject mode no request waits here, but a client has a Retry-After."""
     reject = {"name": "m", "namespace": "ns", "coldStart": {"mode": "reject"}, "activationTimeoutSeconds": 120}
     await api.services(reject, "n")
     async with two(api) as (a, b):

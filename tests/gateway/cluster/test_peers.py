@@ -218,7 +218,7 @@ async def test_who_is_not_asked_any_more_is_not_connected(api: FakeApi) -> None:
 
 
 async def test_replicas_of_two_versions_understand_each_other() -> None:
-    """What only wants a model awake is 1 for who does not know better, as it was told before; and 1 of theirs is a request."""
+    """A replica that does not know `idle` takes it for one request, as before; and its own 1 is a request."""
     now = {"m": Share(3, wanted=True), "n": Share(0, wanted=True)}
     report = pb.Report(full=True, **write_shares(now))
     assert dict(report.demand) == {"m": 3, "n": 1}

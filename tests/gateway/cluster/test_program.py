@@ -64,7 +64,7 @@ async def ask(process: Program, request: bytes, host: str = HOST) -> Any:
 
 
 async def test_a_replica(run: Run, api: FakeApi, listen: Any) -> None:
-    """From its start to its end: ready, held, demanded, told to go, answered, gone."""
+    """From its start to its end: ready, held, demanded, stopped, answered, gone."""
     port = free_port()
     process = await run("--scaler-listen", f":{port}", "--grace", "20")
     await process.logged("Ready: 1 services")

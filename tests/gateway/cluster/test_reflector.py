@@ -49,7 +49,7 @@ async def test_a_bookmark_moves_the_version(api: FakeApi) -> None:
     async with replica(api) as found:
         await found.ready()
         await until(lambda: all(api.watches.values()))
-        await api.compact()  # as if others' objects had changed; both watches are told
+        await api.compact()  # as if others' objects had changed; both watches get the error
         await until(lambda: len(api.watches["endpointslices"]) == 2 and api.lists["endpointslices"] == 2)
         await api.put("configmaps", {"metadata": {"name": "other"}})
         await api.bookmark()
@@ -120,5 +120,5 @@ async def test_a_mistake_of_ours_does_not_end_the_watch(
 
         monkeypatch.setattr(found.replica.backends, "changed", once)
         await api.slice("m-backend", pod(), port=1)
-        await until(lambda: found.gateway.services["m"].backends, "it was listed anew")
+        await until(lambda: found.gateway.services["m"].backends, "it was listed again")
         assert "oops" in caplog.text

@@ -63,8 +63,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Reader:
     """Reads one ConfigMap again and again.
 
-    Entries that did not change are not parsed again: there may be a thousand of them, and streams of other services wait
-    meanwhile.
+    Entries that did not change are not parsed again: there may be a thousand of them, and parsing delays every stream.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The contract with whoever deploys the gateway in a cluster: names, keys and defaults on which both sides must agree.
+"""The contract with the operator that deploys the gateway: names, keys and defaults on which both sides must agree.
 
 The limits of a service are `hearth_gateway.config.Limits`.
 """

@@ -1,7 +1,7 @@
 """The external scaler of KEDA: the gateway reports whether there is demand for a model, and how much.
 
 KEDA 2.20 decides the form of the answers (facts from its pkg/scalers/external_scaler.go):
-- it waits for an answer without a deadline, and meanwhile no push for that service gets through: everything comes from memory;
+- it waits for an answer without a deadline, and no push for that service gets through until then: all answers come from memory;
 - an error leaves the replicas as they are, a 0 counts towards scaling down: a gateway that does not know reports an error, not 0;
 - a pushed `true` starts the first replica at once, or else refreshes the cooldown: only beginnings are pushed, since a stream
   that repeats itself keeps a model awake; `false` is ignored, so it is not pushed;

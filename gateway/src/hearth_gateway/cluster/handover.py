@@ -1,4 +1,4 @@
-"""The hand-over: how a replica that is told to stop leaves without losing a request, and without a model falling asleep.
+"""The hand-over: after SIGTERM a replica leaves without losing a request, and without a model falling asleep.
 
 1. Drain: `/readyz` turns 503, and every response from here on closes its connection. Everything else goes on: clients that
    still come are served, backends are watched and probed, the other replicas receive the demand of this one.
@@ -63,7 +63,7 @@ class Leases:
 
 
 class HandOver:
-    """The steps of one replica's end. `turn` sends KEDA elsewhere, `services_deleted` says that no backend will come."""
+    """The steps of one replica's end. `turn` sends KEDA elsewhere; no backend will come after `services_deleted`."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The services of the gateway, kept in step with its ConfigMap.
 
-A mistake in the ConfigMap changes nothing, and neither does its deletion: whoever deletes it deletes the gateway, too, and
-requests go on until then.
+A mistake in the ConfigMap changes nothing, and neither does its deletion: the gateway is usually deleted with it, and requests
+go on until then.
 """
 
 from __future__ import annotations
