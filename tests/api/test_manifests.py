@@ -320,7 +320,12 @@ RUNTIME_FAULTS = [
         "'.', first and last a letter or digit, such as 'a-b'",
     ),
     ("spec.family", "sglang", "spec.family: 'sglang' is not vllm; write vllm"),
-    ("spec.container", "{}", "spec.container.image: it is missing; add image (image of the engine)"),
+    (
+        "spec.container",
+        "{}",
+        "spec.container.image: it is missing; add image (image of the engine; "
+        "`{{ .Image.Registry }}` is the registry that Hearth's own images are in)",
+    ),
     (
         "spec.accelerator",
         "{}",
