@@ -41,6 +41,7 @@ class Timeline:
         self._start = time.monotonic()
 
     def say(self, text: str) -> None:
+        """Print a line with the seconds since the start."""
         print(f"{time.monotonic() - self._start:6.1f} s  {text}", flush=True)
 
 
@@ -65,12 +66,13 @@ class Hearth:
         async def listening() -> str | None:
             if self.process.poll() is not None:
                 raise DemoError(f"`hearth up` ended with exit code {self.process.returncode}:\n{self.log()}")
-            found = re.search(r"listening on (http://\S+)", self.log())
+            found = re.search(r"Listening on (http://\S+)", self.log())
             return found[1] if found else None
 
         return await eventually(listening, "`hearth up` did not listen", 15)
 
     def log(self) -> str:
+        """Return what `hearth up` has printed."""
         return self._log.read_text(errors="replace")
 
     async def get(self) -> tuple[str, int]:
@@ -85,12 +87,12 @@ class Hearth:
         return service["phase"], service["ready"]
 
     def engines(self) -> list[psutil.Process]:
-        """The engine processes that run now."""
+        """Return the engine processes that run now."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
 
 async def eventually(look: Callable[[], Awaitable[Seen | None]], complaint: str, seconds: float) -> Seen:
-    """What ``look`` returns once it is not None or False."""
+    """Return what `look` returns once it is not None or False."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         seen = await look()
@@ -192,6 +194,7 @@ def _alive(process: psutil.Process) -> bool:
 
 
 async def run() -> int:
+    """Run the loop, print what happens when, and return the exit code."""
     timeline = Timeline()
     with tempfile.TemporaryDirectory(prefix="hearth-demo-") as folder:
         hearth = Hearth(Path(folder) / "state", Path(folder) / "log")

@@ -48,6 +48,7 @@ class Timeline:
         self._start = time.monotonic()
 
     def say(self, text: str) -> None:
+        """Print a line with the seconds since the start."""
         print(f"{time.monotonic() - self._start:6.1f} s  {text}", flush=True)
 
 
@@ -96,6 +97,7 @@ class Hearth:
             )
 
     def log(self) -> str:
+        """Return what `hearth up` has printed."""
         return self._log.read_text(errors="replace")
 
     def url(self) -> str:
@@ -104,13 +106,13 @@ class Hearth:
         def listening() -> str | None:
             if self.process.poll() is not None:
                 raise DemoError(f"`hearth up` ended with exit code {self.process.returncode}")
-            found = re.search(r"listening on (http://\S+)", self.log())
+            found = re.search(r"Listening on (http://\S+)", self.log())
             return found[1] if found else None
 
         return eventually(listening, "`hearth up` did not listen", 15)
 
     def command(self, *arguments: str) -> str:
-        """The output of another `hearth` command about this one."""
+        """Return the output of another `hearth` command about this one."""
         done = subprocess.run(
             [HEARTH, *arguments], env=self.environment, capture_output=True, text=True, timeout=30, check=False
         )
@@ -124,7 +126,7 @@ class Hearth:
         return view["phase"], view["ready"]
 
     def engines(self) -> list[psutil.Process]:
-        """The engine's processes: vLLM is a few of them."""
+        """Return the engine's processes: vLLM is a few of them."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def asleep(self) -> bool:
@@ -141,7 +143,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def eventually(look: Callable[[], Seen | None], complaint: str, seconds: float) -> Seen:
-    """What `look` returns once it is not None or False."""
+    """Return what `look` returns once it is not None or False."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if seen := look():
@@ -196,7 +198,7 @@ def _add(answer: Answer, event: dict[str, Any], after: float) -> None:
 
 
 def cold(client: openai.OpenAI, hearth: Hearth, timeline: Timeline) -> None:
-    """A stream that wakes the model."""
+    """Wake the model with a stream, and print when what came."""
     timeline.say("cold stream: sent")
     answer = stream(client, COLD_TOKENS, on_heartbeat=lambda line: timeline.say(f"  heartbeat  {line}"))
     answer.check("cold stream", COLD_TOKENS)
@@ -212,7 +214,7 @@ def cold(client: openai.OpenAI, hearth: Hearth, timeline: Timeline) -> None:
 
 
 def warm(client: openai.OpenAI, timeline: Timeline) -> float:
-    """Requests to the awake model; returns its tokens per second."""
+    """Ask the awake model, and return its tokens per second."""
     sent = time.monotonic()
     whole = client.chat.completions.create(
         model=SERVICE, max_tokens=COLD_TOKENS, messages=[{"role": "user", "content": "Hello!"}]
@@ -300,6 +302,7 @@ def end(hearth: Hearth) -> None:
 
 
 def main() -> None:
+    """Run the loop with the model of the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path, help="the directory that make_model.py wrote")
     options = parser.parse_args()

@@ -50,7 +50,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_weights(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama of about 14 million random weights; heads of 64 because vLLM's CPU attention refuses very small ones."""
+    """Write a Llama of about 14 million random weights; heads of 64 because vLLM's CPU attention refuses very small ones."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
@@ -68,6 +68,7 @@ def make_weights(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
 
 
 def main() -> None:
+    """Write the model into the directory of the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", type=Path, help="where to write the model")
     directory: Path = parser.parse_args().directory

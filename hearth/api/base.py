@@ -1,4 +1,4 @@
-"""What every model of a manifest has in common."""
+"""The base of every model of a manifest: names on the wire, strictness, and types that many fields share."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Model(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
-        """A null field counts as absent, as the Kubernetes API server has it (`scaling:` with nothing under it)."""
+        """Treat a null field as absent, as the Kubernetes API server does (`scaling:` with nothing under it)."""
         if isinstance(data, dict) and None in data.values():
             return {key: value for key, value in data.items() if value is not None}
         return data
 
     def to_wire(self, *, defaults: bool = True) -> dict[str, Any]:
-        """The mapping as a manifest has it; `defaults=False` leaves out what the defaults already say."""
+        """Return the mapping as a manifest has it; `defaults=False` leaves out what the defaults already say."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=not defaults)
 
 

@@ -54,7 +54,7 @@ _KEYWORDS: Final = frozenset(
         "x-kubernetes-validations",
     }
 )
-"""What a structural schema may say and this module knows how to say."""
+"""The keywords of a structural schema that this module can write."""
 
 _MODEL: Final = "x-hearth-model"
 """Remembers, while a schema is converted, which model it is that of."""
@@ -121,7 +121,7 @@ def crds() -> tuple[dict[str, Any], ...]:
 
 
 def crd_files() -> dict[str, str]:
-    """The text of each definition by the name of its file."""
+    """Return the text of each definition by the name of its file."""
     import yaml
 
     return {
@@ -163,7 +163,7 @@ def _definition(resource: _Resource) -> dict[str, Any]:
 
 
 def structural(kind: type[BaseModel]) -> Schema:
-    """The structural schema of a kind. Raises ValueError for what cannot be said in one."""
+    """Return the structural schema of a kind. Raises ValueError for what cannot be said in one."""
     schema, converter = wire_schema(kind), _Converter(kind)
     parts = {name: converter.converted(part, name) for name, part in schema["properties"].items() if name != "metadata"}
     rules = RULES.get(kind, {}).get("", ())
@@ -190,7 +190,7 @@ def structural(kind: type[BaseModel]) -> Schema:
 
 
 def _sentence(schema: Schema) -> str:
-    """The description on one line."""
+    """Return the description on one line."""
     return " ".join(schema.get("description", "").split())
 
 
@@ -205,7 +205,7 @@ class _Converter:
                 raise ValueError(f"two models are called {model.__name__}; rename one of them")
 
     def converted(self, schema: Schema, path: str) -> Schema:
-        """The schema without what a structural schema cannot say. `path` is for errors."""
+        """Return the schema without what a structural schema cannot say. `path` is for errors."""
         schema = self._resolved(schema)
         model = self._models.get(schema.pop(_MODEL, ""))
         schema.pop("title", None)
@@ -242,7 +242,7 @@ class _Converter:
         return schema
 
     def _resolved(self, schema: Schema) -> Schema:
-        """The schema with its reference inlined and null taken away; what stands beside the reference wins."""
+        """Return the schema with its reference inlined and null taken away; what stands beside the reference wins."""
         schema = deepcopy(schema)
         while True:
             if "$ref" in schema:
@@ -268,7 +268,7 @@ class _Converter:
             place["x-kubernetes-validations"] = [rule.to_wire() for rule in rules]
 
     def _default_parents(self, model: type[BaseModel], schema: Schema) -> None:
-        """Makes a mapping that the model fills when it is absent `{}` by default, if that fills anything."""
+        """Make a mapping that the model fills when it is absent `{}` by default, if that fills anything."""
         for name, field in wire_fields(model).items():
             part = schema["properties"][name]
             inside = part.get("properties", {}).values()

@@ -74,7 +74,7 @@ class Node:
         return position
 
     def at(self, path: FieldPath) -> Node | None:
-        """The node at `path`, if there is one."""
+        """Return the node at `path`, if there is one."""
         node: Node | None = self
         for step in path:
             node = node.children.get(step) if node else None
@@ -90,7 +90,7 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class YamlFault:
     """What is wrong with the YAML itself."""
 
     document: int
@@ -101,7 +101,7 @@ class Fault:
     remedy: str
 
 
-def read_documents(text: str) -> tuple[list[Document], list[Fault]]:
+def read_documents(text: str) -> tuple[list[Document], list[YamlFault]]:
     """Every document of `text` that can be read, and what is wrong with the YAML of it and of the others.
 
     A repeated or unquoted key is a fault of a document that can still be read; broken syntax is not.
@@ -113,9 +113,9 @@ def read_documents(text: str) -> tuple[list[Document], list[Fault]]:
         line = text.count("\n", 0, unprintable.start()) + 1
         column = unprintable.start() - text.rfind("\n", 0, unprintable.start())
         character = f"character U+{ord(unprintable[0]):04X}"
-        return [], [Fault(0, line, column, (), f"{character} is not allowed in YAML", "remove it")]
+        return [], [YamlFault(0, line, column, (), f"{character} is not allowed in YAML", "remove it")]
     documents: list[Document] = []
-    faults: list[Fault] = []
+    faults: list[YamlFault] = []
     start = number = 0  # the line, from 0, where the parser starts, and the documents before it
     for _ in range(MOST_BROKEN):
         composer = _Composer(number, start)
@@ -138,7 +138,7 @@ def read_documents(text: str) -> tuple[list[Document], list[Fault]]:
 
 
 class _Refused(Exception):
-    def __init__(self, fault: Fault) -> None:
+    def __init__(self, fault: YamlFault) -> None:
         super().__init__(fault)
         self.fault = fault
 
@@ -159,7 +159,7 @@ class _Composer:
     def __init__(self, before: int, offset: int) -> None:
         self.number = before + 1
         self.offset = offset
-        self.faults: list[Fault] = []
+        self.faults: list[YamlFault] = []
         self._open: list[_Open] = []
         self._anchors: dict[str, Node | None] = {}
         self._root: Node | None = None
@@ -220,7 +220,7 @@ class _Composer:
         self._place(node, node.line, node.column)
 
     def _place(self, node: Node, line: int, column: int) -> None:
-        """Puts a finished node where it belongs: the root, an item, a key or the value of a key."""
+        """Put a finished node where it belongs: the root, an item, a key or the value of a key."""
         if not self._open:
             self._root = node
             return
@@ -317,14 +317,14 @@ class _Composer:
         return tuple(path)
 
     def _fault(self, line: int, column: int, message: str, remedy: str, *path: str) -> None:
-        self.faults.append(Fault(self.number, line, column, (*self._path(), *path), message, remedy))
+        self.faults.append(YamlFault(self.number, line, column, (*self._path(), *path), message, remedy))
 
     def _refusal(self, line: int, column: int, message: str, remedy: str) -> _Refused:
-        return _Refused(Fault(self.number, line, column, self._path(), message, remedy))
+        return _Refused(YamlFault(self.number, line, column, self._path(), message, remedy))
 
 
 def resolve(text: str) -> Any:
-    """What an unquoted scalar means: null, a boolean, a number or text."""
+    """Return what an unquoted scalar means: null, a boolean, a number or text."""
     if text in _NULLS:
         return None
     if boolean := _BOOLEAN.fullmatch(text):
@@ -341,8 +341,8 @@ def resolve(text: str) -> Any:
     return text
 
 
-def _explained(error: yaml.MarkedYAMLError, composer: _Composer, lines: list[str]) -> Fault:
-    """A syntax error in words that hold for libyaml and the pure parser alike."""
+def _explained(error: yaml.MarkedYAMLError, composer: _Composer, lines: list[str]) -> YamlFault:
+    """Explain a syntax error in words that hold for libyaml and the pure parser alike."""
     problem, context = error.problem or "", error.context or ""
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + composer.offset, mark.column) if mark else (composer.offset, 0)
@@ -373,7 +373,7 @@ def _explained(error: yaml.MarkedYAMLError, composer: _Composer, lines: list[str
     else:
         message = "the YAML is malformed here"
         remedy = "check the indentation and the quotes of this line and of the one before"
-    return Fault(composer.number, line + 1, column + 1, (), message, remedy)
+    return YamlFault(composer.number, line + 1, column + 1, (), message, remedy)
 
 
 def _moved(mark: yaml.Mark | None, composer: _Composer, line: int, column: int) -> tuple[int, int]:

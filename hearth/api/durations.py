@@ -18,7 +18,7 @@ from hearth.api.rejection import rejected
 from hearth.api.wording import named, quoted
 
 PATTERN: Final = r"^[-+]?(0|(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h))+)$"
-"""What a duration looks like, for schemas."""
+"""The pattern of a duration, for schemas."""
 
 REMEDY: Final = "write a number with a unit, such as 10s, 1m30s or 500ms"
 
@@ -49,7 +49,7 @@ class Duration:
 
     @classmethod
     def from_seconds(cls, seconds: float) -> Duration:
-        """The duration nearest to `seconds`."""
+        """Return the duration nearest to `seconds`."""
         return cls(round(seconds * 1_000_000_000))
 
     @property
@@ -74,7 +74,7 @@ class Duration:
 
 
 def parse_duration(text: str) -> Duration:
-    """The duration that `text` says, by the rules of Go's `time.ParseDuration`; digits below 1 ns are cut off.
+    """Return the duration that `text` says, by the rules of Go's `time.ParseDuration`; digits below 1 ns are cut off.
 
     Raises InvalidValue for anything else.
     """
@@ -90,7 +90,7 @@ def parse_duration(text: str) -> Duration:
 
 
 def format_duration(duration: Duration | float) -> str:
-    """The form that Go prints: `1h30m0s`, `1.5s`, `250ms`, `0s`. A plain number counts seconds."""
+    """Return the form that Go prints: `1h30m0s`, `1.5s`, `250ms`, `0s`. A plain number counts seconds."""
     if not isinstance(duration, Duration):
         duration = Duration.from_seconds(duration)
     nanoseconds = abs(duration.nanoseconds)

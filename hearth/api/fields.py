@@ -29,12 +29,12 @@ class Shape:
 
 @cache
 def wire_fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
-    """The fields of a model by their names on the wire."""
+    """Return the fields of a model by their names on the wire."""
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def shape_of(field: FieldInfo) -> Shape:
-    """What a field holds."""
+    """Return what a field holds."""
     return _shape(field.annotation)
 
 
@@ -53,7 +53,7 @@ def _shape(annotation: Any) -> Shape:
 
 
 def model_at(model: type[BaseModel], path: FieldPath) -> type[BaseModel] | None:
-    """The model that describes the mapping at `path` of an object of `model`."""
+    """Return the model that describes the mapping at `path` of an object of `model`."""
     here: type[BaseModel] | None = model
     for step in path:
         if isinstance(step, int):
@@ -73,7 +73,7 @@ def choices_at(model: type[BaseModel], path: FieldPath) -> tuple[str, ...]:
 
 
 def places_of(model: type[BaseModel], name: str, prefix: FieldPath = ()) -> Iterator[FieldPath]:
-    """The paths, without the indexes of lists, under which a field called `name` exists."""
+    """Return the paths, without the indexes of lists, under which a field called `name` exists."""
     for wire, field in wire_fields(model).items():
         if wire == name:
             yield (*prefix, wire)

@@ -42,7 +42,7 @@ class GatewayPod(Model):
     priority_class_name: str = Field("", description="The PriorityClass of the pods.")
 
     def spec(self) -> Mapping[str, Any]:
-        """The fields of a pod's spec that it says something about."""
+        """Return the fields of a pod's spec that are given."""
         found = {
             "imagePullSecrets": [{"name": name} for name in self.image_pull_secrets],
             "nodeSelector": dict(self.node_selector),
@@ -52,7 +52,7 @@ class GatewayPod(Model):
         return {name: value for name, value in found.items() if value}
 
     def container(self) -> Mapping[str, Any]:
-        """The fields of its container that it says something about."""
+        """Return the fields of its container that are given."""
         policy = {"imagePullPolicy": self.image_pull_policy} if self.image_pull_policy else {}
         return {**policy, "resources": self.resources.to_wire(defaults=False)}
 

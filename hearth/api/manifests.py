@@ -25,7 +25,7 @@ KINDS: Final[Mapping[str, type[LLMService] | type[InferenceRuntime]]] = MappingP
 )
 STDIN: Final = "-"
 
-Identity = tuple[str, str, str]
+ObjectKey = tuple[str, str, str]
 """Kind, namespace ("" for kinds without) and name."""
 
 
@@ -48,21 +48,21 @@ class Manifests:
     services: tuple[LLMService, ...]
     runtimes: tuple[InferenceRuntime, ...]
     files: tuple[str, ...] = ()
-    origins: Mapping[Identity, Origin] = field(default_factory=dict)
+    origins: Mapping[ObjectKey, Origin] = field(default_factory=dict)
 
     def origin(self, item: LLMService | InferenceRuntime) -> Origin | None:
         """Where `item` was read."""
-        return self.origins.get(identity(item))
+        return self.origins.get(object_key(item))
 
 
-def identity(item: LLMService | InferenceRuntime) -> Identity:
-    """What makes an object the same as another: kind, namespace and name."""
+def object_key(item: LLMService | InferenceRuntime) -> ObjectKey:
+    """Return what identifies an object: kind, namespace and name."""
     namespace = item.metadata.namespace if isinstance(item, LLMService) else ""
     return (type(item).__name__, namespace, item.metadata.name)
 
 
 def load_manifests(paths: Iterable[str | os.PathLike[str]], *, stdin: BinaryIO | None = None) -> Manifests:
-    """The objects in files, in the *.yaml and *.yml files of directories, and in standard input (`-`).
+    """Return the objects in files, in the *.yaml and *.yml files of directories, and in standard input (`-`).
 
     Raises ManifestErrors with every error of every file.
     """
@@ -78,7 +78,7 @@ def load_manifests(paths: Iterable[str | os.PathLike[str]], *, stdin: BinaryIO |
 
 
 def parse_manifests(text: str, *, file: str = "<text>") -> Manifests:
-    """The objects in `text`; `file` is what the errors call it. Raises ManifestErrors with every error."""
+    """Return the objects in `text`; `file` is what the errors call it. Raises ManifestErrors with every error."""
     reader = _Reader()
     reader.read_text(file, text)
     return reader.result()
@@ -100,7 +100,7 @@ class _Reader:
         self.services: list[LLMService] = []
         self.runtimes: list[InferenceRuntime] = []
         self.names: list[str] = []
-        self.origins: dict[Identity, Origin] = {}
+        self.origins: dict[ObjectKey, Origin] = {}
 
     def result(self) -> Manifests:
         if not self.errors and not self.services and not self.runtimes:
@@ -113,7 +113,7 @@ class _Reader:
         return Manifests(tuple(self.services), tuple(self.runtimes), tuple(self.names), MappingProxyType(self.origins))
 
     def files(self, path: str) -> list[str]:
-        """The files that `path` stands for."""
+        """Return the files that `path` stands for."""
         if path == STDIN or not Path(path).is_dir():
             return [path]
         found = sorted(str(f) for f in Path(path).iterdir() if f.suffix in (".yaml", ".yml") and f.is_file())

@@ -1,4 +1,4 @@
-"""What a failed validation means, in the words of a manifest's author."""
+"""Messages for failed validations, in the words of a manifest's author."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Explanation:
 
 
 def explain(error: ErrorDetails, root: Node, kind: type[BaseModel]) -> Explanation:
-    """What is wrong with the object at `root`, which is no `kind` because of `error`."""
+    """Explain why the object at `root` is no `kind`."""
     path: FieldPath = tuple(step for step in error["loc"] if step != "[key]")  # marks a fault of the key itself
     context: dict[str, Any] = error.get("ctx", {})
     node = root.at(path)
@@ -79,7 +79,7 @@ def explain(error: ErrorDetails, root: Node, kind: type[BaseModel]) -> Explanati
 
 
 def shown(node: Node | None) -> str:
-    """A value as a message names it: text in quotes, other scalars as the file has them, collections by kind."""
+    """Return a value as a message names it: text in quotes, other scalars as the file has them, collections by kind."""
     if node is None or (node.value is None and not node.text):
         return "nothing"
     if isinstance(node.value, str):

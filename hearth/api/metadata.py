@@ -1,4 +1,4 @@
-"""What both kinds share: `apiVersion`, `kind` and `metadata`."""
+"""The fields that both kinds share: `apiVersion`, `kind` and `metadata`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Metadata(Model):
     creation_timestamp: str | None = Field(None, description="Set by the server.")
     deletion_timestamp: str | None = Field(None, description="Set by the server.")
     deletion_grace_period_seconds: Count | None = Field(None, description="Set by the server.")
-    self_link: str | None = Field(None, description="Set by servers of old.")
+    self_link: str | None = Field(None, description="Deprecated in Kubernetes; set by old servers.")
     finalizers: Items[str] = Field((), description="Finalizers of the object.")
     owner_references: Items[dict[str, JsonValue]] = Field((), description="Objects that own this one.")
     managed_fields: Items[dict[str, JsonValue]] = Field((), description="Set by the server.")
@@ -43,13 +43,13 @@ class ClusterObjectMeta(Metadata):
     namespace: str | None = Field(None, description="Ignored, as by Kubernetes: the kind belongs to no namespace.")
 
 
-class Kind(Model):
+class ApiObject(Model):
     """An object of the API."""
 
     api_version: Literal["serving.hearth.dev/v1alpha1"] = Field(API_VERSION, description="Version of the API.")
 
     def to_wire(self, *, defaults: bool = True) -> dict[str, Any]:
-        """The object as a manifest has it; `defaults=False` leaves out what the defaults already say."""
+        """Return the object as a manifest has it; `defaults=False` leaves out what the defaults already say."""
         wire = super().to_wire(defaults=defaults)
         return {"apiVersion": self.api_version, "kind": type(self).__name__, **wire}
 
@@ -59,7 +59,7 @@ class Condition(Model):
 
     type: str = Field(description="Name of the condition, such as Ready.")
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
-    observed_generation: Count | None = Field(None, description="The metadata.generation that was looked at.")
+    observed_generation: Count | None = Field(None, description="The metadata.generation that was observed.")
     last_transition_time: str | None = Field(None, description="When `status` changed last (RFC 3339).")
-    reason: str = Field("", description="One CamelCase word saying why.")
+    reason: str = Field("", description="The reason, one word in CamelCase.")
     message: str = Field("", description="A sentence that a user can act on.")

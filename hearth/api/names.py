@@ -49,7 +49,7 @@ def _service_name(value: str) -> str:
             "shorten it",
         )
     raise rejected(
-        f"{quoted(value)} cannot name the Kubernetes Services that are named after it",
+        f"{quoted(value)} is not a valid Kubernetes Service name",
         f"use at most {LONGEST_SERVICE_NAME} lowercase letters, digits and '-', first a letter, last not '-', "
         f"such as {_suggestion(value, first_letter=True)!r}; requests can use any other name listed in "
         f"spec.endpoint.aliases",
@@ -70,7 +70,7 @@ def _runtime_name(value: str) -> str:
 
 
 def check_port_name(value: str) -> str:
-    """The name of a container port, with Kubernetes' limits."""
+    """Return the name of a container port, with Kubernetes' limits."""
     if not re.search("[a-z]", value) or "--" in value:
         raise rejected(f"{quoted(value)} is not a port name", "use letters, digits and single '-', at least one letter")
     return _checked(value, PORT_NAME, 15, "lowercase letters, digits and '-', first and last not '-'")
@@ -80,7 +80,7 @@ def _resource_name(value: str) -> str:
     if not is_qualified(value) or not re.fullmatch(RESOURCE, value):
         raise rejected(
             f"{quoted(value)} is not the name of an extended resource",
-            "write it with its domain, as the device plugin announces it, such as nvidia.com/gpu",
+            "write it with its domain, as the device plugin advertises it, such as nvidia.com/gpu",
         )
     return value
 

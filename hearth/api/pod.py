@@ -1,4 +1,4 @@
-"""What an InferenceRuntime adds to the pods around their devices: what most chips need, said as data."""
+"""The pod fields of an InferenceRuntime: what most chips need around their devices, as data."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _not_of_the_service(name: str) -> str:
     return name
 
 
-Limits = Annotated[dict[Annotated[ResourceName, AfterValidator(_not_of_the_service)], Quantity], _AMOUNTS]
+ExtraLimits = Annotated[dict[Annotated[ResourceName, AfterValidator(_not_of_the_service)], Quantity], _AMOUNTS]
 """Further limits of the container by resource name."""
 
 
@@ -34,7 +34,8 @@ class SharedMemory(Model):
     """The volume in memory at /dev/shm."""
 
     enabled: bool | None = Field(
-        None, description="Whether there is one; when absent the vendor's plugin says, and otherwise there is."
+        None,
+        description="Whether there is one; when absent, the vendor's plugin decides, and without its word there is.",
     )
     size: Quantity | None = Field(
         None, description="Its bound; when absent 2Gi, 10Gi for several devices, at most half of the memory limit."
@@ -66,7 +67,7 @@ class Pod(Model):
         default_factory=SharedMemory,
         description="The volume in memory at /dev/shm; it counts against the memory limit.",
     )
-    extra_limits: Limits = Field(
+    extra_limits: ExtraLimits = Field(
         default_factory=dict, description="Further limits of the container, such as hugepages-2Mi."
     )
     security_context: SecurityContext = Field(

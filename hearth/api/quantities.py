@@ -20,7 +20,7 @@ from hearth.api.rejection import rejected
 from hearth.api.wording import named, quoted
 
 PATTERN: Final = r"^[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]{1,3})?$"
-"""What a quantity looks like. The pattern in Kubernetes' own schemas also takes exponents with fractions (`1e1.5`), which
+"""The pattern of a quantity. That in Kubernetes' own schemas also takes exponents with fractions (`1e1.5`), which
 its parser then refuses."""
 
 SCHEMA: Final[dict[str, Any]] = {

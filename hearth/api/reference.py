@@ -35,7 +35,7 @@ A manifest that can be read may still ask for what this version does not do; `he
 
 
 def reference() -> str:
-    """The whole page."""
+    """Return the whole page."""
     return "\n".join([_INTRODUCTION, *_kinds(), *_shared()])
 
 

@@ -1,4 +1,4 @@
-"""How a validator of a model says what is wrong and what to write instead."""
+"""Rejections: the error of a validator, with what is wrong and what to write instead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SAME: Final[Any] = object()
 
 
 def rejected(message: str, remedy: str, *, field: str = "", value: Any = _SAME) -> PydanticCustomError:
-    """The error to raise from a validator.
+    """Return the error to raise from a validator.
 
     `message` starts with the offending value, as in "3 is larger than ...". `field` moves the error to a sibling of the
     validated field (its wire name) and `value` is then that sibling's value: a rule between two fields is checked where

@@ -1,4 +1,4 @@
-"""What no pattern can say: checks between fields and of amounts, in CEL for the CRDs.
+"""The CEL rules of the CRDs: checks between fields and of amounts, which no pattern can express.
 
 The models check the same in Python (`field_validator`). A test compares both, word for word, and fails when a model
 has a check without a rule. `format` and quantities in CEL need Kubernetes 1.30 or later.
@@ -37,7 +37,7 @@ class Rule:
     unreadable: str = ""
 
     def to_wire(self) -> dict[str, Any]:
-        """The rule as an item of `x-kubernetes-validations`."""
+        """Return the rule as an item of `x-kubernetes-validations`."""
         wire = {"rule": self.expression}
         parts = re.split(r"\{(.*?)\}", self.message)
         if len(parts) == 1:
@@ -53,7 +53,7 @@ class Rule:
 
 
 def literal(text: str) -> str:
-    """A CEL string."""
+    """Return a CEL string."""
     escaped = text.replace("\\", r"\\")
     return f"'{escaped}'" if "'" not in text else '"' + escaped.replace('"', r"\"") + '"'
 
@@ -95,7 +95,7 @@ def _one_handler() -> tuple[Rule, ...]:
 
 
 def _outside() -> str:
-    """A pattern of the claim URIs that lead out of the volume, up to three directories deep.
+    """Return a pattern of the claim URIs that lead out of the volume, up to three directories deep.
 
     RE2 cannot count. Planning refuses the rest, as it does on one machine, where no API server is asked.
     """
@@ -113,7 +113,7 @@ RULES: Final[Mapping[type[BaseModel], Mapping[str, tuple[Rule, ...]]]] = Mapping
             "": (
                 Rule(
                     f"self.metadata.name.matches({literal(SERVICE_LABEL)})",
-                    "'{self.metadata.name}' cannot name the Kubernetes Services that are named after it; use at most "
+                    "'{self.metadata.name}' is not a valid Kubernetes Service name; use at most "
                     f"{LONGEST_SERVICE_NAME} lowercase letters, digits and '-', first a letter, last not '-'; "
                     "requests can use any other name listed in spec.endpoint.aliases",
                     field="metadata.name",

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from hearth.api.base import ALPHA, Items, Model, PortNumber, PositiveCount, Text
 from hearth.api.core import EnvVar, NodeRequirement, PortReference, Probe, Toleration
-from hearth.api.metadata import ClusterObjectMeta, Condition, Kind
+from hearth.api.metadata import ApiObject, ClusterObjectMeta, Condition
 from hearth.api.names import (
     EnvironmentName,
     LabelName,
@@ -31,11 +31,14 @@ class ContainerPort(Model):
 
 
 class Container(Model):
-    """The serving container. Arguments, the command and literal environment values may use templates:
-    `{{ .Model.Path }}`, `{{ .Service.Name }}`, `{{ .Service.Namespace }}`."""
+    """The serving container.
+
+    Arguments, the command and literal environment values may use templates: `{{ .Model.Path }}`, `{{ .Service.Name }}`,
+    `{{ .Service.Namespace }}`.
+    """
 
     image: Text = Field(
-        description="Image of the engine; `{{ .Image.Registry }}` is the registry that Hearth's own images are in."
+        description="Image of the engine; `{{ .Image.Registry }}` is the registry of Hearth's own images."
     )
     command: Items[str] = Field((), description="Replaces the entrypoint of the image.", json_schema_extra=ALPHA)
     args: Items[str] = Field((), description="Arguments of the engine.")
@@ -102,7 +105,7 @@ class Scheduler(Model):
 class Accelerator(Model):
     """The accelerator that the engine runs on."""
 
-    resource_name: ResourceName = Field(description="Extended resource that the device plugin announces.")
+    resource_name: ResourceName = Field(description="Extended resource that the device plugin advertises.")
     sharing: Sharing = Field(default_factory=Sharing, description="Whether and how services can share one accelerator.")
     node_selector: Labels = Field(
         default_factory=dict, description="Labels of the nodes that have it; also for prewarm pods."
@@ -173,13 +176,13 @@ class InferenceRuntimeSpec(Model):
     """The engine, the accelerator and how both are run."""
 
     family: Literal["vllm"] = Field("vllm", description="Engine family.")
-    vendor: LabelName = Field(description="Key of the vendor, as its plugin announces it.")
+    vendor: LabelName = Field(description="Key of the vendor, as in its plugin.")
     priority: int = Field(
         0, ge=-(2**31), le=2**31 - 1, description="Among the runtimes of a vendor the highest priority wins."
     )
     adapter: Literal["plugin", "generic"] = Field(
         "plugin",
-        description="plugin: the vendor's plugin adapts the pods; generic: this runtime's data says it all.",
+        description="plugin: the vendor's plugin adapts the pods; generic: this runtime's data is complete.",
         json_schema_extra=ALPHA,
     )
     container: Container = Field(description="The serving container.")
@@ -196,15 +199,15 @@ class InferenceRuntimeSpec(Model):
 
 
 class InferenceRuntimeStatus(Model):
-    """What is."""
+    """Observed state."""
 
     conditions: Items[Condition] = Field((), description="Conditions by type.")
 
 
-class InferenceRuntime(Kind):
+class InferenceRuntime(ApiObject):
     """An engine on a vendor's accelerators, described as data."""
 
     kind: Literal["InferenceRuntime"] = Field("InferenceRuntime", description="Kind of the object.")
     metadata: ClusterObjectMeta = Field(description="Name and labels.")
     spec: InferenceRuntimeSpec = Field(description="The engine, the accelerator and how both are run.")
-    status: InferenceRuntimeStatus | None = Field(None, description="What is; set by Hearth.")
+    status: InferenceRuntimeStatus | None = Field(None, description="Observed state; set by Hearth.")

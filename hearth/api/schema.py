@@ -18,5 +18,5 @@ class _WireDefaults(GenerateJsonSchema):
 
 
 def wire_schema(model: type[BaseModel]) -> dict[str, Any]:
-    """The JSON schema of `model`. Parents that are filled when absent have no default of their own."""
+    """Return the JSON schema of `model`. Parents that are filled when absent have no default of their own."""
     return model.model_json_schema(by_alias=True, schema_generator=_WireDefaults)

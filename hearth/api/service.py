@@ -13,7 +13,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from hearth.api.base import ALPHA, AtMost, Count, Items, Model, PositiveCount, Text
 from hearth.api.core import LocalObjectReference
 from hearth.api.durations import Duration
-from hearth.api.metadata import Condition, Kind, ObjectMeta
+from hearth.api.metadata import ApiObject, Condition, ObjectMeta
 from hearth.api.names import LabelName, RuntimeName, SubdomainName
 from hearth.api.phase import Phase
 from hearth.api.quantities import Quantity
@@ -49,7 +49,7 @@ class RuntimeSelector(Model):
 
 
 class RuntimeSpec(Model):
-    """The runtime that serves the model; any runtime when nothing is said."""
+    """The runtime that serves the model; any usable runtime by default."""
 
     name: RuntimeName | None = Field(None, description="Exact name of an InferenceRuntime.")
     selector: RuntimeSelector = Field(default_factory=RuntimeSelector, description="Chooses a runtime by vendor.")
@@ -71,7 +71,7 @@ class Fraction(Model):
 
 
 class Resources(Model):
-    """What each replica gets."""
+    """Resources of each replica."""
 
     accelerators: PositiveCount = Field(1, description="Whole accelerators.")
     fraction: Fraction | None = Field(None, description="A part of an accelerator in place of whole ones.")
@@ -95,12 +95,12 @@ class Scaling(Model):
     target: PositiveCount = Field(10, description="Wanted value of the metric per replica.")
     activation_timeout: Duration = Field(
         Duration.from_seconds(300),
-        description="keepalive: how long a request waits for a cold service; reject: how long demand is kept after "
+        description="keepalive: how long a request waits for a cold service; reject: how long its demand counts after "
         "the 503.",
     )
     scale_down_stabilization: Duration = Field(
         Duration.from_seconds(300),
-        description="How long demand must stay low before replicas are taken away, the last one included; whole "
+        description="How long demand must stay low before replicas are removed, the last one included; whole "
         "seconds, at most 1h.",
     )
     drain_timeout: Duration = Field(
@@ -109,7 +109,7 @@ class Scaling(Model):
     )
     scaler: Literal["push", "metrics-api"] | None = Field(
         None,
-        description="How KEDA learns of demand: push: the gateway tells it at once; metrics-api: KEDA asks every 5 s. "
+        description="How KEDA learns of demand: push: the gateway reports it at once; metrics-api: KEDA polls every 5 s. "
         "The cluster's setting when absent.",
         json_schema_extra=ALPHA,
     )
@@ -180,7 +180,7 @@ class ColdStart(Model):
 
 
 class Limits(Model):
-    """What the gateway admits for this service; more is answered with 429."""
+    """Limits of the gateway for this service; requests beyond them are answered with 429."""
 
     max_held: Count = Field(100, description="Requests held at once while no backend is ready.")
     max_held_bytes: int = Field(64 * 2**20, ge=0, description="Bytes of the requests held at once.")
@@ -199,15 +199,17 @@ class Endpoint(Model):
     gateway: Literal["shared", "dedicated"] = Field(
         "shared", description="The gateway of the namespace, or one of its own.", json_schema_extra=ALPHA
     )
-    limits: Limits = Field(default_factory=Limits, description="What the gateway admits.", json_schema_extra=ALPHA)
+    limits: Limits = Field(
+        default_factory=Limits, description="Limits of the gateway for this service.", json_schema_extra=ALPHA
+    )
 
 
 class LLMServiceSpec(Model):
-    """What the user wants."""
+    """Desired state."""
 
     model: ModelSpec = Field(description="The model to serve.")
     runtime: RuntimeSpec = Field(default_factory=RuntimeSpec, description="The runtime that serves the model.")
-    resources: Resources = Field(default_factory=Resources, description="What each replica gets.")
+    resources: Resources = Field(default_factory=Resources, description="Resources of each replica.")
     scaling: Scaling = Field(default_factory=Scaling, description="How many replicas run, and when.")
     cache: Cache = Field(default_factory=Cache, description="Where downloaded weights are kept.")
     endpoint: Endpoint = Field(default_factory=Endpoint, description="How clients reach the model.")
@@ -217,19 +219,19 @@ class LLMServiceSpec(Model):
 
 
 class LLMServiceStatus(Model):
-    """What is."""
+    """Observed state."""
 
     phase: Phase | None = Field(None, description="Summary in one word.")
     resolved_runtime: str | None = Field(None, description="Name of the runtime that was chosen.")
-    replicas: Count | None = Field(None, description="Ready backends.")
+    replicas: Count | None = Field(None, description="Number of ready replicas.")
     endpoint_url: str | None = Field(None, alias="endpointURL", description="Where clients send requests.")
     conditions: Items[Condition] = Field((), description="Conditions by type; Ready is always among them.")
 
 
-class LLMService(Kind):
+class LLMService(ApiObject):
     """One model, served at one OpenAI-compatible endpoint, scaled to zero while idle."""
 
     kind: Literal["LLMService"] = Field("LLMService", description="Kind of the object.")
     metadata: ObjectMeta = Field(description="Name, namespace, labels.")
-    spec: LLMServiceSpec = Field(description="What the user wants.")
-    status: LLMServiceStatus | None = Field(None, description="What is; set by Hearth.")
+    spec: LLMServiceSpec = Field(description="Desired state.")
+    status: LLMServiceStatus | None = Field(None, description="Observed state; set by Hearth.")

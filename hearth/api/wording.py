@@ -1,4 +1,4 @@
-"""How messages name values and fields."""
+"""The words of messages for values and fields."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 FieldPath = tuple[str | int, ...]
-"""Where a value stands in an object: names of fields and indexes of items."""
+"""The place of a value in an object: names of fields and indexes of items."""
 
 _LONGEST: Final = 80
 
 
 def kind_of(value: Any) -> str:
-    """What a value is, in the words of the messages."""
+    """Return what a value is, in the words of the messages."""
     match value:
         case None:
             return "null"
@@ -34,7 +34,7 @@ def quoted(text: str) -> str:
 
 
 def named(value: Any) -> str:
-    """A value in a message: text in quotes, other scalars as YAML writes them, collections by what they are."""
+    """Return a value in a message: text in quotes, other scalars as YAML writes them, collections by what they are."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, bool):

@@ -94,6 +94,6 @@ def fail(error: HearthError) -> NoReturn:
 
     faults = error.errors if isinstance(error, ManifestErrors) else (error,)
     for fault in faults:
-        for line in str(fault).splitlines():
+        for line in str(fault).splitlines():  # an error may quote several lines of a tool
             typer.echo(f"error: {line}", err=True)
     raise SystemExit(BAD_INPUT if isinstance(error, ManifestErrors | PlanningError) else FAILURE)

@@ -1,10 +1,11 @@
-"""What `hearth up` shows: plain lines, or a live table on a terminal. Neither can stop the gateway."""
+"""Screens of `hearth up`: plain lines, or a live table on a terminal. Neither can block the gateway."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from queue import SimpleQueue
 from threading import Thread
@@ -15,6 +16,7 @@ from hearth.api.phase import Phase
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from hearth.local.screen import Severity
     from hearth.local.supervisor import Supervisor
     from hearth.local.views import ServiceView
 
@@ -23,27 +25,48 @@ REFRESH = 0.25
 """Seconds between snapshots for the live table."""
 
 
-class Printer:
-    """Prints in a thread of its own: a terminal that is paused (Ctrl-S) or a full pipe must not stop the gateway."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something to show; `service` is empty when it concerns all of them."""
 
-    def __init__(self, show: Callable[[datetime, str, str], None]) -> None:
+    time: datetime
+    service: str
+    text: str
+    severity: Severity
+
+    @property
+    def subject(self) -> str:
+        """The beginning of the line."""
+        return f"{self.service}: " if self.service else ""
+
+    @property
+    def message(self) -> str:
+        """The rest of the line."""
+        return self.text if self.severity == "info" else f"{self.severity}: {self.text}"
+
+
+class Printer:
+    """Thread that prints: a terminal that is paused (Ctrl-S) or a full pipe must not block the gateway."""
+
+    def __init__(self, show: Callable[[Event], None]) -> None:
         self._show = show
-        self._queue: SimpleQueue[tuple[datetime, str, str] | None] = SimpleQueue()
+        self._queue: SimpleQueue[Event | None] = SimpleQueue()
         self._thread = Thread(target=self._print, name="printer", daemon=True)
         self._thread.start()
 
-    def put(self, service: str, text: str) -> None:
-        self._queue.put((datetime.now().astimezone(), f"{service}: " if service else "", text))
+    def put(self, service: str, text: str, severity: Severity = "info") -> None:
+        """Print an event, now or when the output accepts it."""
+        self._queue.put(Event(datetime.now().astimezone(), service, text, severity))
 
     def close(self) -> None:
-        """Print what is left, unless that cannot be done within two seconds."""
+        """Print what is left, for at most two seconds."""
         self._queue.put(None)
         self._thread.join(2.0)
 
     def _print(self) -> None:
-        with suppress(OSError):  # whoever read it is gone; the service goes on
+        with suppress(OSError):  # the reader is gone; the services go on
             while (event := self._queue.get()) is not None:
-                self._show(*event)
+                self._show(event)
 
 
 class PlainScreen:
@@ -53,22 +76,25 @@ class PlainScreen:
         self._host = host
         self._printer = Printer(_print_line)
 
-    def tell(self, service: str, text: str) -> None:
-        self._printer.put(service, text)
+    def report(self, service: str, text: str, severity: Severity = "info") -> None:
+        """Print the event."""
+        self._printer.put(service, text, severity)
 
     def started(self, supervisor: Supervisor, port: int) -> None:
+        """Print the address and the services."""
         names = ", ".join(view.name for view in supervisor.views())
-        self.tell("", f"listening on {_place(self._host, port)} for {names}")
+        self.report("", f"Listening on {_place(self._host, port)} for {names}")
 
     def stopping(self) -> None:
-        """The events say it."""
+        """Do nothing: events report it."""
 
     def close(self) -> None:
+        """Print what is left."""
         self._printer.close()
 
 
 class LiveScreen:
-    """Events scroll by above a table of the services."""
+    """Table of the services, with the events above it."""
 
     def __init__(self, host: str) -> None:
         from rich.console import Console
@@ -81,32 +107,36 @@ class LiveScreen:
         self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=4, transient=True)
         self._printer = Printer(self._print)
 
-    def tell(self, service: str, text: str) -> None:
-        self._printer.put(service, text)
+    def report(self, service: str, text: str, severity: Severity = "info") -> None:
+        """Print the event above the table."""
+        self._printer.put(service, text, severity)
 
     def started(self, supervisor: Supervisor, port: int) -> None:
+        """Show the table."""
         self.title = f"{_place(self._host, port)}   Ctrl-C stops"
         self._refresh(supervisor)
         self._live.start()
 
     def stopping(self) -> None:
-        self.title = "stopping   Ctrl-C again ends everything at once"
+        """Show in the title what Ctrl-C does now."""
+        self.title = "Stopping   Ctrl-C again kills all processes"
 
     def close(self) -> None:
+        """Print what is left, and remove the table."""
         self._printer.close()
         self._live.stop()
 
     def _refresh(self, supervisor: Supervisor) -> None:
-        """Take a snapshot in the loop's thread; another thread draws it."""
+        """Take a snapshot in the event loop; another thread draws it."""
         self._views = supervisor.views()
         asyncio.get_running_loop().call_later(REFRESH, self._refresh, supervisor)
 
-    def _print(self, time: datetime, subject: str, text: str) -> None:
+    def _print(self, event: Event) -> None:
         from rich.text import Text
 
-        line = Text(f"{time:%H:%M:%S} ", style="dim")
-        line.append(subject, style="bold")
-        line.append(text, style="red" if text.startswith("error:") else "")
+        line = Text(f"{event.time:%H:%M:%S} ", style="dim")
+        line.append(event.subject, style="bold")
+        line.append(event.message, style="red" if event.severity == "error" else "")
         self._console.print(line)
 
     def _table(self) -> Table:
@@ -131,5 +161,6 @@ def _place(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
-def _print_line(time: datetime, subject: str, text: str) -> None:
-    print(f"{time:%H:%M:%S}.{time.microsecond // 1000:03} {subject}{text}", flush=True)  # noqa: T201
+def _print_line(event: Event) -> None:
+    stamp = f"{event.time:%H:%M:%S}.{event.time.microsecond // 1000:03}"
+    print(f"{stamp} {event.subject}{event.message}", flush=True)  # noqa: T201

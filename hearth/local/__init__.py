@@ -1,0 +1,1 @@
+"""Local mode: one process that supervises engines on one machine and scales them."""

@@ -1,20 +1,20 @@
-"""`hearth up` without its looks: everything that runs, in the order in which it has to start and to end."""
+"""Application of `hearth up`: everything that runs, in the order in which it has to start and to stop."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from hearth.api import HearthError
+from hearth.api import HearthError, ManifestErrors
 from hearth.local.configuration import STDIN, Configuration, load_configuration, signature, with_kept
 from hearth.local.control import ControlServer
 from hearth.local.inventory import read_pools
-from hearth.local.orphans import end_processes, find_orphans
+from hearth.local.orphans import find_orphans, stop_processes
+from hearth.local.screen import Screen
+from hearth.local.signals import StopSignals
 from hearth.local.state import StateDir
 from hearth.local.supervisor import Supervisor
 from hearth.plugins import VendorHost
@@ -22,43 +22,30 @@ from hearth_gateway import Gateway
 from hearth_gateway.listen import ListenAddress, listen_error
 
 WATCH_PERIOD = 0.5
-"""Seconds between looks at the manifest files."""
+"""Seconds between two checks of the manifest files."""
+STEADY_PERIOD = 0.1
+"""Seconds without a change after which files are taken as completely written."""
 ORPHAN_GRACE = 3.0
-"""Seconds that a process left behind gets to end before it is killed."""
+"""Seconds between SIGTERM and SIGKILL for a process of an earlier `hearth up`."""
 CLOSING = 2.0
-"""Seconds that clients get to read what was written to them after the last backend is gone."""
-
-_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Seconds that clients have to read their responses after the last backend has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `hearth up` was told."""
+    """Options of `hearth up`."""
 
     files: tuple[Path, ...]
     listen: ListenAddress
     state: StateDir
 
 
-class Screen(Protocol):
-    """Where it is shown. `service` is empty for what concerns all."""
-
-    def tell(self, service: str, text: str) -> None:
-        """Something happened."""
-
-    def started(self, supervisor: Supervisor, port: int) -> None:
-        """Services can be shown from now on."""
-
-    def stopping(self) -> None:
-        """The first signal came: from now on the next one ends everything at once."""
-
-
 async def up(options: Options, host: VendorHost, environment: Mapping[str, str], screen: Screen) -> None:
-    """Run until SIGINT, SIGTERM or SIGHUP (a closed terminal), then drain; a second one ends everything at once.
+    """Run until SIGINT, SIGTERM or SIGHUP, then drain; a second signal aborts requests and kills processes.
 
     Raises HearthError when something is wrong before the first backend starts: manifests, state directory, port.
     """
-    signals = _Signals()
+    signals = StopSignals()
     configuration = load_configuration(options.files, host)
     options.state.create()
     with options.state.locked(str(options.listen)) as announce, signals.handled():
@@ -66,47 +53,10 @@ async def up(options: Options, host: VendorHost, environment: Mapping[str, str],
         await _listen(gateway, options.listen)
         announce(str(options.listen._replace(port=gateway.port)))
         try:
-            await _end_orphans(options.state, screen)
-            for fault in configuration.unplanned.values():
-                screen.tell("", f"error: {fault}")
-            await _run(options, host, environment, screen, gateway, configuration, signals)
+            await _stop_orphans(options.state, screen)
+            await _Run(options, host, environment, screen, gateway, configuration).until_stopped(signals)
         finally:
             await gateway.stop(0)
-
-
-async def _run(
-    options: Options,
-    host: VendorHost,
-    environment: Mapping[str, str],
-    screen: Screen,
-    gateway: Gateway,
-    configuration: Configuration,
-    signals: _Signals,
-) -> None:
-    supervisor = Supervisor(gateway, options.state, environment, screen.tell)
-    control = ControlServer(supervisor, options.state.socket_path())
-    tasks: list[asyncio.Task[None]] = []
-    try:
-        await _apply(supervisor, configuration, host, environment, screen)
-        await control.start()
-        screen.started(supervisor, gateway.port)
-        tasks.append(asyncio.create_task(supervisor.run(), name="supervisor"))
-        if not any(str(path) == STDIN for path in options.files):
-            watching = _watch(options.files, host, environment, supervisor, configuration, screen)
-            tasks.append(asyncio.create_task(watching, name="watch"))
-        first = asyncio.create_task(signals.first.wait())
-        done, _ = await asyncio.wait({first, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-        first.cancel()
-        for task in done - {first}:
-            task.result()  # neither ends by itself: this raises what went wrong
-    finally:
-        for task in tasks[1:]:
-            task.cancel()
-        await _drain(supervisor, gateway, signals, configuration, screen)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await control.stop()
 
 
 async def _listen(gateway: Gateway, address: ListenAddress) -> None:
@@ -117,136 +67,142 @@ async def _listen(gateway: Gateway, address: ListenAddress) -> None:
         raise HearthError(problem.message, problem.remedy) from error
 
 
-async def _end_orphans(state: StateDir, screen: Screen) -> None:
-    """End what the records say is ours and still runs; afterwards nothing is recorded."""
+async def _stop_orphans(state: StateDir, screen: Screen) -> None:
+    """Stop every recorded process that still runs, and delete the records."""
     records = state.records()
     orphans = await asyncio.to_thread(find_orphans, records)
     for orphan in orphans:
-        screen.tell(
-            orphan.record.service, f"ending process {orphan.process.pid}, left behind by an earlier `hearth up`"
+        screen.report(
+            orphan.record.service, f"stopping process {orphan.process.pid}, left over from an earlier `hearth up`"
         )
-    await asyncio.to_thread(end_processes, [orphan.process for orphan in orphans], ORPHAN_GRACE)
+    await asyncio.to_thread(stop_processes, [orphan.process for orphan in orphans], ORPHAN_GRACE)
     for record in records:
         state.forget(record.token)
 
 
-async def _apply(
-    supervisor: Supervisor,
-    configuration: Configuration,
-    host: VendorHost,
-    environment: Mapping[str, str],
-    screen: Screen,
-    *,
-    known: Sequence[tuple[str, str]] = (),
-) -> None:
-    """Hand a configuration to the supervisor; `known` are warnings that were said before."""
-    for service, text in configuration.warnings:
-        if (service, text) not in known:
-            screen.tell(service, f"warning: {text}")
-    pools = await read_pools(configuration.inventories, host, environment)
-    for pool in pools:
-        if pool.error is not None:
-            screen.tell("", f"error: no devices of vendor {pool.vendor}: {pool.error}")
-    unplanned = {name: str(error) for name, error in configuration.unplanned.items()}
-    await supervisor.apply(configuration.workloads, pools, unplanned)
+class _Run:
+    """One run: the supervisor, the control socket and the watch of the files, behind a gateway that listens."""
 
+    def __init__(
+        self,
+        options: Options,
+        host: VendorHost,
+        environment: Mapping[str, str],
+        screen: Screen,
+        gateway: Gateway,
+        configuration: Configuration,
+    ) -> None:
+        self._files = options.files
+        self._host = host
+        self._environment = environment
+        self._screen = screen
+        self._gateway = gateway
+        self._configuration = configuration
+        self._supervisor = Supervisor(gateway, options.state, environment, screen.report)
+        self._control = ControlServer(self._supervisor, options.state.socket_path())
 
-async def _watch(
-    files: Sequence[Path],
-    host: VendorHost,
-    environment: Mapping[str, str],
-    supervisor: Supervisor,
-    running: Configuration,
-    screen: Screen,
-) -> None:
-    """Re-read the manifests when they change; what is wrong is said and changes nothing."""
-    seen = signature(files)
-    while True:
-        await asyncio.sleep(WATCH_PERIOD)
-        now = signature(files)
-        if now == seen:
-            continue
-        seen = await _steady(files, now)
+    async def until_stopped(self, signals: StopSignals) -> None:
+        """Run until the first signal, then drain. Raises what no part foresaw."""
+        tasks: list[asyncio.Task[None]] = []
         try:
-            new = load_configuration(files, host)
-        except HearthError as error:
-            for line in str(error).splitlines():
-                screen.tell("", f"error: {line}")
-            screen.tell("", "the manifests changed and are not usable; everything stays as it was")
-            continue
-        for fault in new.unplanned.values():
-            screen.tell("", f"error: {fault}")
-        known = running.warnings
-        running = with_kept(new, running)
-        screen.tell("", "the manifests changed")
-        await _apply(supervisor, running, host, environment, screen, known=known)
+            self._report_faults(self._configuration.unplanned.values())
+            await self._apply(reported=())
+            await self._control.start()
+            self._screen.started(self._supervisor, self._gateway.port)
+            tasks.append(asyncio.create_task(self._supervisor.run(), name="supervisor"))
+            if not any(str(path) == STDIN for path in self._files):
+                tasks.append(asyncio.create_task(self._watch(), name="watch"))
+            first = asyncio.create_task(signals.first.wait())
+            done, _ = await asyncio.wait({first, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+            first.cancel()
+            for task in done - {first}:
+                task.result()  # no task returns by itself: this raises its exception
+        finally:
+            for task in tasks[1:]:
+                task.cancel()
+            await self._drain(signals)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._control.stop()
+
+    async def _apply(self, reported: Sequence[tuple[str, str]]) -> None:
+        """Hand the configuration to the supervisor; `reported` are warnings that were shown before."""
+        for service, text in self._configuration.warnings:
+            if (service, text) not in reported:
+                self._screen.report(service, text, "warning")
+        pools = await read_pools(self._configuration.inventories, self._host, self._environment)
+        for pool in pools:
+            if pool.error is not None:
+                self._screen.report("", f"vendor {pool.vendor} has no devices: {pool.error}", "error")
+        unplanned = {name: str(error) for name, error in self._configuration.unplanned.items()}
+        await self._supervisor.apply(self._configuration.workloads, pools, unplanned)
+
+    async def _watch(self) -> None:
+        """Reread the manifests when they change; invalid ones are reported and change nothing."""
+        seen = signature(self._files)
+        while True:
+            await asyncio.sleep(WATCH_PERIOD)
+            now = signature(self._files)
+            if now == seen:
+                continue
+            seen = await _steady(self._files, now)
+            try:
+                new = load_configuration(self._files, self._host)
+            except HearthError as error:
+                self._report_faults(error.errors if isinstance(error, ManifestErrors) else (error,))
+                self._report("The changed manifests are invalid; keeping the running configuration")
+                continue
+            self._report_faults(new.unplanned.values())
+            reported = self._configuration.warnings
+            self._configuration = with_kept(new, self._configuration)
+            self._report("The manifests changed; applying them")
+            await self._apply(reported)
+
+    async def _drain(self, signals: StopSignals) -> None:
+        """Refuse held requests, finish those in flight, stop the backends; the second signal cuts all of it short."""
+        self._gateway.refuse_held()
+        self._screen.stopping()
+        self._report(_stopping(self._supervisor.in_flight(), self._supervisor.processes()))
+        longest = max((load.drain_timeout for load in self._configuration.workloads), default=0.0)
+        closing = asyncio.create_task(self._gateway.stop(longest + CLOSING))
+        stopping = asyncio.create_task(self._supervisor.stop())
+        force = asyncio.create_task(signals.second.wait())
+        await asyncio.wait({stopping, force}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            self._report("Killing all processes")
+            self._supervisor.kill()
+        await stopping
+        force.cancel()
+        self._gateway.refuse_held()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if signals.second.is_set() else CLOSING):
+                await closing
+        self._report("Stopped")
+
+    def _report(self, text: str) -> None:
+        self._screen.report("", text)
+
+    def _report_faults(self, faults: Iterable[object]) -> None:
+        for fault in faults:
+            self._screen.report("", str(fault), "error")
 
 
 async def _steady(files: Sequence[Path], last: object) -> object:
-    """Wait until a look finds what the one before found: an editor may still be writing."""
+    """Wait until the files no longer change: an editor may still be writing."""
     while True:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(STEADY_PERIOD)
         now = signature(files)
         if now == last:
             return now
         last = now
 
 
-async def _drain(
-    supervisor: Supervisor, gateway: Gateway, signals: _Signals, configuration: Configuration, screen: Screen
-) -> None:
-    """Refuse what is held, let what is in flight end, stop the backends; the second signal cuts all of it short."""
-    gateway.refuse_held()
-    screen.stopping()
-    busy, alive = supervisor.in_flight(), supervisor.processes()
-    if busy:
-        requests = "1 request" if busy == 1 else f"{busy} requests"
-        screen.tell("", f"stopping; {requests} in flight may end first (Ctrl-C again to cut them off)")
-    elif alive:
-        processes = "1 process" if alive == 1 else f"{alive} processes"
-        screen.tell("", f"stopping; {processes} may end first (Ctrl-C again to kill)")
-    else:
-        screen.tell("", "stopping")
-    longest = max((load.drain_timeout for load in configuration.workloads), default=0.0)
-    closing = asyncio.create_task(gateway.stop(longest + CLOSING))
-    stopping = asyncio.create_task(supervisor.stop())
-    force = asyncio.create_task(signals.second.wait())
-    await asyncio.wait({stopping, force}, return_when=asyncio.FIRST_COMPLETED)
-    if not stopping.done():
-        screen.tell("", "ending everything now")
-        supervisor.kill()
-    await stopping
-    force.cancel()
-    gateway.refuse_held()
-    with suppress(TimeoutError):
-        async with asyncio.timeout(0 if signals.second.is_set() else CLOSING):
-            await closing
-    screen.tell("", "stopped")
-
-
-class _Signals:
-    """The signals that end a program as two events: the first and the second one."""
-
-    def __init__(self) -> None:
-        self.first = asyncio.Event()
-        self.second = asyncio.Event()
-
-    def handled(self) -> _Handled:
-        return _Handled(self._arrived)
-
-    def _arrived(self) -> None:
-        (self.second if self.first.is_set() else self.first).set()
-
-
-class _Handled:
-    def __init__(self, callback: Callable[[], None]) -> None:
-        self._callback = callback
-        self._loop = asyncio.get_running_loop()
-
-    def __enter__(self) -> None:
-        for number in _ENDING:
-            self._loop.add_signal_handler(number, self._callback)
-
-    def __exit__(self, *_: object) -> None:
-        for number in _ENDING:
-            self._loop.remove_signal_handler(number)
+def _stopping(in_flight: int, processes: int) -> str:
+    if in_flight:
+        requests = "1 in-flight request" if in_flight == 1 else f"{in_flight} in-flight requests"
+        return f"Stopping: waiting for {requests} (press Ctrl-C again to abort)"
+    if processes:
+        running = "1 process" if processes == 1 else f"{processes} processes"
+        return f"Stopping: waiting for {running} to exit (press Ctrl-C again to kill)"
+    return "Stopping"

@@ -1,7 +1,7 @@
-"""How many replicas a service should have: the rules of KEDA (0 <-> 1) and of the HPA (1 <-> N), as one pure function.
+"""Autoscaler: the number of replicas of a service, by the rules of KEDA (0 <-> 1) and of the HPA (1 <-> N). Pure.
 
-Time is any monotonic clock in seconds. The caller samples the gateway, calls `decide`, and brings the processes to
-the answer; nothing here knows about processes or devices. The rules and their sources:
+Time is any monotonic clock in seconds. The caller samples the gateway, calls `decide`, and starts and stops processes
+accordingly; nothing here knows about processes or devices. The rules and their sources:
 
 - KEDA's executor: active and at zero -> max(1, min) at once; inactive, min 0 -> zero once `last_active + cooldown` has
   passed, from any count, whatever the downscale window says.
@@ -10,8 +10,8 @@ the answer; nothing here knows about processes or devices. The rules and their s
 - The HPA's behaviour defaults: up by at most max(100 %, 4 replicas) per 15 s; down to the highest recommendation of
   the stabilization window.
 
-Two rules are Hearth's own: a floor set by hand (`hearth scale`), and contention: while another service waits for a
-device, the downscale window does not hold back replicas that the demand no longer needs. The cooldown always holds.
+Two rules are Hearth's own. One is a floor set by hand (`hearth scale`). The other is contention: while another service
+waits for a device, the downscale window does not keep replicas that demand no longer needs. The cooldown always holds.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from hearth.api import format_duration
+
 
 @dataclass(frozen=True, slots=True)
 class ScalerConfig:
-    """The scaling settings of one service. Durations are seconds; `target` is the demand one replica should have."""
+    """Scaling settings of one service. Durations are seconds; `target` is the demand that one replica should have."""
 
     min: int
     max: int
@@ -31,7 +33,7 @@ class ScalerConfig:
     stabilization: float
     tolerance: float = 0.1
     sync_period: float = 1.0
-    """Shortest time between two 1 <-> N decisions. 15 s in Kubernetes; one machine can afford to look more often."""
+    """Shortest time between two 1 <-> N decisions. It is 15 s in Kubernetes; one machine can afford more."""
     burst_replicas: int = 4
     burst_factor: float = 2.0
     burst_period: float = 15.0
@@ -45,9 +47,10 @@ class ScalerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What the gateway says now. `demand` = requests held + in flight, at least 1 while an activation is running.
+    """State of the gateway. `demand` = requests held + in flight, at least 1 during an activation.
 
-    `last_request` is when the latest one came: one that comes and goes between two looks counts too (KEDA misses it).
+    `last_request` is when the latest request arrived: one that begins and ends between two samples counts too, which
+    KEDA misses. `contended` means that another service waits for a device of this vendor.
     """
 
     demand: int
@@ -57,7 +60,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class ScalerState:
-    """What `decide` remembers. `replicas` is the last answer, as spec.replicas is in Kubernetes."""
+    """Memory of `decide`. `replicas` is its last answer, as spec.replicas is in Kubernetes."""
 
     replicas: int = 0
     active: bool = False
@@ -75,15 +78,17 @@ class ScalerState:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
+    """Number of replicas, why, and the state for the next decision."""
+
     state: ScalerState
     replicas: int
     reason: str
 
 
 def decide(state: ScalerState, sample: Sample, config: ScalerConfig, now: float) -> Decision:
-    """The wanted number of replicas at `now`, why, and the state for the next call."""
+    """Decide how many replicas a service should have at `now`."""
     active = sample.demand > 0
-    # Demand that has just ended may have lasted until now.
+    # Demand that has just ended may have lasted until `now`.
     seen = now if active or state.active else sample.last_request
     if seen is not None and (state.last_active is None or seen > state.last_active):
         state = replace(state, last_active=seen)
@@ -101,13 +106,13 @@ def decide(state: ScalerState, sample: Sample, config: ScalerConfig, now: float)
     if not active and lowest == 0:
         left = cooldown_left(state, config, now)
         if left is None:
-            why = "put to sleep by hand" if state.skip_cooldown else f"no demand for {config.cooldown:g} s"
+            why = "`hearth scale`" if state.skip_cooldown else f"no demand for {format_duration(config.cooldown)}"
             return _set(replace(state, skip_cooldown=False), 0, why, now)
 
-    # HPA: the bounds hold at once, the metric is looked at once per sync period.
+    # HPA: the bounds apply at once, the metric is evaluated once per sync period.
     bounded = min(max(state.replicas, lowest), config.max)
     if bounded != state.replicas:
-        why = _why_lowest(config, floor) if bounded > state.replicas else f"max is {config.max}"
+        why = _why_lowest(config, floor) if bounded > state.replicas else f"spec.scaling.max is {config.max}"
         return _set(state, bounded, why, now)
     if state.last_sync is not None and now - state.last_sync < config.sync_period:
         return Decision(state, state.replicas, "unchanged")
@@ -115,7 +120,7 @@ def decide(state: ScalerState, sample: Sample, config: ScalerConfig, now: float)
 
 
 def cooldown_left(state: ScalerState, config: ScalerConfig, now: float) -> float | None:
-    """Seconds until an idle service may go to zero, or None when it may now."""
+    """Return the seconds until an idle service may scale to zero, or None when it may now."""
     if state.skip_cooldown or state.last_active is None:
         return None
     end = state.last_active + config.cooldown
@@ -123,19 +128,19 @@ def cooldown_left(state: ScalerState, config: ScalerConfig, now: float) -> float
 
 
 def held_floor(state: ScalerState, config: ScalerConfig, now: float) -> int:
-    """The floor set by hand that is in force, at most max; 0 when there is none."""
+    """Return the floor set by hand that is in force, at most max; 0 when there is none."""
     return min(state.floor, config.max) if now < state.floor_until else 0
 
 
 def override(state: ScalerState, replicas: int, now: float, duration: float) -> ScalerState:
-    """`hearth scale`: keep at least `replicas` for `duration` s; 0 lifts the floor and skips the cooldown once."""
+    """Return the state after `hearth scale`: at least `replicas` for `duration` s; 0 lifts the floor and skips one cooldown."""
     if replicas <= 0:
         return replace(state, floor=0, floor_until=-math.inf, skip_cooldown=True, recommendations=())
     return replace(state, floor=replicas, floor_until=now + duration, skip_cooldown=False)
 
 
 def recommend(demand: int, replicas: int, config: ScalerConfig) -> int:
-    """The HPA's metric rule alone: no window, no limits."""
+    """Return what the HPA's metric rule alone recommends: no window, no limits."""
     ratio = demand / (config.target * replicas)
     if abs(1.0 - ratio) <= config.tolerance:
         return replicas
@@ -162,7 +167,7 @@ def _sync(state: ScalerState, sample: Sample, config: ScalerConfig, lowest: int,
     goal = min(max(goal, lowest), config.max)
     if goal == current:
         return Decision(state, current, "unchanged")
-    return _set(state, goal, f"demand is {sample.demand}, {config.target:g} per replica is wanted", now, config)
+    return _set(state, goal, f"demand is {sample.demand}, the target is {config.target:g} per replica", now, config)
 
 
 def _set(state: ScalerState, replicas: int, reason: str, now: float, config: ScalerConfig | None = None) -> Decision:
@@ -175,4 +180,4 @@ def _set(state: ScalerState, replicas: int, reason: str, now: float, config: Sca
 
 
 def _why_lowest(config: ScalerConfig, floor: int) -> str:
-    return f"held at {floor} by hand" if floor > config.min else f"min is {config.min}"
+    return f"`hearth scale` asks for {floor}" if floor > config.min else f"spec.scaling.min is {config.min}"

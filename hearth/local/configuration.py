@@ -1,4 +1,4 @@
-"""From manifest files to what the supervisor runs, and noticing when the files change."""
+"""Configuration: what the manifest files ask the supervisor to run, and whether the files changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What the manifests ask for. `unplanned` are services that cannot run here, and why, with file and line."""
+    """Plans of the manifests. `unplanned` are services that cannot run here, and why, with file and line."""
 
     plans: tuple[Plan, ...]
     workloads: tuple[Workload, ...]
@@ -32,7 +32,7 @@ class Configuration:
 
     @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
-        """(service, text) of every warning of the planner."""
+        """Every warning of the planner, as (service, text)."""
         return tuple((plan.service.metadata.name, text) for plan in self.plans for text in plan.warnings)
 
 
@@ -60,7 +60,7 @@ def load_configuration(files: Sequence[Path], host: VendorHost) -> Configuration
 
 
 def check_names(manifests: Manifests) -> None:
-    """One machine has one gateway and no namespaces: a service is known by its name alone. Raises ManifestErrors."""
+    """Check that no two services share a name: one machine has no namespaces. Raises ManifestErrors."""
     first: dict[str, LLMService] = {}
     errors = []
     for service in manifests.services:
@@ -76,7 +76,7 @@ def check_names(manifests: Manifests) -> None:
 
 
 def check_models(plans: Sequence[Plan], manifests: Manifests) -> None:
-    """What one gateway cannot serve together, such as an alias of two services. Raises ManifestErrors."""
+    """Check that one gateway can serve the plans together; two services cannot share an alias. Raises ManifestErrors."""
     try:
         parse_services({"services": [plan.gateway for plan in plans]})
     except ConfigError as error:
@@ -86,7 +86,7 @@ def check_models(plans: Sequence[Plan], manifests: Manifests) -> None:
 
 
 def with_kept(new: Configuration, running: Configuration) -> Configuration:
-    """`new`, where a service that cannot be planned any more keeps the plan that it runs by."""
+    """Return `new`, where a service that can no longer be planned keeps its running plan."""
     kept = [number for number, load in enumerate(running.workloads) if load.name in new.unplanned]
     plans = (*new.plans, *(running.plans[number] for number in kept))
     names = {running.workloads[number].name for number in kept}
@@ -101,7 +101,7 @@ def with_kept(new: Configuration, running: Configuration) -> Configuration:
 
 
 def signature(files: Iterable[Path]) -> object:
-    """Something that differs when a file, or the content of a directory, has changed."""
+    """Return a value that differs when a file, or the content of a directory, has changed."""
     marks = []
     for path in files:
         try:

@@ -1,8 +1,7 @@
-"""The control socket: how `hearth get`, `scale` and `wake` talk to the `hearth up` of a state directory.
+"""Control socket: how `hearth get`, `scale` and `wake` talk to the `hearth up` of a state directory.
 
-One connection, one request, one answer; each is one line of JSON. A request is {"do": NAME, ...}; an answer is
-{"ok": VALUE} or {"error": MESSAGE, "remedy": TEXT}. The socket is in a private directory and is private itself.
-The other end is remote.py.
+A connection carries one request and one answer, each one line of JSON. A request is {"do": NAME, ...}; an answer is
+{"ok": VALUE} or {"error": MESSAGE, "remedy": TEXT}. The socket is private, in a private directory. The client is remote.py.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from hearth.local.supervisor import Supervisor
 LIMIT = 1024 * 1024
 """Bytes of one line."""
 REQUEST_TIMEOUT = 5.0
-"""Seconds that a client gets to send its request."""
+"""Seconds that a client has to send its request."""
+SAME_VERSION = "use the `hearth` of the same version"
 
 
 class ControlServer:
-    """Serves the socket of one supervisor."""
+    """Server of one supervisor's socket."""
 
     def __init__(self, supervisor: Supervisor, path: Path) -> None:
         self._supervisor = supervisor
@@ -38,13 +38,13 @@ class ControlServer:
         }
 
     async def start(self) -> None:
-        """Listen. The caller holds the lock, so a socket that is there already is a dead one's."""
+        """Listen. The caller holds the lock, so an existing socket is a stale one."""
         self._path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, self._path, limit=LIMIT)
         self._path.chmod(0o600)
 
     async def stop(self) -> None:
-        """Close everything, waiting clients included."""
+        """Close the socket and every connection, those of waiting clients included."""
         if self._server is not None:
             self._server.close()
         for client in self._clients:
@@ -61,7 +61,7 @@ class ControlServer:
             writer.write(json.dumps(answer).encode() + b"\n")
             await writer.drain()
         except (ConnectionError, asyncio.CancelledError):
-            return  # the client left, or `hearth up` ends
+            return  # the client left, or `hearth up` is stopping
         finally:
             self._clients.discard(task)
             writer.close()
@@ -72,37 +72,36 @@ class ControlServer:
                 request = json.loads(await reader.readuntil(b"\n"))
             action = self._actions[request["do"]]
         except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            return {"error": "no complete request came", "remedy": "send one line of JSON"}
+            return {"error": "incomplete request", "remedy": f"send one line of JSON within {REQUEST_TIMEOUT:g} s"}
         except (ValueError, KeyError, TypeError):
-            known = ", ".join(self._actions)
-            return {
-                "error": "the request is not one that this `hearth up` knows",
-                "remedy": f"it knows {known}; use the `hearth` of the same version",
-            }
+            return {"error": "unknown request", "remedy": f"known are {', '.join(self._actions)}; {SAME_VERSION}"}
         try:
             return {"ok": await _unless_gone(reader, action(request))}
         except HearthError as error:
             return {"error": error.message, "remedy": error.remedy}
-        except (KeyError, TypeError, ValueError) as error:
-            return {"error": f"the request lacks or garbles {error}", "remedy": "use the `hearth` of the same version"}
 
     async def _get(self, request: Mapping[str, Any]) -> object:
         return [asdict(view) for view in self._supervisor.views()]
 
     async def _scale(self, request: Mapping[str, Any]) -> object:
-        duration = request.get("seconds")
-        return self._supervisor.scale(
-            str(request["name"]), int(request["replicas"]), None if duration is None else float(duration)
-        )
+        name, replicas = _field(request, "name", str), _field(request, "replicas", int)
+        seconds = None if request.get("seconds") is None else _field(request, "seconds", int, float)
+        return self._supervisor.scale(name, replicas, seconds)
 
     async def _wake(self, request: Mapping[str, Any]) -> object:
-        name = str(request["name"])
+        name = _field(request, "name", str)
         self._supervisor.wake(name)
         return asdict(await self._supervisor.settled(name)) if request.get("wait") else None
 
 
+def _field(request: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    if type(request.get(name)) not in kinds:
+        raise HearthError(f"missing or invalid field {name!r}", SAME_VERSION)
+    return request[name]
+
+
 async def _unless_gone(reader: asyncio.StreamReader, action: Awaitable[object]) -> object:
-    """Do it, but stop when the client leaves: `hearth wake --wait` may be interrupted."""
+    """Await the action, unless the client leaves first: `hearth wake --wait` may be interrupted."""
     work = asyncio.ensure_future(action)
     left = asyncio.ensure_future(reader.read(1))
     try:

@@ -1,13 +1,13 @@
-"""Who gets which accelerator of this machine: whole devices, never shared, oldest waiting first. Pure.
+"""Devices of this machine and their allocation: whole devices, never shared, oldest claim first. Pure.
 
 The rules:
 
-- A wake (a service that has no replica) goes before another replica of a service that has one.
-- Within each of the two, the longest waiting goes first, and a younger one does not pass it by being smaller; so a
-  service that needs many devices is not starved. A need beyond what the machine has at all blocks nobody.
-- While a wake waits, services with replicas beyond their demand give those up (`Allocation.contended` tells the
-  scaler). One that has waited longer than `PATIENCE` also gets a replica that is busy, as long as the service that
-  loses it keeps what `spare` says: one for everybody before a second for anybody.
+- A wake (the first replica of a service) is served before a further replica of another service.
+- Within each of the two kinds the oldest claim is served first. A younger one does not overtake it by being smaller, so
+  a service that needs many devices is not starved. A claim beyond what the machine has blocks no other.
+- While a wake waits, services with replicas beyond their demand release those (`Allocation.contended` tells the
+  autoscaler). A wake that has waited longer than `PATIENCE` also gets the devices of a busy replica, if its service can
+  spare it: one replica for each service before a second for any.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from hearth.api import format_duration
+
 PATIENCE = 10.0
-"""Seconds a wake waits before it may take a busy replica of a service that has several."""
+"""Seconds that a wake waits before it may take the devices of a busy replica."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """The devices of one vendor on this machine. `error` says why there are none, if that is so."""
+    """Devices of one vendor on this machine. `error` says why there are none."""
 
     vendor: str
     devices: tuple[str, ...]
@@ -31,7 +33,7 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One replica's devices. `leaving`: it is being stopped. `spare`: its service may go on without it."""
+    """Devices of one replica. `leaving`: it is being stopped. `spare`: its service can do without it."""
 
     service: str
     replica: str
@@ -43,7 +45,7 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One replica that a service wants and does not have. `since` is when its service began to wait, in seconds."""
+    """Claim for one replica that a service lacks. `since` is when the service began to wait, in seconds."""
 
     service: str
     vendor: str
@@ -54,19 +56,23 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
+    """Devices for one new replica of a service."""
+
     service: str
     devices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
+    """Answer to all claims."""
+
     grants: tuple[Grant, ...] = ()
     releases: tuple[str, ...] = ()
     """Replicas to stop so that a wake gets their devices."""
     contended: frozenset[str] = frozenset()
-    """Vendors for whose devices a wake waits."""
+    """Vendors whose devices a wake waits for."""
     waiting: Mapping[str, str] = field(default_factory=dict)
-    """Service -> why it waits, in words for a person."""
+    """Service -> why it waits, in words for people."""
     impossible: Mapping[str, str] = field(default_factory=dict)
     """Service -> why this machine can never run it."""
 
@@ -78,7 +84,10 @@ def allocate(
     now: float,
     sleeps_in: Mapping[str, float] | None = None,
 ) -> Allocation:
-    """Serve the claims as far as devices go. `sleeps_in` (seconds, per idle service) only makes the reasons better."""
+    """Serve the claims as far as devices suffice.
+
+    `sleeps_in` has the seconds until an idle service scales to zero; only the reasons use it.
+    """
     by_vendor = {pool.vendor: pool for pool in pools}
     grants: list[Grant] = []
     releases: list[str] = []
@@ -109,7 +118,7 @@ def allocate(
 
 
 def _releases(claim: Claim, held: Sequence[Holding], free: int, now: float) -> list[str]:
-    """The spare replicas that a wake takes once it has waited long enough, the best provided service's first."""
+    """Return the spare replicas that a wake takes once it has waited long enough, from services with most devices first."""
     if now - claim.since < PATIENCE:
         return []
     coming = free + sum(len(holding.devices) for holding in held if holding.leaving)
@@ -134,10 +143,10 @@ def _waiting(
     if users:
         text += f" by {', '.join(users)}"
     if first is not None and first.service != claim.service:
-        text += f"; {first.service} waits before it"
+        text += f"; {first.service} is ahead in the queue"
     soonest = min(((sleeps_in[user], user) for user in users if user in sleeps_in), default=None)
     if soonest is not None:
-        text += f"; {soonest[1]} is idle and sleeps in {max(1, round(soonest[0]))} s"
+        text += f"; {soonest[1]} is idle and scales to zero in {format_duration(max(1, round(soonest[0])))}"
     return text
 
 

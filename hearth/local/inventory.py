@@ -1,4 +1,4 @@
-"""Reading what a vendor wants to know about this machine. The only part of device handling that touches it."""
+"""Inventory of this machine's devices: runs what a vendor's plugin asks for. The only part that touches the machine."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from hearth.planning import LocalInventory, local_devices
 from hearth.plugins import InventoryOutput, InventorySource, VendorHost
 
 TIMEOUT = 15.0
-"""Seconds that a vendor's tool gets; a driver that hangs must not hang Hearth."""
+"""Seconds that a vendor's tool may take; a driver that hangs must not hang Hearth."""
 
 
 async def read_pools(
     inventories: Sequence[LocalInventory], host: VendorHost, environment: Mapping[str, str]
 ) -> tuple[Pool, ...]:
-    """The devices of each vendor. A vendor whose tool fails has none, and the pool says why."""
+    """Read the devices of each vendor. A vendor whose tool fails has none, and the pool says why."""
     return tuple([await _read_pool(inventory, host, environment) for inventory in inventories])
 
 

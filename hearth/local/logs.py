@@ -1,4 +1,4 @@
-"""Log files of bounded size: what a replica prints goes to one file, which is set aside once when it is full."""
+"""Log files of bounded size: the output of a replica goes to one file, which is rotated once when it is full."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 MAX_BYTES = 16 * 1024 * 1024
-"""Largest log file; together with the one set aside, a replica's logs take at most twice that."""
+"""Bytes of the largest log file; with the rotated one, a replica's logs take at most twice that."""
 _TAIL = 4096
 
 
 class LogFile:
-    """An append-only file that is renamed to `NAME.1` when it reaches `max_bytes`; the one before that is dropped."""
+    """Append-only file that is renamed to `NAME.1` when it reaches `max_bytes`; an earlier `NAME.1` is deleted."""
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES) -> None:
         self.path = path
@@ -27,7 +27,7 @@ class LogFile:
         """Append. Raises OSError when the disk is full."""
         if self._size + len(data) > self._max_bytes and self._size:
             self._file.close()
-            self.path.replace(set_aside(self.path))
+            self.path.replace(rotated(self.path))
             self._file = self.path.open("ab", buffering=0)
             self._size = 0
         self._tail = (self._tail + data)[-_TAIL:]
@@ -35,27 +35,28 @@ class LogFile:
         self._size += len(data)
 
     def note(self, text: str) -> None:
-        """Add a line of our own; `last_line` starts anew after it."""
+        """Append a line of Hearth's; `last_line` ignores what precedes it."""
         self.write(f"--- hearth: {text} ---\n".encode())
         self._tail = b""
 
     def last_line(self) -> str:
-        """The last line with text in it since the last note; empty when there is none."""
+        """Return the last line with text since the last note; empty when there is none."""
         lines = [line.strip() for line in self._tail.decode("utf-8", "replace").splitlines()]
         return next((line for line in reversed(lines) if line), "")
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
 
-def set_aside(path: Path) -> Path:
-    """Where a full log file goes."""
+def rotated(path: Path) -> Path:
+    """Return the path of the rotated log file."""
     return path.with_name(path.name + ".1")
 
 
 def read_log(path: Path) -> Iterator[bytes]:
-    """What was printed and is still kept, oldest first, in blocks."""
-    for part in (set_aside(path), path):
+    """Yield what is still kept of a log, oldest first, in blocks."""
+    for part in (rotated(path), path):
         if part.exists():
             with part.open("rb") as file:
                 while block := file.read(65536):
@@ -63,7 +64,7 @@ def read_log(path: Path) -> Iterator[bytes]:
 
 
 class Follower:
-    """Reads what is added to a log from now on, also when the file is set aside meanwhile."""
+    """Reader of what is appended to a log from now on, across its rotation."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -71,7 +72,7 @@ class Follower:
         self._file.seek(0, 2)
 
     def read(self) -> bytes:
-        """What came since the last call."""
+        """Return what was appended since the last call."""
         data = self._file.read()
         try:
             moved = self._path.stat().st_ino != os.fstat(self._file.fileno()).st_ino
@@ -85,4 +86,5 @@ class Follower:
         return data
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()

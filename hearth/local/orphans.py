@@ -1,8 +1,8 @@
-"""Ending processes that an earlier `hearth up` owned and could not end itself (it was killed, or the machine hung).
+"""Orphans: processes that an earlier `hearth up` owned and could not stop, because it was killed.
 
 A process is ours when its environment carries the token of a record, or when it is the recorded pid with the recorded
-identity, or a member of the session that such a pid leads. Nothing else is touched: a pid that was given to another
-process since has another identity and no token.
+identity, or a member of the session that such a pid leads. No other process is touched: a process that reuses the pid
+has another identity and no token.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ import psutil
 from hearth.local.state import TOKEN_VARIABLE, ProcessRecord, process_identity
 
 STRAY_GRACE = 2.0
-"""Seconds that a process which outlived its leader gets to end."""
+"""Seconds between SIGTERM and SIGKILL for a process which outlived its leader."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orphan:
-    """A process left behind. `process` refuses to signal a successor that got the same pid (psutil checks)."""
+    """Process of an earlier `hearth up`. psutil refuses to signal another process that reuses its pid."""
 
     process: psutil.Process
     record: ProcessRecord
 
 
 def find_orphans(records: Sequence[ProcessRecord]) -> tuple[Orphan, ...]:
-    """The live processes that belong to the records."""
+    """Find the live processes that belong to the records."""
     if not records:
         return ()
     by_token = {record.token: record for record in records}
@@ -49,13 +49,13 @@ def find_orphans(records: Sequence[ProcessRecord]) -> tuple[Orphan, ...]:
     return tuple(found)
 
 
-def end_marked(record: ProcessRecord) -> None:
-    """End what carries the token of a record whose process has ended. Blocking."""
-    end_processes([orphan.process for orphan in find_orphans([record])], STRAY_GRACE)
+def stop_marked(record: ProcessRecord) -> None:
+    """Stop processes with the token of a record whose own process has exited. Blocking."""
+    stop_processes([orphan.process for orphan in find_orphans([record])], STRAY_GRACE)
 
 
-def end_processes(processes: Iterable[psutil.Process], grace: float) -> int:
-    """SIGTERM, `grace` seconds, SIGKILL. Blocking. Returns how many were alive."""
+def stop_processes(processes: Iterable[psutil.Process], grace: float) -> int:
+    """Send SIGTERM, wait at most `grace` seconds, send SIGKILL; return how many were alive. Blocking."""
     mine = [process for process in processes if _alive(process)]
     for process in mine:
         with suppress(psutil.NoSuchProcess):
@@ -68,8 +68,11 @@ def end_processes(processes: Iterable[psutil.Process], grace: float) -> int:
 
 
 def _wait(processes: Sequence[psutil.Process], timeout: float) -> list[psutil.Process]:
-    """Those that still run after `timeout` seconds. Not psutil's own wait: it waits for zombies too, and an orphan
-    stays one where nobody reaps (a container without an init process)."""
+    """Return those that still run after `timeout` seconds.
+
+    psutil's own wait would wait for zombies too, and an orphan stays a zombie where nothing reaps it, as in a container
+    without an init process.
+    """
     end = time.monotonic() + timeout
     while (left := [process for process in processes if _alive(process)]) and time.monotonic() < end:
         time.sleep(0.02)

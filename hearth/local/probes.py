@@ -1,9 +1,9 @@
-"""Startup, readiness and liveness checks, as the kubelet makes them, of a process on this machine.
+"""Probes of a process on this machine: startup, readiness and liveness, as the kubelet runs them.
 
-Kept from the kubelet: what counts as success, the thresholds, the delay and the order (nothing but the startup probe
-until it has succeeded once; readiness starts at "no", liveness at "yes"). Different: until a replica has started it is
-asked every `EAGER` seconds, because a check of the loopback costs nothing and a user waits for the answer; the time
-that the startup probe allows (failureThreshold x periodSeconds) stays as written.
+As in the kubelet are: what counts as success, the thresholds, the delay and the order (only the startup probe runs
+until it has succeeded once; a replica is first unready and alive). Different is the period until a replica has started:
+`EAGER`, because a check of the loopback costs nothing and a user waits for the answer. The time that the startup probe
+allows (failureThreshold x periodSeconds) is unchanged.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from hearth.api import format_duration
 from hearth.planning import HttpProbe, Launch
 
 EAGER = 0.1
@@ -22,7 +23,7 @@ _STATUS_LINE_LIMIT = 16 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """A verdict and how many checks in a row disagree with it. Pure; see `count`."""
+    """Verdict, and how many results in a row disagree with it. Pure; see `count`."""
 
     healthy: bool
     against: int = 0
@@ -38,12 +39,12 @@ def count(tally: Tally, *, ok: bool, probe: HttpProbe) -> Tally:
 
 
 def start_allowance(probe: HttpProbe) -> float:
-    """How long a startup probe lets a start take, in seconds."""
+    """Return the seconds that a startup probe allows."""
     return probe.initial_delay + probe.failure_threshold * probe.period
 
 
 async def check(probe: HttpProbe, host: str) -> bool:
-    """Ask once. False for every kind of failure, an answer after the timeout included."""
+    """Run a probe once. False for every kind of failure, a response after the timeout included."""
     with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
         async with asyncio.timeout(probe.timeout):
             return 200 <= await _get(probe, host) < 400
@@ -51,12 +52,12 @@ async def check(probe: HttpProbe, host: str) -> bool:
 
 
 async def watch(launch: Launch, on_ready: Callable[[bool], None]) -> str:
-    """Check until the process must be restarted; returns why. `on_ready` is called with every change of readiness.
+    """Run the probes until the process must be restarted; return why. `on_ready` gets every change of readiness.
 
-    Cancel it when the process ends.
+    Cancel it when the process exits.
     """
     if not await _started(launch.startup, launch.host):
-        return f"did not start within {start_allowance(launch.startup):g} s (startup probe)"
+        return f"did not start within {format_duration(start_allowance(launch.startup))} (startup probe)"
     readiness = asyncio.ensure_future(_watch_readiness(launch.readiness, launch.host, on_ready))
     try:
         if launch.liveness is None:
@@ -66,7 +67,7 @@ async def watch(launch: Launch, on_ready: Callable[[bool], None]) -> str:
     finally:
         readiness.cancel()
         await asyncio.gather(readiness, return_exceptions=True)
-    return "stopped answering (liveness probe)"
+    return "failed its liveness probe"
 
 
 async def _started(probe: HttpProbe, host: str) -> bool:

@@ -1,8 +1,8 @@
-"""One operating system process: started in its own session, its output in a log, its end noticed at once.
+"""Process of the operating system: started in its own session, its output in a log, its exit noticed at once.
 
-The session makes the whole tree one process group: a terminal's Ctrl-C does not reach it, and one signal ends what the
-engine forked. When the leader ends, the rest of its group is killed before the leader is reaped, because until then
-the kernel cannot give the group's number to anybody else.
+The session makes the whole tree one process group: a terminal's Ctrl-C does not reach it, and one signal stops what the
+engine forked. When the leader exits, the rest of its group is killed before the leader is reaped, because until then
+the kernel cannot reuse the number of the group.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from hearth.api.errors import HearthError
 from hearth.local.logs import LogFile
 
 PORTS = range(20000, 30000)
-"""Below the ephemeral ports of Linux (32768..) and macOS (49152..), so that no outgoing connection of any process can
-take a port between the moment it is chosen and the moment the engine binds it."""
+"""Ports of engines. They are below the ephemeral ports of Linux (32768..) and macOS (49152..), so no outgoing connection
+takes a port between its choice and the engine's bind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a process ended: an exit code, or the number of the signal that killed it."""
+    """Exit of a process: an exit code, or the number of the signal that killed it."""
 
     code: int
     signal: int | None = None
@@ -43,7 +43,7 @@ class Exit:
 
 
 class Process:
-    """A started process. Create it with `start_process`."""
+    """Started process. Create it with `start_process`."""
 
     def __init__(self, popen: subprocess.Popen[bytes], output: int, log: LogFile) -> None:
         self.pid = popen.pid
@@ -58,26 +58,26 @@ class Process:
 
     @property
     def ended(self) -> Exit | None:
-        """How it ended, or None while it runs."""
+        """Its exit, or None while it runs."""
         return self._ended.result() if self._ended.done() else None
 
     async def wait(self) -> Exit:
-        """Return when the process has ended and its group is gone."""
+        """Return when the process has exited and its group is gone."""
         return await asyncio.shield(self._ended)
 
     def terminate(self) -> None:
-        """Ask the leader to end (SIGTERM); it is the one that knows how to end its workers in order."""
+        """Send SIGTERM to the leader, which knows how to stop its workers in order."""
         if not self._ended.done():
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the whole group now (SIGKILL)."""
+        """Send SIGKILL to the whole group."""
         if not self._ended.done():
             self._kill_group()
 
     async def stop(self, grace: float) -> Exit:
-        """SIGTERM, at most `grace` seconds, then SIGKILL for the whole group."""
+        """Send SIGTERM, wait at most `grace` seconds, then send SIGKILL to the whole group."""
         self.terminate()
         try:
             async with asyncio.timeout(grace):
@@ -96,7 +96,7 @@ class Process:
 
     def _watch_blocking(self) -> None:
         os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        with suppress(RuntimeError):  # the loop is closed: the program is ending
+        with suppress(RuntimeError):  # the loop is closed: the program is exiting
             self._loop.call_soon_threadsafe(self._exited, None)
 
     def _exited(self, pidfd: int | None) -> None:
@@ -115,7 +115,7 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
 
     def _read(self) -> None:
-        """Move what was printed to the log. One call takes a bounded amount, so a chatty engine starves nobody."""
+        """Move output to the log. One call moves a bounded amount, so a chatty engine starves no other."""
         for _ in range(16):
             if self._output is None:
                 return
@@ -126,7 +126,7 @@ class Process:
             if not data:
                 self._close_output()
                 return
-            with suppress(OSError):  # a full disk must not end the service; the log has a hole then
+            with suppress(OSError):  # a full disk must not stop the service; the log has a gap then
                 self.log.write(data)
 
     def _close_output(self) -> None:
@@ -137,7 +137,7 @@ class Process:
 
 
 def start_process(argv: Sequence[str], env: Mapping[str, str], cwd: str | None, log: LogFile) -> Process:
-    """Start `argv` with exactly `env`. Raises HearthError when the command cannot be run."""
+    """Start `argv` with exactly `env`. Raises HearthError when the command cannot be started."""
     read, write = os.pipe()
     try:
         popen = subprocess.Popen(
@@ -158,23 +158,21 @@ def start_process(argv: Sequence[str], env: Mapping[str, str], cwd: str | None, 
 
 
 def start_error(argv: Sequence[str], cwd: str | None, error: OSError | ValueError) -> HearthError:
-    """What to tell a user about a command that did not start. Names the command only: arguments may hold secrets."""
+    """Return why a command did not start. It names the command only: arguments may contain secrets."""
     command = argv[0]
     if cwd is not None and not Path(cwd).is_dir():
-        return HearthError(f"cannot start {command}: its working directory {cwd} does not exist", "create it")
+        return HearthError(f"the working directory {cwd} of {command} does not exist", "create it")
     if isinstance(error, FileNotFoundError):
-        where = "does not exist" if "/" in command else "was not found on PATH"
-        return HearthError(
-            f"cannot start {command}: the command {where}", "install it, or correct the runtime's command"
-        )
+        what = "does not exist" if "/" in command else "was not found on PATH"
+        return HearthError(f"the command {command} {what}", "install it, or correct the runtime's command")
     if isinstance(error, PermissionError):
-        return HearthError(f"cannot start {command}: it is not executable", f"chmod +x {command}")
+        return HearthError(f"the command {command} is not executable", f"chmod +x {command}")
     reason = error.strerror if isinstance(error, OSError) else str(error)
-    return HearthError(f"cannot start {command}: {reason}", "")
+    return HearthError(f"the command {command} cannot be run: {reason}", "")
 
 
 def free_port(taken: Container[int], host: str = "127.0.0.1") -> int:
-    """A port of `PORTS` that nobody listens on now and that is not in `taken`. Raises HearthError if there is none."""
+    """Return a port of `PORTS` that is free and not in `taken`. Raises HearthError if there is none."""
     for port in random.sample(PORTS, len(PORTS)):
         if port in taken:
             continue
@@ -185,4 +183,6 @@ def free_port(taken: Container[int], host: str = "127.0.0.1") -> int:
             except OSError:
                 continue
             return port
-    raise HearthError(f"no free port in {PORTS.start}..{PORTS.stop - 1} on {host}", "stop programs that listen there")
+    raise HearthError(
+        f"no free port in {PORTS.start}..{PORTS.stop - 1} on {host}", "stop programs that use these ports"
+    )

@@ -1,4 +1,4 @@
-"""Asking a running `hearth up` something: the client of control.py, light enough for a quick command."""
+"""Client of the control socket, light enough for a quick command. The server is control.py."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from hearth.local.state import StateDir
 
 
 def call(state: StateDir, request: Mapping[str, object], timeout: float | None = 10.0) -> Any:
-    """Ask the `hearth up` of a state directory; blocking, `timeout` in seconds.
+    """Send a request to the `hearth up` of a state directory and return the answer; blocking, `timeout` in seconds.
 
-    Raises HearthError with its error, and when there is none, or it does not answer in time.
+    Raises HearthError with its error, and when no `hearth up` is running, or it does not answer in time.
     """
     instance = state.instance()
     with socket.socket(socket.AF_UNIX) as connection:
@@ -26,7 +26,8 @@ def call(state: StateDir, request: Mapping[str, object], timeout: float | None =
             line = _read_line(connection)
         except TimeoutError as error:
             raise HearthError(
-                f"`hearth up` (state directory {state.path}) did not answer within {timeout:g} s", ""
+                f"`hearth up` (state directory {state.path}) did not answer within {timeout:g} s",
+                "give it more time with --timeout, or look at its output",
             ) from error
         except OSError as error:
             raise not_running(state) from error
@@ -35,19 +36,19 @@ def call(state: StateDir, request: Mapping[str, object], timeout: float | None =
         if "error" in answer:
             raise HearthError(answer["error"], answer["remedy"])
         return answer["ok"]
-    raise HearthError(f"`hearth up` (state directory {state.path}) ended before it answered", "")
+    raise HearthError(f"`hearth up` (state directory {state.path}) stopped before it answered", "start it again")
 
 
 def not_running(state: StateDir) -> HearthError:
-    """What a command says when there is nobody to ask."""
+    """Return the error of a command that needs a running `hearth up`."""
     return HearthError(
         f"no `hearth up` is running on the state directory {state.path}",
-        "start one with `hearth up -f FILE`, or name the directory of one that runs with --state-dir",
+        "start one with `hearth up -f FILE`, or name the directory of a running one with --state-dir",
     )
 
 
 def is_running(state: StateDir) -> bool:
-    """Whether a `hearth up` holds the state directory now."""
+    """Return whether a `hearth up` runs on the state directory now."""
     try:
         call(state, {"do": "get"}, timeout=2.0)
     except HearthError:

@@ -1,7 +1,7 @@
-"""One replica: a process that is started, watched, restarted when it ends by itself, and drained when it must go.
+"""Replica: a process that is started, probed, restarted when it exits by itself, and drained when it must stop.
 
-A replica keeps its devices and its log over restarts; its port and its process change. It calls `changed` whenever
-something that others look at is different, and `tell` with what a person may want to read.
+A replica keeps its devices and its log across restarts; its port and its process change. It calls `changed` whenever its
+public state changes, and `report` with events for people.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from hearth.api import format_duration
 from hearth.api.errors import HearthError
 from hearth.local.logs import LogFile
-from hearth.local.orphans import end_marked
+from hearth.local.orphans import stop_marked
 from hearth.local.probes import watch
 from hearth.local.process import Exit, Process, free_port, start_process
 from hearth.local.restarts import Failures, after_exit, after_start_error
@@ -25,12 +26,12 @@ from hearth.local.workload import Workload
 from hearth.planning import Launch
 
 LONGEST_RESTART_GRACE = 10.0
-"""Seconds that a process which no longer answers gets to end before it is killed."""
+"""Seconds between SIGTERM and SIGKILL for a process that failed its liveness probe."""
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all replicas share: the state directory, the base environment, the ports in use."""
+    """Surroundings that all replicas share: the state directory, the base environment, the ports in use."""
 
     state: StateDir
     environment: Mapping[str, str]
@@ -38,7 +39,7 @@ class Surroundings:
 
 
 class Replica:
-    """Create it and it starts. `name` is its ordinal within the service; `devices` are its own until it is `gone`."""
+    """Replica that starts when it is created. `name` is its ordinal; `devices` are its own until it is `gone`."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class Replica:
         surroundings: Surroundings,
         *,
         changed: Callable[[], None],
-        tell: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
         self.name = name
         self.workload = workload
@@ -59,32 +60,32 @@ class Replica:
         self.failures = Failures()
         self.restarts = 0
         self.cause: str | None = None
-        """Why it is not running, or did not run last time; may quote the engine's log, so it is for the owner only."""
+        """How it failed last, as in "exited with code 1"; may quote the engine's log, so it is for the owner only."""
         self.retry_at: float | None = None
-        """When it is started again, in the loop's seconds, while it waits for that."""
+        """When it restarts, in the loop's seconds, while it waits for that."""
         self.process: Process | None = None
         self.port: int | None = None
         self._shared = surroundings
         self._changed = changed
-        self._tell = tell
+        self._report = report
         self._loop = asyncio.get_running_loop()
         self._ready_since: float | None = None
         self.started_at = 0.0
-        """When its process was started last, in the loop's seconds."""
+        """When its process was started, in the loop's seconds."""
         self._stop = asyncio.Event()
         self._log = LogFile(surroundings.state.log_path(workload.name, name))
         self._task = asyncio.create_task(self._run(), name=f"{workload.name}/{name}")
 
     @property
     def endpoint_id(self) -> str | None:
-        """Differs from start to start, because the gateway must not take a new process for the old one."""
+        """Identity of its process for the gateway, which must not take a new process for the old one."""
         return f"{self.name}-{self.port}" if self.process is not None else None
 
     async def leave(self, idle: asyncio.Future[None] | None) -> None:
-        """Drain and end: no new requests, at most `drain_timeout` for those in flight, SIGTERM, grace, SIGKILL.
+        """Drain and stop: no new requests, at most `drain_timeout` for those in flight, SIGTERM, grace, SIGKILL.
 
-        `idle` is done when no request is in flight any more; None when nobody could send one. Returns when the process
-        is gone.
+        `idle` is done when no request is in flight; None when the gateway has no endpoint of it. Returns when the
+        process is gone.
         """
         self.leaving = True
         self._stop.set()
@@ -101,11 +102,11 @@ class Replica:
         await self._task
 
     def failure(self) -> BaseException | None:
-        """What ended it that nobody foresaw: a fault of Hearth, to be raised where it is seen."""
+        """Return the unexpected exception that stopped it, a fault of Hearth, or None."""
         return self._task.exception() if self._task.done() and not self._task.cancelled() else None
 
     def kill(self) -> None:
-        """End it now; requests in flight are cut."""
+        """Kill its process now, which aborts requests in flight."""
         self.leaving = True
         self._stop.set()
         if self.process is not None:
@@ -117,7 +118,9 @@ class Replica:
         either: set[asyncio.Future[Any]] = {idle, ended}
         done, _ = await asyncio.wait(either, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         if not done:
-            self._tell(f"still has requests in flight after {timeout:g} s (spec.scaling.drainTimeout); ending them")
+            self._report(
+                f"still has requests in flight after {format_duration(timeout)} (spec.scaling.drainTimeout); aborting them"
+            )
         ended.cancel()
         await asyncio.gather(ended, return_exceptions=True)
 
@@ -130,7 +133,7 @@ class Replica:
                 self.restarts += 1
                 delay = self.failures.delay
                 self.retry_at = self._loop.time() + delay
-                self._tell(f"{self.cause}; {f'next start in {delay:g} s' if delay else 'starting it again'}")
+                self._report(f"{self.cause}; {f'restarting in {format_duration(delay)}' if delay else 'restarting'}")
                 self._changed()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(delay):
@@ -142,7 +145,7 @@ class Replica:
             self._changed()
 
     async def _live(self) -> None:
-        """From one start to the end of that process."""
+        """Run one process, from its start to its exit."""
         port = free_port(self._shared.ports)
         self._shared.ports.add(port)
         record = ProcessRecord(secrets.token_hex(16), self.workload.name, self.name, "")
@@ -152,7 +155,7 @@ class Replica:
             self._shared.state.forget(record.token)
             self._shared.ports.discard(port)
             self.failures = after_start_error(self.failures)
-            self.cause = str(error)
+            self.cause = f"failed to start: {error}"
             return
         self.process, self.port, self.started_at = process, port, self._loop.time()
         self._changed()
@@ -162,8 +165,8 @@ class Replica:
             ready_for = self._loop.time() - self._ready_since if self._ready_since is not None else 0.0
             self.process, self.port, self.ready, self._ready_since = None, None, False, None
             self._changed()
-            # What left the process group (a daemon of the engine) would keep the device; it still has our token.
-            await asyncio.to_thread(end_marked, record)
+            # What left the process group (a daemon of the engine) would keep the device; it still has the token.
+            await asyncio.to_thread(stop_marked, record)
             self._shared.state.forget(record.token)
             self._shared.ports.discard(port)
         if not self.leaving:
@@ -185,14 +188,14 @@ class Replica:
             state.record(record)
             self._log.note(f"replica {self.name} on port {port}, {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}")
         except OSError as error:
-            raise HearthError(f"cannot write to {state.path}: {error.strerror}", "free some space there") from error
+            raise HearthError(f"cannot write to {state.path}: {error.strerror}", "free disk space there") from error
         process = start_process(launch.argv, env, launch.cwd, self._log)
-        with suppress(OSError):  # the disk filled up since: the token alone identifies the process then
+        with suppress(OSError):  # the disk has filled up since: the token alone then identifies the process
             state.record(replace(record, pid=process.pid, identity=process_identity(process.pid)))
         return process, launch
 
     async def _watch(self, process: Process, launch: Launch) -> tuple[str | None, Exit]:
-        """Wait for the end; returns why it was brought about, None when the process ended by itself."""
+        """Wait for the exit; return why the process was stopped, None when it exited by itself."""
         probes = asyncio.ensure_future(watch(launch, self._set_ready))
         ended = asyncio.ensure_future(process.wait())
         try:
@@ -213,9 +216,9 @@ class Replica:
         self.ready = ready
         if not ready:
             self._ready_since = None
-            self._tell("does not answer its readiness probe")
+            self._report("failed its readiness probe")
         elif not self.leaving:
             self._ready_since = self._loop.time()
             self.cause = None
-            self._tell(f"ready in {self._loop.time() - self.started_at:.1f} s")
+            self._report(f"ready in {format_duration(round(self._loop.time() - self.started_at, 1))}")
         self._changed()

@@ -32,7 +32,7 @@ class Service:
     notice: str | None = None
 
     def staying(self) -> list[Replica]:
-        """Return the replicas that have not been told to stop."""
+        """Return the replicas that are not stopping."""
         return [replica for replica in self.replicas.values() if not replica.leaving]
 
     def fresh(self) -> list[Replica]:

@@ -1,8 +1,8 @@
-"""The state directory: one running instance per directory, its logs, and a record of every process it owns.
+"""State directory: one running instance per directory, its logs, and a record of every process it owns.
 
 A process is recorded twice: as an intention with a random token before it is spawned, and with its pid and identity
-right after. The token is also in the process's environment. So whatever moment the supervisor is killed at, the next
-one can tell its processes from all others (see orphans.py).
+right after. The token is also in the environment of the process. So at whatever moment a supervisor is killed, the next
+one can identify its processes (see orphans.py).
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from hearth.api.errors import HearthError
 TOKEN_VARIABLE = "HEARTH_PROCESS"  # noqa: S105 - names a process, opens nothing
 STATE_VARIABLE = "HEARTH_STATE_DIR"
 SOCKET_PATH_LIMIT = 100
-"""Bytes. The kernel's limit for a unix socket's path is 108 on Linux and 104 on macOS, with the closing zero."""
+"""Bytes. The kernel's limit for the path of a Unix socket is 108 on Linux and 104 on macOS, final zero included."""
 SHORT_PLACE = Path("/tmp")  # noqa: S108 - a private directory is made there; $TMPDIR may be long itself
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """Who runs on a state directory: written into its lock file. `listen` is host:port of the gateway."""
+    """Instance that runs on a state directory, as its lock file says. `listen` is the address of the gateway."""
 
     pid: int
     socket: str
@@ -39,7 +39,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """One owned process. `pid` and `identity` are None between the intention to spawn it and the spawn."""
+    """Record of an owned process. `pid` and `identity` are None between the intention to spawn it and the spawn."""
 
     token: str
     service: str
@@ -50,7 +50,7 @@ class ProcessRecord:
 
 
 class StateDir:
-    """The files of one `hearth up`. Raises HearthError when the directory cannot be created or written."""
+    """Files of one `hearth up`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
@@ -59,7 +59,7 @@ class StateDir:
         self._processes = self.path / "processes"
 
     def create(self) -> None:
-        """Make the directories, private to the user, and prove that they can be written."""
+        """Create the directories, private to the user. Raises HearthError when they cannot be created or written."""
         try:
             for directory in (self.path, self.logs, self._processes):
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,9 +73,9 @@ class StateDir:
 
     @contextmanager
     def locked(self, listen: str) -> Iterator[Callable[[str], None]]:
-        """Hold the directory for this process; yields a function that tells others where it really listens.
+        """Lock the directory for this process; yield a function that publishes the actual listen address.
 
-        Raises HearthError naming the process that holds it already.
+        Raises HearthError, with the process that holds the lock.
         """
         with self.lock_file.open("a+", encoding="utf-8") as file:
             try:
@@ -102,14 +102,17 @@ class StateDir:
                 file.truncate(0)
 
     def instance(self) -> Instance | None:
-        """Who says to be running here. It may have been killed since: only its socket can tell."""
+        """Return the instance of the lock file. It may have been killed since; only its socket shows that."""
         try:
             return Instance(**json.loads(self.lock_file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def socket_path(self) -> Path:
-        """Where the control socket is: in the directory, or under a short private one when that path is too long."""
+        """Return the path of the control socket: in the directory, or in a short private one when that is too long.
+
+        Raises HearthError when that other directory is not private.
+        """
         path = self.path / "control.sock"
         if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
             return path
@@ -123,20 +126,22 @@ class StateDir:
         return short / f"{sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
 
     def log_path(self, service: str, replica: str) -> Path:
+        """Return the path of a replica's log."""
         return self.logs / service / f"{replica}.log"
 
     def record(self, record: ProcessRecord) -> None:
-        """Write or replace the record; a reader sees the old or the new one, never a part."""
+        """Write or replace a record atomically."""
         path = self._processes / f"{record.token}.json"
         draft = path.with_suffix(".new")
         draft.write_text(json.dumps(asdict(record)), encoding="utf-8")
         draft.replace(path)
 
     def forget(self, token: str) -> None:
+        """Delete a record, if it exists."""
         (self._processes / f"{token}.json").unlink(missing_ok=True)
 
     def records(self) -> tuple[ProcessRecord, ...]:
-        """Every record left behind. A file that is not one is removed."""
+        """Return every record. A file that is not a record is deleted."""
         found = []
         for path in sorted(self._processes.iterdir()):
             try:
@@ -147,7 +152,7 @@ class StateDir:
 
 
 def default_state_path(environment: Mapping[str, str]) -> Path:
-    """$HEARTH_STATE_DIR, else $XDG_STATE_HOME/hearth, else ~/.local/state/hearth."""
+    """Return $HEARTH_STATE_DIR, else $XDG_STATE_HOME/hearth, else ~/.local/state/hearth."""
     if environment.get(STATE_VARIABLE):
         return Path(environment[STATE_VARIABLE])
     if environment.get("XDG_STATE_HOME"):
@@ -156,15 +161,15 @@ def default_state_path(environment: Mapping[str, str]) -> Path:
 
 
 def process_identity(pid: int) -> str | None:
-    """A text that no other process of this machine ever has, or None when there is no such process.
+    """Return a text that no other process of this machine ever has, or None when there is no such process.
 
-    Linux: the boot id and the start time in clock ticks since boot, both untouched by changes of the clock
-    (proc(5), field 22 of /proc/PID/stat). Elsewhere: the start time that psutil reports.
+    On Linux it is the boot id and the start time in clock ticks since boot; changes of the clock affect neither
+    (proc(5), field 22 of /proc/PID/stat). Elsewhere it is the start time that psutil reports.
     """
     stat = Path(f"/proc/{pid}/stat")
     boot = Path("/proc/sys/kernel/random/boot_id")
     with suppress(OSError, IndexError):
-        # The second field is the name in parentheses and may hold anything, so count from its end.
+        # The second field is the name in parentheses and may contain anything, so count from its end.
         fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return f"{boot.read_text(encoding='utf-8').strip()}:{fields[19]}"
     if boot.exists():

@@ -1,8 +1,8 @@
-"""The supervisor: brings the processes of this machine to what the scaler and the allocator decide.
+"""Supervisor: brings the processes of this machine to what the autoscaler and the allocator decide.
 
-One tick looks at everything, decides with pure functions (autoscaler.py, devices.py) and acts on replicas and on
+A tick observes everything, decides with pure functions (autoscaler.py, devices.py) and acts on replicas and on
 the gateway. A tick runs at once when the gateway reports a demand edge or a replica changes, and every `PERIOD` for
-what only time changes.
+what depends on time alone.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
+from hearth.api import format_duration
 from hearth.api.errors import HearthError
 from hearth.local.autoscaler import Sample, ScalerState, cooldown_left, decide, held_floor, override
 from hearth.local.devices import Allocation, Claim, Holding, Pool, allocate
@@ -23,22 +24,25 @@ from hearth.planning.launch import HOST
 from hearth_gateway import Endpoint, Gateway, ServiceConfig, ServiceStats
 
 PERIOD = 0.5
-"""Seconds between ticks when nothing happens."""
+"""Seconds between ticks without events."""
 
 
 class Supervisor:
-    """Run `run()` in the event loop of a started gateway. `tell(service, text)` gets what a person may want to read."""
+    """Supervisor of all services. Await `run()` in the event loop of a started gateway.
+
+    `report(service, text)` gets events for people.
+    """
 
     def __init__(
         self,
         gateway: Gateway,
         state: StateDir,
         environment: Mapping[str, str],
-        tell: Callable[[str, str], None],
+        report: Callable[[str, str], None],
     ) -> None:
         self._gateway = gateway
         self._surroundings = Surroundings(state, environment, set())
-        self._tell = tell
+        self._report = report
         self._loop = asyncio.get_running_loop()
         self._services: dict[str, Service] = {}
         self._unplanned: dict[str, tuple[str, float]] = {}
@@ -50,10 +54,10 @@ class Supervisor:
         self._stopping = False
         gateway.subscribe(lambda _name: self._wakeup.set())
 
-    # --- for those who run it -----------------------------------------------------------------------------------------
+    # --- interface ---------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Tick until cancelled. Raises what no replica foresaw."""
+        """Tick until cancelled. Raises the unexpected exception of a replica."""
         while True:
             self._wakeup.clear()
             self.tick()
@@ -66,9 +70,9 @@ class Supervisor:
     async def apply(
         self, workloads: Sequence[Workload], pools: Sequence[Pool], unplanned: Mapping[str, str] | None = None
     ) -> None:
-        """Take over a new set of services. Those that go are drained, those that changed are rolled.
+        """Replace the set of services. Removed ones are drained, changed ones are rolled.
 
-        `unplanned` are services that cannot run, and why; they are shown and nothing else.
+        `unplanned` are services that cannot run, and why; they are only shown.
         """
         now = self._loop.time()
         names = {workload.name for workload in workloads}
@@ -78,12 +82,12 @@ class Supervisor:
         }
         for name, service in self._services.items():
             if name not in names and not service.removed:
-                self._tell(name, "removed")
+                self._report(name, "removed from the manifests")
                 for replica in service.staying():
                     self._leave(service, replica)
                 service.removed = True
                 service.wanted = 0
-        await asyncio.sleep(0)  # so that the drains have found their endpoints before the gateway forgets them
+        await asyncio.sleep(0)  # so that the drains find their endpoints before the gateway forgets them
         self._gateway.apply([workload.gateway for workload in workloads])
         for workload in workloads:
             known = self._services.get(workload.name)
@@ -93,13 +97,13 @@ class Supervisor:
             if known.removed:
                 known.removed, known.since, known.scaler = False, now, ScalerState()
             elif known.workload.fingerprint != workload.fingerprint and known.staying():
-                self._tell(workload.name, "changed; new replicas take over")
+                self._report(workload.name, "changed; replacing its replicas")
             known.workload = workload
             known.endpoints, known.notice = (), None
         self._wakeup.set()
 
     async def stop(self) -> None:
-        """Drain everything and end it. `kill` may be called meanwhile."""
+        """Drain and stop every replica. `kill` may be called during that."""
         self._stopping = True
         for service in self._services.values():
             service.wanted = 0
@@ -109,60 +113,65 @@ class Supervisor:
             await asyncio.wait(self._leaving)
 
     def kill(self) -> None:
-        """End every process now."""
+        """Kill every process now."""
         self._stopping = True
         for service in self._services.values():
             for replica in service.replicas.values():
                 replica.kill()
 
     def in_flight(self) -> int:
-        """Requests that backends work on, of all services."""
+        """Count the requests in flight of all services."""
         return sum(self._stats(service).in_flight for service in self._services.values() if not service.removed)
 
     def processes(self) -> int:
-        """Engine processes that run, of all services."""
+        """Count the running engine processes of all services."""
         return sum(
             replica.process is not None for load in self._services.values() for replica in load.replicas.values()
         )
 
     def scale(self, name: str, replicas: int, duration: float | None) -> str:
-        """`hearth scale`: a temporary floor; 0 puts the service to sleep as soon as it has no request.
+        """Set a temporary floor, for `hearth scale`; return what follows. 0 scales to zero as soon as the service is idle.
 
-        Raises HearthError for an unknown name and for a number outside of what the manifest allows.
+        `duration` is in seconds. Raises HearthError for an unknown name, and for a number beyond the manifest's bounds.
         """
         service = self._find(name)
         scaling = service.workload.scaling
         if replicas > scaling.max:
-            raise HearthError(f"{name}: {replicas} replicas are more than spec.scaling.max: {scaling.max}", "raise max")
+            raise HearthError(
+                f"{name}: {replicas} replicas exceed spec.scaling.max ({scaling.max})", "raise spec.scaling.max"
+            )
         if replicas < scaling.min:
             raise HearthError(
-                f"{name}: {replicas} replicas are fewer than spec.scaling.min: {scaling.min}", "lower min"
+                f"{name}: {replicas} replicas are below spec.scaling.min ({scaling.min})", "lower spec.scaling.min"
             )
         seconds = scaling.cooldown if duration is None else duration
         service.scaler = override(service.scaler, replicas, self._loop.time(), seconds)
         self._wakeup.set()
         if replicas == 0:
-            return "goes to zero as soon as it has no request"
-        return f"has at least {replicas} {_replicas(replicas)} for {seconds:g} s"
+            return "will scale to zero once idle"
+        return f"keeps at least {replicas} {_replicas(replicas)} for {format_duration(seconds)}"
 
     def wake(self, name: str) -> None:
-        """`hearth wake`: want a replica as a request would. Raises HearthError for an unknown name."""
+        """Demand a replica as a request would, for `hearth wake`. Raises HearthError for an unknown name."""
         self._find(name)
         self._gateway.wake(name)
 
     async def settled(self, name: str) -> ServiceView:
-        """Return when a service is ready, cannot become so, or does not try any more."""
+        """Return the view of a service once it is ready, cannot become ready, or has no more demand.
+
+        Raises HearthError when it is removed.
+        """
         while True:
             view = next((view for view in self.views() if view.name == name), None)
             if view is None:
-                raise HearthError(f"{name} was removed", "")
+                raise HearthError(f"{name} was removed from the manifests", "add it again")
             if view.phase in ("Ready", "Degraded") or (view.phase == "ScaledToZero" and not self._demand(name)):
                 return view
             async with self._changed:
                 await self._changed.wait()
 
     def views(self) -> tuple[ServiceView, ...]:
-        """Every service, by name."""
+        """Return the view of every service, by name."""
         now = self._loop.time()
         views = [
             service_view(service, None if service.removed else self._stats(service), now)
@@ -174,7 +183,7 @@ class Supervisor:
     # --- one tick -----------------------------------------------------------------------------------------------------
 
     def tick(self) -> None:
-        """Look, decide, act. Never waits."""
+        """Observe, decide, act. Never waits."""
         now = self._loop.time()
         self._reap()
         if not self._stopping:
@@ -195,7 +204,7 @@ class Supervisor:
                         raise failure
                     del service.replicas[key]
                     if not (service.replicas or service.wanted or service.removed or self._stopping):
-                        self._tell(name, "asleep")
+                        self._report(name, "scaled to zero")
             if service.removed and not service.replicas:
                 del self._services[name]
 
@@ -211,11 +220,11 @@ class Supervisor:
             return
         if before == 0:
             held = f" ({stats.held} {'request' if stats.held == 1 else 'requests'} held)" if stats.held else ""
-            self._tell(name, f"waking{held}" if sample.demand else f"starting: {decision.reason}")
+            self._report(name, f"waking{held}" if sample.demand else f"starting: {decision.reason}")
         elif decision.replicas == 0:
-            self._tell(name, f"going to sleep: {decision.reason}")
+            self._report(name, f"scaling to zero: {decision.reason}")
         else:
-            self._tell(name, f"scaling {before} -> {decision.replicas}: {decision.reason}")
+            self._report(name, f"scaling {before} -> {decision.replicas}: {decision.reason}")
 
     def _shrink(self, service: Service) -> None:
         fresh, stale = service.fresh(), service.stale()
@@ -249,7 +258,10 @@ class Supervisor:
         for service in self._services.values():
             for replica in service.staying():
                 if f"{service.workload.name}/{replica.name}" in answer.releases:
-                    self._tell(service.workload.name, f"replica {replica.name} makes room for another service")
+                    self._report(
+                        service.workload.name,
+                        f"stopping replica {replica.name} to free its devices for another service",
+                    )
                     self._leave(service, replica)
         self._explain(answer)
         if answer.contended != self._contended:
@@ -263,10 +275,10 @@ class Supervisor:
             service.impossible = answer.impossible.get(name)
             after = service.impossible or service.waiting
             if after is not None and before is None:
-                self._tell(name, f"waiting: {after}")
+                self._report(name, f"waiting: {after}")
             stale = service.stale()
             if service.waiting is not None and stale and len(service.staying()) == len(service.replicas):
-                # A changed service on full devices: an old replica makes room for the new one.
+                # A changed service without free devices: an old replica is stopped to free them for a new one.
                 self._leave(service, expendable(stale, self._load(service))[0])
 
     def _holdings(self, now: float) -> list[Holding]:
@@ -327,11 +339,11 @@ class Supervisor:
             devices,
             self._surroundings,
             changed=self._replica_changed,
-            tell=lambda text: self._tell(name, f"replica {ordinal} {text}"),
+            report=lambda text: self._report(name, f"replica {ordinal} {text}"),
         )
 
     def _replica_changed(self) -> None:
-        """Something moved: endpoints go to the gateway now, the rest is the next tick's."""
+        """Publish endpoints to the gateway now; the next tick does the rest."""
         for name, service in self._services.items():
             self._publish(name, service)
         self._wakeup.set()
@@ -349,9 +361,9 @@ class Supervisor:
     def _left(self, task: asyncio.Task[None]) -> None:
         self._leaving.discard(task)
         if not task.cancelled():
-            task.exception()  # seen; `_reap` raises it
+            task.exception()  # retrieved; `_reap` raises it
 
-    # --- looking ------------------------------------------------------------------------------------------------------
+    # --- observing ----------------------------------------------------------------------------------------------------
 
     def _find(self, name: str) -> Service:
         service = self._services.get(name)
@@ -376,11 +388,11 @@ class Supervisor:
 
 
 def _demand(stats: ServiceStats, config: ServiceConfig) -> int:
-    """What the scaler acts on.
+    """Return the demand that the autoscaler acts on.
 
-    The gateway keeps its activation lease for a while after a backend became ready, for pollers that look every few
-    seconds. The supervisor misses nothing, so a held request or a running activation is enough; but a client that was
-    refused in reject mode is still to come back, and for it the lease counts in full.
+    The gateway keeps its activation lease for a while after a backend became ready, for pollers such as KEDA. The
+    supervisor misses no event, so held requests and a running activation are enough. In reject mode a client has yet to
+    retry, and the lease counts in full.
     """
     if config.cold_start.mode == "reject":
         return stats.demand

@@ -99,7 +99,7 @@ def notice_of(service: Service) -> str | None:
         return service.impossible or service.waiting
     staying = service.staying()
     if staying and all(replica.failures.is_loop and not replica.ready for replica in staying):
-        return "the backend keeps ending; `hearth get -o wide` and `hearth logs` say why"
+        return "the backend keeps crashing; `hearth get -o wide` and `hearth logs` say why"
     return None
 
 

@@ -1,4 +1,4 @@
-"""What the supervisor needs to know of a service: how many, which devices, and how to start a replica."""
+"""Workload: what the supervisor needs of a planned service: scaling, devices, and how to start a replica."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from hearth.plugins import VendorHost
 from hearth_gateway import ServiceConfig, parse_services
 
 DEFAULT_GRACE = 30.0
-"""Seconds from SIGTERM to SIGKILL when the runtime names none; Kubernetes' default."""
+"""Seconds from SIGTERM to SIGKILL when the runtime sets none; Kubernetes' default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """One service as local mode runs it. Times are seconds.
+    """Service as local mode runs it. Times are seconds.
 
     `launch(devices, port)` is pure and raises HearthError when the vendor refuses. Two workloads with the same
     `fingerprint` start identical processes: a change between them restarts nothing.
@@ -38,10 +38,10 @@ class Workload:
 
 
 def workload(plan: Plan, host: VendorHost) -> Workload:
-    """What follows from a plan on one machine. Raises HearthError when its runtime cannot be started here.
+    """Return the workload of a plan. Raises HearthError when its runtime cannot be started on this machine.
 
-    Draining does not depend on `lifecycle.preStopDrain`: in a cluster that is a question of what the pod can do; here
-    the gateway knows what is in flight, so the full `drainTimeout` is granted always and costs nothing when idle.
+    Draining does not depend on `lifecycle.preStopDrain`, which says what a pod can do. Here the gateway knows what is in
+    flight, so the full `drainTimeout` always holds and costs nothing when idle.
     """
     launch = partial(_launch, plan, host)
     spec = plan.runtime.spec

@@ -27,7 +27,11 @@ class _Fields(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class OwnerReference(_Fields, frozen=True):
+    """Reference to the object that another one belongs to."""
+
     uid: str
+    kind: str = ""
+    name: str = ""
     controller: bool = False
 
 
@@ -166,6 +170,7 @@ class _PodMetadata(_Fields, frozen=True):
     labels: dict[str, str] = {}
     creation_timestamp: str = ""
     deletion_timestamp: str = ""
+    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class _PodSpec(_Fields, frozen=True):
@@ -208,6 +213,15 @@ class Pod(_Fields, frozen=True):
     @property
     def is_unschedulable(self) -> bool:
         return self.condition("PodScheduled").is_false
+
+    @property
+    def deployment(self) -> str:
+        """Name of the Deployment whose ReplicaSet controls the pod; empty when none does.
+
+        A ReplicaSet is named after its Deployment, with a hash behind the last dash.
+        """
+        owner = next((owner for owner in self.metadata.owner_references if owner.controller), None)
+        return owner.name.rpartition("-")[0] if owner is not None and owner.kind == "ReplicaSet" else ""
 
     @property
     def limits(self) -> Iterable[Mapping[str, str]]:

@@ -1,11 +1,11 @@
-"""From manifests to a plan: pure functions, no I/O. The operator applies the plan, local mode runs it."""
+"""Planning: from manifests to a plan, by pure functions. The operator applies the plan, local mode runs it."""
 
 from __future__ import annotations
 
 from hearth.planning.binding import LiveValues, bind
 from hearth.planning.document import as_document
 from hearth.planning.errors import PlanningError
-from hearth.planning.gateway.config import DOCUMENT, NOTICES, gateway_entries
+from hearth.planning.gateway.config import NOTICES_KEY, SERVICES_KEY, gateway_entries
 from hearth.planning.gateway.deployment import ACCOUNT_ANNOTATION
 from hearth.planning.inventory import LocalInventory, local_devices, local_inventory_sources
 from hearth.planning.labels import GATEWAY_LABEL, MANAGED_BY_LABEL, PREWARM_LABEL, RUNTIME_LABEL, SERVICE_LABEL
@@ -31,20 +31,19 @@ from hearth.planning.probes import Probes
 from hearth.planning.scaling import Scaling
 from hearth.planning.selection import available_runtimes, named_runtime
 from hearth.planning.target import Target
-from hearth.plugins import ResolvedModel, VendorInfo
 
 __all__ = [
     "ACCOUNT_ANNOTATION",
     "CREATED_ONCE",
     "DEFAULT_OPTIONS",
-    "DOCUMENT",
     "GATEWAY_LABEL",
     "KINDS",
     "LOCAL_REGISTRY",
     "MANAGED_BY_LABEL",
-    "NOTICES",
+    "NOTICES_KEY",
     "PREWARM_LABEL",
     "RUNTIME_LABEL",
+    "SERVICES_KEY",
     "SERVICE_LABEL",
     "SHARED_GATEWAY",
     "TEMPLATE_ANNOTATION",
@@ -58,11 +57,9 @@ __all__ = [
     "PlanOptions",
     "PlanningError",
     "Probes",
-    "ResolvedModel",
     "Scaler",
     "Scaling",
     "Target",
-    "VendorInfo",
     "as_document",
     "available_runtimes",
     "backend_name",

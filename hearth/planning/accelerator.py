@@ -1,4 +1,4 @@
-"""How one replica asks for its devices, and how many devices its engine then sees."""
+"""The device request of one replica, and the number of devices that its engine sees."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def _check_fraction(ctx: RenderContext, vendor: VendorInfo, target: Target) -> N
     if "fraction" not in vendor.capabilities:
         raise PlanningError(
             "FractionUnsupported",
-            f"spec.resources.fraction: vendor {vendor.name!r} cannot give out parts of an accelerator",
-            "ask for whole ones with spec.resources.accelerators, or choose a vendor with the capability `fraction` "
+            f"spec.resources.fraction: vendor {vendor.name!r} does not support fractional accelerators",
+            "request whole ones with spec.resources.accelerators, or choose a vendor with the capability `fraction` "
             "(`hearth plugins`)",
         )
     if target == "local":
         raise PlanningError(
             "FractionUnsupported",
-            "spec.resources.fraction: on one machine accelerators are given out whole, because nothing there keeps two "
-            "engines within their parts",
+            "spec.resources.fraction: local mode allocates whole accelerators only, because it cannot isolate two engines "
+            "on one device",
             "remove the fraction",
         )
     if not ctx.runtime.spec.accelerator.sharing.supported:
@@ -63,5 +63,7 @@ def _check_fraction(ctx: RenderContext, vendor: VendorInfo, target: Target) -> N
         )
     if fraction.memory is None and fraction.cores is None:
         raise PlanningError(
-            "EmptyFraction", "spec.resources.fraction: it is empty", "give memory (such as 16Gi), cores, or both"
+            "EmptyFraction",
+            "spec.resources.fraction: neither memory nor cores is set",
+            "set memory (such as 16Gi), cores, or both",
         )

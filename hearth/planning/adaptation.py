@@ -1,4 +1,4 @@
-"""What surrounds the devices in a pod: the runtime's `spec.pod` over what the vendor's plugin adds."""
+"""The adaptation of a pod to its devices: the runtime's `spec.pod` over what the vendor's plugin adds."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def merge_adaptation(runtime: InferenceRuntime, vendor: PodAdaptation | None) ->
 
 
 def _host_mounts(runtime: InferenceRuntime, added: PodAdaptation) -> tuple[HostMount, ...]:
-    """The runtime's mounts, then those of the vendor whose place in the container is still free."""
+    """Return the runtime's mounts, then those of the vendor whose place in the container is still free."""
     own = runtime.spec.pod.host_mounts
     if not runtime.spec.pod.vendor_mounts:
         return own
@@ -69,7 +69,7 @@ def _check(runtime: InferenceRuntime) -> None:
             if key in RESERVED_LABELS or key.startswith(RESERVED_PREFIX):
                 raise PlanningError(
                     "ReservedKey",
-                    f"runtime {runtime.metadata.name}: spec.pod.{kind}: {key!r} is Hearth's own",
+                    f"runtime {runtime.metadata.name}: spec.pod.{kind}: {key!r} is reserved for Hearth",
                     "use another key",
                 )
     paths = [mount.mount_path or mount.host_path for mount in pod.host_mounts]
@@ -77,12 +77,12 @@ def _check(runtime: InferenceRuntime) -> None:
         if paths.count(path) > 1:
             raise PlanningError(
                 "ReservedPath",
-                f"runtime {runtime.metadata.name}: spec.pod.hostMounts: {path!r} is there twice",
+                f"runtime {runtime.metadata.name}: spec.pod.hostMounts: {path!r} is listed twice",
                 "keep one of the two",
             )
         if any(path == own or path.startswith(f"{own}/") for own in RESERVED_PATHS):
             raise PlanningError(
                 "ReservedPath",
-                f"runtime {runtime.metadata.name}: spec.pod.hostMounts: {path!r} is Hearth's own",
+                f"runtime {runtime.metadata.name}: spec.pod.hostMounts: {path!r} is reserved for Hearth",
                 "mount it elsewhere with mountPath",
             )

@@ -1,4 +1,4 @@
-"""Where a pod keeps downloaded weights and compiled kernels: the volume, its mount and the variables that lead there."""
+"""The cache of downloaded weights and compiled kernels: its volume, its mount, and the variables that point there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Services of an LLMService and of gateways: where clients, the gateway and KEDA find whom they ask."""
+"""The core Services of an LLMService and of gateways: the addresses of clients, backends and KEDA."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def backend_service(service: LLMService, runtime: InferenceRuntime) -> Mapping[s
     """Return the Service whose EndpointSlices tell the gateway the addresses of the backends.
 
     Slices list pods that are not ready too, and say so. `publishNotReadyAddresses` would call them ready: the gateway
-    could not tell the difference any more, and whoever uses the Service's own address would reach an engine that loads.
+    could not tell the difference any more, and clients of the Service's own address would reach an engine that loads.
     """
     port = _port(HTTP_PORT, 80, runtime.spec.container.port.name)
     return _service(object_metadata(service, runtime, backend_name(service)), selector_labels(service), [port])

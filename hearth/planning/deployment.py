@@ -13,7 +13,7 @@ def backend_deployment(service: LLMService, runtime: InferenceRuntime, pod: Mapp
     """Return the Deployment, without `replicas`: the autoscaler owns them.
 
     A rollout takes the old pod away first, because a cluster of few accelerators has none spare for a surge; requests
-    are held by the gateway meanwhile.
+    are held by the gateway until the new one is ready.
     """
     return {
         "apiVersion": "apps/v1",

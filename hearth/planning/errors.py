@@ -1,4 +1,4 @@
-"""Why a service cannot be planned."""
+"""The error of a service that cannot be planned."""
 
 from __future__ import annotations
 

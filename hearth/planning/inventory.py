@@ -1,4 +1,4 @@
-"""Which devices this machine has: what to read for each vendor, and how to understand it."""
+"""The inventory of this machine's devices: what to read for each vendor, and how to interpret it."""
 
 from __future__ import annotations
 

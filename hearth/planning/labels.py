@@ -1,4 +1,4 @@
-"""The names that Hearth's objects carry."""
+"""The labels of Hearth's objects."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ RESERVED_PREFIX = f"{GROUP}/"
 
 
 def object_labels(service: LLMService, runtime: InferenceRuntime) -> dict[str, str]:
+    """Return the labels of every object of a service."""
     return {
         NAME_LABEL: service.metadata.name,
         MANAGED_BY_LABEL: "hearth",
@@ -28,7 +29,7 @@ def object_labels(service: LLMService, runtime: InferenceRuntime) -> dict[str, s
 
 
 def selector_labels(service: LLMService) -> dict[str, str]:
-    """The label of the backends, and of no other pods.
+    """Return the label of the backends, and of no other pods.
 
     A Deployment's selector cannot change, so it holds nothing that a new runtime would change.
     """
@@ -36,7 +37,7 @@ def selector_labels(service: LLMService) -> dict[str, str]:
 
 
 def helper_labels(name: str, label: str, value: str) -> dict[str, str]:
-    """Labels of pods that are no backends: whatever selects backends must not find them."""
+    """Return the labels of pods that are no backends: no selector of backends may match them."""
     return {NAME_LABEL: name, MANAGED_BY_LABEL: "hearth", label: value}
 
 

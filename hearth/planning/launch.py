@@ -35,7 +35,7 @@ class HttpProbe:
 class Launch:
     """How to start, watch and end one replica.
 
-    `env` is added to the environment of the supervisor. To end it: send nobody there any more, wait up to
+    `env` is added to the environment of the supervisor. To end it: send no further request, wait up to
     `drain_timeout` seconds for its requests in flight, SIGTERM, and SIGKILL when `grace_period` seconds have passed
     since the beginning of the end.
     """
@@ -71,7 +71,7 @@ def local_launch(plan: Plan, *, host: VendorHost, devices: Sequence[str], port: 
     if command is None:
         raise PlanningError(
             "RuntimeNotLocal",
-            f"runtime {name}: vendor {plan.vendor.name!r} cannot run it on one machine",
+            f"runtime {name}: vendor {plan.vendor.name!r} does not support local mode",
             "choose another runtime, or write one with adapter: generic and spec.local.command",
         )
     env = {variable["name"]: variable["value"] for variable in plan.serving.get("env", ()) if "value" in variable}
@@ -96,7 +96,7 @@ def local_launch(plan: Plan, *, host: VendorHost, devices: Sequence[str], port: 
 
 
 def _added(command: LocalLaunch, plan: Plan, devices: Sequence[str]) -> Mapping[str, str]:
-    """The plugin's variables that the runtime does not set, and those that say which devices the process may use."""
+    """Return the plugin's variables that the runtime does not set, and those that say which devices are visible."""
     said = {variable.name for variable in plan.runtime.spec.container.env}
     visible = ",".join(devices)
     return {name: value for name, value in command.env.items() if name not in said or value == visible}

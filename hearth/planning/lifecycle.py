@@ -1,4 +1,4 @@
-"""How a backend ends: how long it may drain, and how long until it is killed."""
+"""The termination of a backend: how long it may drain, and how long until it is killed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ DRAIN_MARGIN = 10
 """Seconds that the grace period is longer than the drain, for the engine's own end."""
 
 ENDPOINT_REMOVAL = 2
-"""Seconds before the first signal in which the gateway learns, by its watch, that the endpoint is going.
+"""Seconds before the first signal in which the gateway learns, by its watch, that the endpoint is being removed.
 
-vLLM keeps accepting connections while it drains but refuses the work, so nobody must be sent to it any more.
+vLLM keeps accepting connections while it drains but refuses the work, so no request may be sent to it any more.
 """
 
 SHUTDOWN_FLAG = "--shutdown-timeout"

@@ -1,4 +1,4 @@
-"""From `spec.model` to what the engine is told: a repository id or a directory."""
+"""The model of a service: from `spec.model` to the repository id or directory that the engine loads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hearth.planning.target import Target
 from hearth.plugins import ResolvedModel
 
 MODELS_PATH = "/models"
-"""Where a pvc:// model is mounted, read-only."""
+"""The path at which a pvc:// model is mounted, read-only."""
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)?")
 _CLAIM = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
@@ -21,7 +21,7 @@ _FIELD = "spec.model.source.uri"
 
 
 def resolve_model(service: LLMService, target: Target) -> ResolvedModel:
-    """Return where the model of a service comes from. Pure: whether it exists is found out when it is loaded.
+    """Return where the model of a service comes from. Pure: the engine finds out whether it exists.
 
     Raises PlanningError: `UnknownModelScheme`, `InvalidModelURI`, `ModelNeedsCluster` (pvc on one machine),
     `ModelNeedsLocal` (file in a cluster).
@@ -35,7 +35,7 @@ def resolve_model(service: LLMService, target: Target) -> ResolvedModel:
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme not in _SCHEMES:
         known = ", ".join(f"{name}://" for name in sorted(_SCHEMES))
-        raise PlanningError("UnknownModelScheme", f"{_FIELD}: {uri!r} has no scheme that Hearth knows", f"use {known}")
+        raise PlanningError("UnknownModelScheme", f"{_FIELD}: {uri!r} has an unknown scheme", f"use {known}")
     return _SCHEMES[scheme](uri, rest, target)
 
 

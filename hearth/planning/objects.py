@@ -1,4 +1,4 @@
-"""Everything that is created in a cluster for one service, in the order of applying."""
+"""The objects of one service in a cluster, in the order of applying."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CREATED_ONCE = frozenset({"PersistentVolumeClaim", "Job"})
 def service_objects(draft: Draft) -> tuple[Mapping[str, Any], ...]:
     """Return the objects of a service: what others need comes first.
 
-    The ScaledObject is the last, because KEDA gives up for ever longer when nobody answers for a new one.
+    The ScaledObject is the last: KEDA backs off for longer and longer while no gateway answers for a new one.
     """
     return tuple(_objects(draft))
 

@@ -17,7 +17,7 @@ def default_gateway_image(registry: str) -> str:
 
 
 Scaler = Literal["push", "metrics-api"]
-"""How KEDA learns of demand: the gateway pushes it (external-push), or KEDA polls it over HTTP (metrics-api)."""
+"""The way in which KEDA learns of demand: the gateway pushes it (external-push), or KEDA polls over HTTP (metrics-api)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Plan(Draft):
-    """What will be, and why: a draft with the objects and the words that follow from it.
+    """A draft with the objects and the words that follow from it: what will run, and why.
 
     `objects` are the Kubernetes objects of this service in the order of applying, without those of the gateway that it
     shares with others (`plan_namespace`); none for the local target.

@@ -24,7 +24,7 @@ from hearth.plugins import AcceleratorRequest, PodAdaptation, RenderContext, Ven
 from hearth.plugins.merge import MergeConflict, Source, append_unique, deep_overlay, overlay, strongest, union
 
 SERVING = "serving"
-"""The name of the container that serves; always the first."""
+"""The name of the serving container, always the first of its pod."""
 
 SHM_PATH = "/dev/shm"  # noqa: S108 - a mount in a container
 TENSOR_PARALLEL = "--tensor-parallel-size"
@@ -95,7 +95,7 @@ def build_pod(inputs: PodInputs, host: VendorHost) -> tuple[Mapping[str, Any], t
         "startupProbe": inputs.probes.startup.to_wire(defaults=False),
         "readinessProbe": inputs.probes.readiness.to_wire(defaults=False),
         "livenessProbe": inputs.probes.liveness.to_wire(defaults=False) if inputs.probes.liveness else None,
-        # The last words of an engine that failed are then in the pod's status, for whoever may not read logs.
+        # The last log lines of an engine that failed are then in the pod's status, for users who may not read logs.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "lifecycle": {"preStop": inputs.ending.pre_stop} if inputs.ending.pre_stop else None,
         "securityContext": _container_security(adaptation),
@@ -125,8 +125,8 @@ def build_pod(inputs: PodInputs, host: VendorHost) -> tuple[Mapping[str, Any], t
 def render_args(ctx: RenderContext, templates: Mapping[str, str], devices: int) -> tuple[str, ...]:
     """Return the runtime's rendered arguments with the user's appended, unchanged.
 
-    vLLM does not look at how many devices it has: when nobody says how the model spreads over them, tensor parallelism
-    over all is asked for.
+    vLLM does not detect how many devices it has: without an argument that spreads the model, tensor parallelism over
+    all of them is requested.
     """
     place = f"runtime {ctx.runtime.metadata.name}: spec.container.args"
     rendered = [render_template(arg, templates, place=place) for arg in ctx.runtime.spec.container.args]
@@ -142,7 +142,7 @@ def _environment(inputs: PodInputs, host: VendorHost) -> tuple[list[Mapping[str,
     for variable in runtime.spec.container.env:
         if variable.name in own:
             raise PlanningError(
-                "DuplicateEnvironment", f"{place}: {variable.name!r} is there twice", "keep one of the two"
+                "DuplicateEnvironment", f"{place}: {variable.name!r} is listed twice", "keep one of the two"
             )
         wire = variable.to_wire()
         if variable.value is not None:
@@ -166,7 +166,7 @@ def _environment(inputs: PodInputs, host: VendorHost) -> tuple[list[Mapping[str,
 def _annotations(inputs: PodInputs, host: VendorHost) -> tuple[dict[str, str], tuple[str, ...]]:
     reserved = sorted(key for key in inputs.adaptation.annotations if key.startswith(RESERVED_PREFIX))
     if reserved:
-        raise host.rejection(inputs.ctx, "hearth_pod", f"the annotation {reserved[0]!r} is Hearth's own")
+        raise host.rejection(inputs.ctx, "hearth_pod", f"the annotation {reserved[0]!r} is reserved for Hearth")
     queues: list[tuple[Source, Mapping[str, str]]] = []
     if inputs.ctx.runtime.spec.accelerator.scheduler.queue:
         queues.append(("runtime", {QUEUE_ANNOTATION: inputs.ctx.runtime.spec.accelerator.scheduler.queue}))
@@ -179,7 +179,7 @@ def _annotations(inputs: PodInputs, host: VendorHost) -> tuple[dict[str, str], t
 def _labels(inputs: PodInputs, host: VendorHost) -> dict[str, str]:
     for key in sorted(inputs.adaptation.labels):
         if key in RESERVED_LABELS or key.startswith(RESERVED_PREFIX):
-            raise host.rejection(inputs.ctx, "hearth_pod", f"the label {key!r} is Hearth's own")
+            raise host.rejection(inputs.ctx, "hearth_pod", f"the label {key!r} is reserved for Hearth")
     return {**object_labels(inputs.ctx.service, inputs.ctx.runtime), **inputs.adaptation.labels}
 
 
@@ -197,7 +197,10 @@ def _tolerations(runtime: InferenceRuntime, request: AcceleratorRequest) -> list
 
 
 def _resources(service: LLMService, request: AcceleratorRequest, adaptation: PodAdaptation) -> Mapping[str, Any]:
-    """Extended resources go into limits only: Kubernetes copies them to requests and refuses any difference."""
+    """Return requests and limits; extended resources are limits only.
+
+    Kubernetes copies them to requests and refuses any difference.
+    """
     wanted = service.spec.resources
     pages = next((name for name in adaptation.extra_limits if name.startswith("hugepages-")), None)
     if pages and wanted.memory is None and wanted.cpu is None:
@@ -257,7 +260,7 @@ def _check_paths(mounts: Iterable[Mapping[str, Any]]) -> None:
         if not path.startswith("/"):
             raise MergeConflict(f"the mount path {path!r} is not absolute")
         if path in (SHM_PATH, CACHE_PATH, MODELS_PATH) or path.startswith((f"{CACHE_PATH}/", f"{MODELS_PATH}/")):
-            raise MergeConflict(f"the mount path {path!r} is Hearth's own")
+            raise MergeConflict(f"the mount path {path!r} is reserved for Hearth")
 
 
 def _host_mounts(mounts: Sequence[HostMount]) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:

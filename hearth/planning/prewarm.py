@@ -1,4 +1,4 @@
-"""The Job that downloads the weights before anybody asks, with the engine's image and without an accelerator."""
+"""The prewarm Job: it downloads the weights ahead of the first request, with the engine's image and no accelerator."""
 
 from __future__ import annotations
 
@@ -92,10 +92,9 @@ def _template(draft: Draft) -> Mapping[str, Any]:
 
 
 def _pod(draft: Draft) -> Mapping[str, Any]:
-    """The pod runs where backends may, as the same user, and with none of their privileges.
+    """Return the pod, which runs where backends may, as the same user, and with none of their privileges.
 
-    That a node also has the devices cannot be said without taking them: whoever creates the Job names such nodes
-    (`with_nodes`).
+    A pod cannot require devices without allocating them, so the operator names the nodes that have them (`with_nodes`).
     """
     serving = draft.pod["spec"]
     pod = {
@@ -137,7 +136,7 @@ def _container(draft: Draft) -> Mapping[str, Any]:
 
 
 def _environment(draft: Draft) -> list[Mapping[str, Any]]:
-    """The engine's environment, because it leads to the hub (token, mirror, proxy) and to the cache.
+    """Return the engine's environment, because it leads to the hub (token, mirror, proxy) and to the cache.
 
     Then what keeps devices away: the image's container runtime may give every device to a container that asks for
     none, and torch would load a driver that is not there.

@@ -1,7 +1,7 @@
 """The KEDA ScaledObject of a service: KEDA decides between none and one, the HPA that it makes between one and many.
 
-There is no `fallback`. Without the gateway nobody knows the demand; KEDA then leaves the replicas as they are, while a
-fallback would count as activity and wake a model that nobody asked for.
+There is no `fallback`. Without the gateway the demand is unknown; KEDA then leaves the replicas as they are, while a
+fallback would count as activity and start a model without a request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hearth.planning.options import Scaler
 from hearth.planning.scaling import Scaling
 
 POLLING_INTERVAL = 5
-"""Seconds between two looks of KEDA: the longest a wake takes when a push was lost, or without pushes."""
+"""Seconds between two polls of KEDA: the longest a wake takes when a push was lost, or without pushes."""
 
 
 def scaled_object(
@@ -37,7 +37,7 @@ def scaled_object(
         spec |= {
             "pollingInterval": POLLING_INTERVAL,
             "cooldownPeriod": int(scaling.cooldown),
-            # Without it a new ScaledObject over a running Deployment takes the replicas away at its first look.
+            # Without it a new ScaledObject over a running Deployment removes the replicas at its first poll.
             "initialCooldownPeriod": int(scaling.cooldown),
         }
     spec["advanced"] = {"horizontalPodAutoscalerConfig": autoscaler}
@@ -96,6 +96,9 @@ def with_gateway_ip(item: Mapping[str, Any], address: str) -> Mapping[str, Any]:
 
 
 def queue_url(service: LLMService) -> str:
-    """The service is in the path: a gateway that does not know it yet answers 404, and not with the demand of others."""
+    """Return the URL that KEDA polls in metrics-api mode.
+
+    The service is in its path: a gateway that does not know it yet answers 404, and not with the demand of others.
+    """
     name = service.metadata.name
     return f"http://{name}.{service.metadata.namespace}.svc/{name}/hearth/queue"

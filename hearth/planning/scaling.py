@@ -1,4 +1,4 @@
-"""How many replicas, by which signal and how fast: numbers for the scaler of either target."""
+"""The scaling rules of a service, for the scaler of either target."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Scaling:
 
 
 def plan_scaling(service: LLMService, runtime: InferenceRuntime) -> Scaling:
+    """Return the rules that a service asks for."""
     scaling = service.spec.scaling
     stabilization = scaling.scale_down_stabilization.seconds
     return Scaling(

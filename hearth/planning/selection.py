@@ -1,4 +1,4 @@
-"""Which runtime serves a service, and why none of the others does."""
+"""The selection of a runtime for a service, with the reasons for and against each."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def available_runtimes(
 ) -> tuple[InferenceRuntime, ...]:
     """Return the user's runtimes and those that plugins ship, by name; the user's replace a shipped one of that name.
 
-    So do those of the user's that are not valid, by their names in `invalid`: nobody asked for the shipped one.
+    So do the user's invalid runtimes, by their names in `invalid`: the user did not ask for the shipped one.
     """
     by_name = {packaged.manifest.metadata.name: packaged.manifest for packaged in host.runtimes()}
     for name in invalid:
@@ -63,8 +63,8 @@ def select_runtime(
 ) -> Selection:
     """Choose by `spec.runtime.name`, by `spec.runtime.selector.vendor` in its order, or among all by priority.
 
-    `invalid` says, by its name, why a runtime cannot be read as it is now; one that is among `runtimes` nevertheless is
-    there as it was before. Raises PlanningError: `RuntimeNotFound`, `RuntimeInvalid`, `UnsupportedVendor`,
+    `invalid` has the errors of runtimes that cannot be read, by name. One that is among `runtimes` nevertheless stands
+    there in its last valid version. Raises PlanningError: `RuntimeNotFound`, `RuntimeInvalid`, `UnsupportedVendor`,
     `RuntimeNotLocal`, `AmbiguousRuntime`, `NoRuntime`.
     """
     wanted = service.spec.runtime
@@ -190,9 +190,9 @@ def _problem(runtime: InferenceRuntime, host: VendorHost, target: Target) -> str
     if target == "cluster":
         return None
     if runtime.spec.adapter == "generic":
-        return None if runtime.spec.local else "it has no spec.local, so it cannot run on one machine"
+        return None if runtime.spec.local else "it has no spec.local, so it cannot run in local mode"
     if "local" not in host.info(runtime).capabilities:
-        return f"the plugin for vendor {runtime.spec.vendor!r} cannot run on one machine"
+        return f"the plugin for vendor {runtime.spec.vendor!r} does not support local mode"
     return None
 
 

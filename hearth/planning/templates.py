@@ -41,7 +41,7 @@ def render_template(text: str, values: Mapping[str, str], *, place: str) -> str:
         if field not in values:
             raise PlanningError(
                 "UnknownTemplateField",
-                f"{place}: {match.group(0)!r} is not a template that Hearth knows",
+                f"{place}: {match.group(0)!r} is not a known template",
                 f"use {', '.join('{{ ' + known + ' }}' for known in sorted(values))}",
             )
         return values[field]

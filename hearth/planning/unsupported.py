@@ -1,4 +1,4 @@
-"""Fields that the API has and that Hearth does not act on yet: refused by name, never ignored."""
+"""Unsupported fields: they are in the API, Hearth does not act on them yet, and refuses them by name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def check_supported(service: LLMService, target: Target) -> None:
 
 
 def _check_name(service: LLMService) -> None:
-    """The names of the namespace's gateway are taken, whether or not it runs already, and so is the API server's."""
+    """Refuse the names of the namespace's gateway, whether or not it runs already, and that of the API server."""
     name = service.metadata.name
     dedicated = service.spec.endpoint.gateway == "dedicated" and dedicated_gateway_name(service) == SHARED_GATEWAY
     if name == SHARED_GATEWAY or dedicated:

@@ -1,4 +1,4 @@
-"""Warnings about a plan: what is allowed and looks wrong."""
+"""The warnings about a plan: what is allowed and looks wrong."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _cold_start_warnings(draft: Draft) -> Iterator[str]:
 def _scaling_warnings(draft: Draft) -> Iterator[str]:
     scaling = draft.service.spec.scaling
     if draft.target == "local" and draft.service.spec.scaling.scaler is not None:
-        yield f"spec.scaling.scaler {draft.service.spec.scaling.scaler} has no effect: there is no KEDA on one machine"
+        yield f"spec.scaling.scaler {draft.service.spec.scaling.scaler} has no effect: local mode does not use KEDA"
     least, most = draft.scaling.min, draft.scaling.max
     if _said(scaling, "target") and most <= max(least, 1):
         count = "is 1 replica" if most == 1 else f"are {most} replicas"
@@ -82,7 +82,7 @@ def _endpoint_warnings(draft: Draft) -> Iterator[str]:
     if not endpoint.open_ai_compatible:
         yield "spec.endpoint.openAICompatible has no effect: the gateway's API is the engine's"
     if draft.target == "local" and endpoint.gateway == "dedicated":
-        yield "spec.endpoint.gateway dedicated has no effect: on one machine one gateway serves all"
+        yield "spec.endpoint.gateway dedicated has no effect: in local mode one gateway serves all services"
 
 
 def _drain_warnings(draft: Draft) -> Iterator[str]:
@@ -121,7 +121,7 @@ def _argument_warnings(draft: Draft) -> Iterator[str]:
     if has_flag(override, "--served-model-name") and name not in served:
         yield (
             f"spec.runtime.argsOverride changes --served-model-name to {' '.join(served) or 'nothing'}: the gateway "
-            f"asks for {name!r} and the engine will answer 404; use spec.endpoint.aliases for further names"
+            f"sends {name!r} and the engine will answer 404; use spec.endpoint.aliases for further names"
         )
     elif not served:
         yield (
@@ -147,7 +147,7 @@ def _cache_warnings(draft: Draft) -> Iterator[str]:
     elif cache.prewarm and cache.strategy == "None":
         yield "spec.cache.prewarm has no effect: spec.cache.strategy None keeps nothing"
     elif cache.prewarm and draft.target == "local":
-        yield "spec.cache.prewarm has no effect: on one machine the engine downloads the weights at its first start"
+        yield "spec.cache.prewarm has no effect: in local mode the engine downloads the weights at its first start"
     elif cache.prewarm and cache.strategy == "HostPath":
         yield (
             "spec.cache.prewarm fills the cache of one node, and spec.cache.strategy HostPath has one on every node: "
@@ -161,7 +161,7 @@ def _cache_warnings(draft: Draft) -> Iterator[str]:
     ):
         yield (
             f"spec.scaling.max is {draft.scaling.max}, and all replicas share the volume claim of spec.cache.strategy "
-            "NodeLocalPVC: they can only run on the node that has it"
+            "NodeLocalPVC: they can run only on the node that holds it"
         )
     if cache.strategy != "NodeLocalPVC" and (cache.size or cache.storage_class_name):
         yield f"spec.cache.size and storageClassName have no effect with spec.cache.strategy {cache.strategy}"
@@ -173,9 +173,9 @@ def _local_warnings(draft: Draft) -> Iterator[str]:
     for variable in draft.serving.get("env", ()):
         if "valueFrom" in variable:
             yield (
-                f"the variable {variable['name']} comes from Kubernetes (valueFrom) and is left out on this machine; "
+                f"the variable {variable['name']} comes from Kubernetes (valueFrom) and is left out in local mode; "
                 "export it before starting Hearth if the engine needs it"
             )
     for kind, probe in (("startup", draft.probes.startup), ("readiness", draft.probes.readiness)):
         if probe.http_get is None:
-            yield f"the {kind} probe does not ask over HTTP; on this machine GET /health is asked instead"
+            yield f"the {kind} probe does not use HTTP; in local mode GET /health is used instead"

@@ -1,4 +1,4 @@
-"""One input of the laws."""
+"""Cases: the inputs of the laws."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Case:
 
     @property
     def context(self) -> RenderContext:
-        """What hooks are told: copies, as from the host, so that a hook can spoil nobody else's."""
+        """The context of the hooks: copies, as from the host, so that a hook cannot spoil another's."""
         return RenderContext(
             self.service.model_copy(deep=True),
             self.runtime.model_copy(deep=True),
@@ -33,7 +33,7 @@ class Case:
         return self.described()
 
     def described(self) -> str:
-        """The input as YAML, without what the defaults say."""
+        """Return the input as YAML, without what the defaults say."""
         import yaml
 
         shown = {

@@ -1,4 +1,4 @@
-"""What became of one pod in another: the paths that are gone, and the values that are others."""
+"""Comparison of two pods: paths that one lacks, and values that differ."""
 
 from __future__ import annotations
 

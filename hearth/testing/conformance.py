@@ -1,4 +1,4 @@
-"""The sixteen laws as a test class for a plugin's own repository."""
+"""Conformance of a plugin as a test class for its own repository."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hearth.testing.subject import HOOK_TIMEOUT, Subject
 
 
 class VendorConformance:
-    """Subclass it with the vendor's key, and pytest checks each of the sixteen laws as a test of its own:
+    """The sixteen laws as tests: subclass it with the vendor's key, and pytest has a test for each.
 
         from hearth.testing import VendorConformance
 

@@ -1,4 +1,4 @@
-"""What is wrong with the results of the hooks as such, before anything is merged.
+"""Faults in the results of hooks, before anything is merged.
 
 Every fault belongs to exactly one law, so that a plugin with one fault breaks one law.
 """

@@ -1,4 +1,4 @@
-"""Seeing what a hook reaches for: files, the network, processes, the clock, the environment.
+"""Guard that records what a hook accesses: files, the network, processes, the clock, the environment.
 
 Uses Python's audit events, which cannot be removed again, and replaces functions of `os` and `time`; so it belongs into
 a process of its own, and must be installed before the plugin is imported.

@@ -22,7 +22,7 @@ _MAIN = "from hearth.testing.stage import main; main()"
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What one process did: the objects that it rendered, as YAML, and what its hooks reached for."""
+    """Outcome of one process: the objects that it rendered, as YAML, and what its hooks accessed."""
 
     hash_seed: str
     rendered: str

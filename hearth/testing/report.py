@@ -1,4 +1,4 @@
-"""Running every law and telling the result."""
+"""Report on a plugin: every law, and whether it holds."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
+        """Whether every law holds."""
         return not any(verdict.broken for verdict in self.verdicts)
 
     def to_json(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Looking for an input that breaks a law."""
+"""Search for an input that breaks a law."""
 
 from __future__ import annotations
 

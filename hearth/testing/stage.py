@@ -107,14 +107,14 @@ def _watch(subject: Subject, guard: Guard, inputs: Sequence[Case]) -> Iterator[t
 
 
 def _package(plugin: object) -> Path | None:
-    """The directory of the plugin's package, whose runtimes `hearth_runtimes` may list."""
+    """Return the directory of the plugin's package, whose runtimes `hearth_runtimes` may list."""
     name = getattr(plugin, "__name__", None) or type(plugin).__module__
     file = getattr(sys.modules.get(str(name).partition(".")[0]), "__file__", None)
     return Path(file).parent if file else None
 
 
 def _render(subject: Subject, case: Case) -> str:
-    """What a user would see of a case. Keys stay in the order in which they were made, for that is what may vary."""
+    """Return what a user would see of a case. Keys stay in the order in which they were made, for that is what may vary."""
     import yaml
 
     from hearth.api import HearthError

@@ -54,7 +54,7 @@ def env_names() -> st.SearchStrategy[str]:
 def services(
     draw: st.DrawFn, *, runtime: str | None = None, target: Target = "cluster", fractions: bool = False
 ) -> LLMService:
-    """A valid service that asks for `runtime`; with `fractions` some ask for a part of an accelerator."""
+    """Return a valid service that asks for `runtime`; with `fractions` some ask for a part of an accelerator."""
     wire = draw(_SERVICES[target])
     fraction = draw(_FRACTIONS) if fractions else None
     if fraction:
@@ -66,7 +66,7 @@ def services(
 
 @st.composite
 def runtimes(draw: st.DrawFn, vendor: str, *, base: Sequence[InferenceRuntime] = ()) -> InferenceRuntime:
-    """A valid runtime of the vendor: one of `base` (or a small one) as users would change it."""
+    """Return a valid runtime of the vendor: one of `base` (or a small one) as users would change it."""
     wire = draw(st.sampled_from(base)).to_wire() if base else small_runtime(vendor)
     changes = draw(_CHANGES)
     if changes["port"]:
@@ -100,7 +100,7 @@ def cases(
     targets: Sequence[Target] = ("cluster", "local"),
     fractions: bool = False,
 ) -> Case:
-    """A service, the runtime of the vendor that it names, a target, and as many devices as one replica needs."""
+    """Return a service, the runtime of the vendor that it names, a target, and as many devices as one replica needs."""
     target = draw(st.sampled_from(targets))
     sharing = [runtime for runtime in base if runtime.spec.accelerator.sharing.supported]
     if fractions and target == "cluster" and sharing and draw(st.booleans()):
@@ -112,18 +112,18 @@ def cases(
 
 
 def contexts(vendor: str, *, base: Sequence[InferenceRuntime] = ()) -> st.SearchStrategy[RenderContext]:
-    """What hooks are told, for tests of your own."""
+    """Return what hooks are told, for tests of your own."""
     return cases(vendor, base=base).map(lambda case: case.context)
 
 
 @st.composite
 def devices(draw: st.DrawFn, ids: Sequence[str] = DEVICE_IDS) -> tuple[str, ...]:
-    """Some devices of a machine, in any order; at least one."""
+    """Return some devices of a machine, in any order; at least one."""
     return tuple(draw(st.lists(st.sampled_from(ids), unique=True, min_size=1, max_size=min(4, len(ids)))))
 
 
 def inventories(environment: Sequence[str] = ()) -> st.SearchStrategy[InventoryOutput]:
-    """What a host may read on a machine: any text, and any value for the variables that were asked for."""
+    """Return what a host may read on a machine: any text, and any value for the variables that were asked for."""
     values = st.one_of(st.just(""), st.sampled_from(("0", "2", "-1", "0,1", "all", "x")), st.text(max_size=8))
     lines = st.lists(st.one_of(st.text(max_size=20), st.sampled_from(("0, Chip, 16384 MiB", "|", "N/A"))), max_size=4)
     variables = st.fixed_dictionaries({}, optional=dict.fromkeys(environment, values))
@@ -131,7 +131,7 @@ def inventories(environment: Sequence[str] = ()) -> st.SearchStrategy[InventoryO
 
 
 def small_runtime(vendor: str) -> dict[str, Any]:
-    """The wire form of a runtime for vendors that ship none."""
+    """Return the wire form of a runtime for vendors that ship none."""
     spec = {
         "vendor": vendor,
         "container": {

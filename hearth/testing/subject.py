@@ -140,10 +140,11 @@ class Subject:
 
     @property
     def targets(self) -> tuple[Target, ...]:
+        """The targets that the vendor supports."""
         return ("cluster", "local") if "local" in self.info.capabilities else ("cluster",)
 
     def cases(self, *targets: Target) -> st.SearchStrategy[Case]:
-        """The inputs that fit this vendor, for some targets or for all of its own."""
+        """Return the inputs that fit this vendor, for some targets or for all of its own."""
         return strategies.cases(
             self.vendor,
             base=[runtime for runtime in self.runtimes if runtime.spec.adapter == "plugin"],
@@ -175,7 +176,7 @@ class Subject:
             return Outcome("raised", error=exc)
 
     def calls(self, case: Case) -> Mapping[str, Callable[[], Outcome]]:
-        """The calls that planning and starting this case would make, each with arguments of its own."""
+        """Return the calls that planning and starting this case would make, each with arguments of its own."""
 
         def told(hook: str) -> Callable[[], Outcome]:
             return lambda: self.call(hook, ctx=case.context)
@@ -190,11 +191,11 @@ class Subject:
         return {hook: call for hook, call in hooks.items() if hook in self.hooks}
 
     def results(self, case: Case) -> Mapping[str, Outcome]:
-        """The outcome of every hook for a case."""
+        """Return the outcome of every hook for a case."""
         return {hook: call() for hook, call in self.calls(case).items()}
 
     def values(self, case: Case) -> Mapping[str, Any]:
-        """The well-formed results for a case, by hook; None, refusals and failures are left out."""
+        """Return the well-formed results for a case, by hook; None, refusals and failures are left out."""
         found: dict[str, Any] = {}
         for hook, outcome in self.results(case).items():
             value = well_formed(hook, outcome)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from hearth.api.base import Model
 from hearth.api.crd import crd_files, crds, structural
-from hearth.api.metadata import Kind, ObjectMeta
+from hearth.api.metadata import ApiObject, ObjectMeta
 from tests.api.admission import fill, judge, schemas
 
 CHART = Path(__file__).parents[2] / "charts" / "hearth" / "crds"
@@ -175,7 +175,7 @@ def test_what_the_contract_says() -> None:
     assert at("LLMService", "spec.endpoint.gateway")["description"].startswith("Alpha: ")
 
 
-class Odd(Kind):
+class Odd(ApiObject):
     """A kind with a field that no structural schema can say."""
 
     metadata: ObjectMeta = Field(description="Name.")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearth.api import documents
-from hearth.api.documents import Fault, read_documents
+from hearth.api.documents import YamlFault, read_documents
 
 plain = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**12), 10**12) | st.text(max_size=12) | st.floats(allow_nan=False),
@@ -33,7 +33,7 @@ def value_of(text: str) -> Any:
     return found[0].root.value if found[0].root else None
 
 
-def fault_of(text: str) -> Fault:
+def fault_of(text: str) -> YamlFault:
     _, faults = read_documents(text)
     assert len(faults) == 1
     return faults[0]

@@ -224,14 +224,14 @@ SERVICE_FAULTS = [
     (
         "metadata.name",
         "Qwen2.5_7B",
-        "metadata.name: 'Qwen2.5_7B' cannot name the Kubernetes Services that are named after "
-        "it; use at most 55 lowercase letters, digits and '-', first a letter, last not '-', such as 'qwen2-5-7b'; "
+        "metadata.name: 'Qwen2.5_7B' is not a valid Kubernetes Service name"
+        "; use at most 55 lowercase letters, digits and '-', first a letter, last not '-', such as 'qwen2-5-7b'; "
         "requests can use any other name listed in spec.endpoint.aliases",
     ),
     (
         "metadata.name",
         "3b",
-        "metadata.name: '3b' cannot name the Kubernetes Services that are named after it; use at most "
+        "metadata.name: '3b' is not a valid Kubernetes Service name; use at most "
         "55 lowercase letters, digits and '-', first a letter, last not '-', such as 'm-3b'; "
         "requests can use any other name listed in spec.endpoint.aliases",
     ),
@@ -323,20 +323,20 @@ RUNTIME_FAULTS = [
     (
         "spec.container",
         "{}",
-        "spec.container.image: it is missing; add image (image of the engine; "
-        "`{{ .Image.Registry }}` is the registry that Hearth's own images are in)",
+        "spec.container.image: it is missing; add image (image of the engine; `{{ .Image.Registry }}` is the registry of "
+        "Hearth's own images)",
     ),
     (
         "spec.accelerator",
         "{}",
         "spec.accelerator.resourceName: it is missing; add resourceName (extended resource that the "
-        "device plugin announces)",
+        "device plugin advertises)",
     ),
     (
         "spec.accelerator.resourceName",
         "gpu",
         "spec.accelerator.resourceName: 'gpu' is not the name of an extended resource; "
-        "write it with its domain, as the device plugin announces it, such as nvidia.com/gpu",
+        "write it with its domain, as the device plugin advertises it, such as nvidia.com/gpu",
     ),
     (
         "spec.accelerator.scheduler",

@@ -49,7 +49,7 @@ class Peer:
 
 
 def run(*args: str) -> str:
-    """Standard output of a command that succeeds; its HearthError is raised."""
+    """Return the standard output of a command that succeeds; its HearthError is raised."""
     result = CliRunner().invoke(app, args, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.stdout

@@ -14,8 +14,8 @@ from tests.cli.peer import READY, Peer, run
 
 
 def test_scale_sends_the_number_and_the_time(peer: Peer) -> None:
-    peer.answer = {"ok": "has at least 2 replicas for 600 s"}
-    assert run("scale", "qwen", "--replicas", "2", "--for", "10m") == "qwen has at least 2 replicas for 600 s\n"
+    peer.answer = {"ok": "keeps at least 2 replicas for 10m0s"}
+    assert run("scale", "qwen", "--replicas", "2", "--for", "10m") == "qwen keeps at least 2 replicas for 10m0s\n"
     assert peer.asked == [{"do": "scale", "name": "qwen", "replicas": 2, "seconds": 600.0}]
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from datetime import datetime
 
 import pytest
 
-from hearth.cli.screen import LiveScreen, PlainScreen, Printer
+from hearth.cli.screen import Event, LiveScreen, PlainScreen, Printer
 from hearth.local.views import ServiceView
 
 
@@ -20,7 +19,14 @@ def test_the_address_of_an_ipv6_host_can_be_copied(capsys: pytest.CaptureFixture
     screen = PlainScreen("::1")
     screen.started(NoServices(), 8080)  # type: ignore[arg-type]
     screen.close()
-    assert "listening on http://[::1]:8080/v1" in capsys.readouterr().out
+    assert "Listening on http://[::1]:8080/v1" in capsys.readouterr().out
+
+
+def test_every_address_is_said_with_one_that_works(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = PlainScreen("")
+    screen.started(NoServices(), 8080)  # type: ignore[arg-type]
+    screen.close()
+    assert "Listening on http://127.0.0.1:8080/v1 (every address)" in capsys.readouterr().out
 
 
 async def test_the_title_says_what_ctrl_c_does_now() -> None:
@@ -29,7 +35,7 @@ async def test_the_title_says_what_ctrl_c_does_now() -> None:
     try:
         assert screen.title == "http://127.0.0.1:8080/v1   Ctrl-C stops"
         screen.stopping()
-        assert screen.title == "stopping   Ctrl-C again ends everything at once"
+        assert screen.title == "Stopping   Ctrl-C again kills all processes"
     finally:
         screen.close()
 
@@ -37,21 +43,21 @@ async def test_the_title_says_what_ctrl_c_does_now() -> None:
 def test_output_that_nobody_takes_stops_nothing() -> None:
     stuck, shown = threading.Event(), list[str]()
 
-    def show(time: datetime, subject: str, text: str) -> None:
+    def show(event: Event) -> None:
         stuck.wait()
-        shown.append(subject + text)
+        shown.append(event.subject + event.message)
 
     printer = Printer(show)
     printer.put("qwen", "waking")
-    printer.put("", "stopping")
+    printer.put("", "no devices", "error")
     assert shown == []
     stuck.set()
     printer.close()
-    assert shown == ["qwen: waking", "stopping"]
+    assert shown == ["qwen: waking", "error: no devices"]
 
 
 def test_a_reader_that_left_is_no_error() -> None:
-    def show(time: datetime, subject: str, text: str) -> None:
+    def show(event: Event) -> None:
         raise BrokenPipeError
 
     printer = Printer(show)

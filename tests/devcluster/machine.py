@@ -106,7 +106,7 @@ def snapshot() -> dict[str, object]:
 
 
 def differences(before: dict[str, object], after: dict[str, object]) -> dict[str, object]:
-    """What differs, by kind; both sides of it."""
+    """Return what differs, by kind; both sides of it."""
     found: dict[str, object] = {}
     for kind, old in before.items():
         new = after[kind]
@@ -120,7 +120,7 @@ def differences(before: dict[str, object], after: dict[str, object]) -> dict[str
 
 
 def processes(name: str) -> list[int]:
-    """The processes of a cluster, found by what they run and not by what the program knows."""
+    """Return the processes of a cluster, found by what they run and not by what the program knows."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

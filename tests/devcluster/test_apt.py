@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.devcluster.machine import REPOSITORY
 from tests.support.waiting import wait_until
 from tools.devcluster import apt
 from tools.devcluster.errors import MachineError
-
-from .machine import REPOSITORY
 
 INSTALL = """
 import sys
@@ -38,7 +37,7 @@ until [ -e "$FOLDER/go-on" ]; do sleep 0.05; done
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An apt-get that waits for the file `go-on`."""
+    """Return an apt-get that waits for the file `go-on`."""
     program = tmp_path / "bin/apt-get"
     program.parent.mkdir()
     program.write_text(APT)

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.devcluster.machine import begin, devcluster, differences, processes, snapshot
 from tests.support.waiting import wait_until
 from tools.devcluster import control, network, node
 from tools.devcluster.paths import Paths, cluster_paths
-
-from .machine import begin, devcluster, differences, processes, snapshot
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -26,7 +25,7 @@ ONE, TWO = "devtest-1", "devtest-2"
 
 @pytest.fixture
 def paths() -> Iterator[Paths]:
-    """The cluster ONE, which does not exist yet; afterwards the machine is what it was."""
+    """Return the cluster ONE, which does not exist yet; afterwards the machine is what it was."""
     for name in (ONE, TWO):
         devcluster("down", "--name", name)
     before = snapshot()

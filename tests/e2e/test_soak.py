@@ -3,6 +3,8 @@
 HEARTH_SOAK_CYCLES sets the number of cycles (default 200, about five minutes).
 """
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
@@ -86,7 +88,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
         process = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)
     try:
         found = wait_until(
-            lambda: re.search(r"listening on (http://\S+)", log.read_text()), log.read_text, 20, interval=0.05
+            lambda: re.search(r"Listening on (http://\S+)", log.read_text()), log.read_text, 20, interval=0.05
         )
         yield Running(psutil.Process(process.pid), found[1], state, environment)
     finally:

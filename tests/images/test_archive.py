@@ -1,5 +1,7 @@
 """OCI archives, and the program that has them made."""
 
+from __future__ import annotations
+
 import gzip
 import json
 import os
@@ -26,7 +28,7 @@ def put(directory: Path, data: bytes) -> dict[str, Any]:
 
 
 def image(directory: Path, *layers: bytes) -> Path:
-    """What buildah writes to a `dir:`."""
+    """Return what buildah writes to a `dir:`."""
     directory.mkdir()
     config = put(directory, json.dumps({"layers": [sha256(layer).hexdigest() for layer in layers]}).encode())
     manifest = {

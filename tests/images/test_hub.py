@@ -1,5 +1,7 @@
 """The tests' hub of models, held against the client that engines and prewarm Jobs use."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

@@ -1,5 +1,7 @@
 """What each image is made of."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """The scaling rules: examples from KEDA and the HPA, and the laws that hold for every sequence of samples."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import replace
 
@@ -59,7 +61,7 @@ def histories(draw: st.DrawFn) -> list[tuple[float, int]]:
 
 @st.composite
 def states(draw: st.DrawFn) -> tuple[ScalerConfig, ScalerState, float]:
-    """A state that some history leads to, and a later moment."""
+    """Return a state that some history leads to, and a later moment."""
     cfg = draw(configs())
     history = draw(histories())
     state = play(cfg, history)[-1].state
@@ -164,19 +166,19 @@ def test_wakes_at_once_to_one_and_grows_at_the_next_sync() -> None:
     first, soon, later = play(config(), [(0, 45), (0.1, 45), (1.0, 45)])
     assert (first.replicas, soon.replicas, later.replicas) == (1, 1, 5)
     assert first.reason == "a request is waiting"
-    assert later.reason == "demand is 45, 10 per replica is wanted"
+    assert later.reason == "demand is 45, the target is 10 per replica"
 
 
 def test_jumps_to_zero_from_any_count() -> None:
     answers = play(config(cooldown=10, stabilization=300), [(0, 45), (1, 45), (2, 0), (12, 0), (12.5, 0)])
     assert [answer.replicas for answer in answers] == [1, 5, 5, 5, 0]
-    assert answers[-1].reason == "no demand for 10 s"
+    assert answers[-1].reason == "no demand for 10s"
 
 
 def test_min_above_zero_starts_without_demand_and_never_sleeps() -> None:
     answers = play(config(min=2, cooldown=0, stabilization=0), [(0, 0), (1000, 0), (2000, 0)])
     assert [answer.replicas for answer in answers] == [2, 2, 2]
-    assert answers[0].reason == "min is 2"
+    assert answers[0].reason == "spec.scaling.min is 2"
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_sleeping_by_hand_waits_for_the_last_request() -> None:
     state = override(play(config(), [(0, 5)])[-1].state, 0, 1, 0)
     busy = decide(state, Sample(1), config(), 2)
     idle = decide(busy.state, Sample(0), config(), 3)
-    assert (busy.replicas, idle.replicas, idle.reason) == (1, 0, "put to sleep by hand")
+    assert (busy.replicas, idle.replicas, idle.reason) == (1, 0, "`hearth scale`")
     woken = decide(idle.state, Sample(1), config(), 4)
     assert decide(woken.state, Sample(0), config(), 5).replicas == 1, "the cooldown counts again"
 
@@ -218,7 +220,7 @@ def test_a_floor_by_hand_is_temporary() -> None:
     cfg = config(cooldown=5)
     state = override(ScalerState(), 3, 0, 60)
     held = decide(state, Sample(0), cfg, 0)
-    assert (held.replicas, held.reason) == (3, "held at 3 by hand")
+    assert (held.replicas, held.reason) == (3, "`hearth scale` asks for 3")
     assert decide(held.state, Sample(0), cfg, 59).replicas == 3
     assert decide(held.state, Sample(0), cfg, 61).replicas == 0
 

@@ -1,5 +1,7 @@
 """The allocator's laws: disjoint, whole, oldest first, nobody starves."""
 
+from __future__ import annotations
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,7 +109,7 @@ def test_everybody_is_served_in_the_end(arrivals: list[tuple[int, int]], total: 
 def test_says_who_uses_the_devices_and_when_one_sleeps() -> None:
     answer = allocate([FAKE], [holding("a", "0"), holding("b", "1")], [claim("c")], 1.0, {"b": 42.0})
     assert answer.waiting == {
-        "c": "needs 1 accelerator of vendor fake; 2 of 2 are in use by a, b; b is idle and sleeps in 42 s"
+        "c": "needs 1 accelerator of vendor fake; 2 of 2 are in use by a, b; b is idle and scales to zero in 42s"
     }
     assert answer.contended == {"fake"}
     assert answer.releases == ()
@@ -142,7 +144,7 @@ def test_a_wake_goes_before_a_second_replica() -> None:
 def test_a_small_claim_does_not_pass_an_older_big_one() -> None:
     answer = allocate([FAKE], [holding("a", "0")], [claim("big", 2, 0.0), claim("small", 1, 1.0)], 2.0)
     assert answer.grants == ()
-    assert answer.waiting["small"].endswith("1 of 2 is in use by a; big waits before it")
+    assert answer.waiting["small"].endswith("1 of 2 is in use by a; big is ahead in the queue")
 
 
 def test_a_patient_wake_takes_a_busy_spare_replica_but_not_the_last() -> None:

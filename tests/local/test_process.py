@@ -1,5 +1,7 @@
 """Processes: noticed at once, ended as a group, logged within bounds, nothing left behind."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import signal
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from hearth.api.errors import HearthError
-from hearth.local.logs import LogFile, read_log, set_aside
+from hearth.local.logs import LogFile, read_log
 from hearth.local.process import PORTS, Exit, Process, free_port, start_process
 
 
@@ -90,9 +92,9 @@ async def test_its_session_is_its_own(log: LogFile) -> None:
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["vllm-of-nobody"], "cannot start vllm-of-nobody: the command was not found on PATH; install it"),
-        (["/nowhere/vllm"], "cannot start /nowhere/vllm: the command does not exist; install it"),
-        ([__file__], "it is not executable; chmod \\+x"),
+        (["vllm-of-nobody"], "the command vllm-of-nobody was not found on PATH; install it"),
+        (["/nowhere/vllm"], "the command /nowhere/vllm does not exist; install it"),
+        ([__file__], "is not executable; chmod \\+x"),
     ],
 )
 async def test_a_command_that_cannot_start_says_why(argv: list[str], message: str, log: LogFile) -> None:
@@ -103,7 +105,7 @@ async def test_a_command_that_cannot_start_says_why(argv: list[str], message: st
 
 
 async def test_a_missing_working_directory_is_not_blamed_on_the_command(log: LogFile) -> None:
-    with pytest.raises(HearthError, match="its working directory /nowhere does not exist"):
+    with pytest.raises(HearthError, match=r"the working directory /nowhere of .* does not exist"):
         start_process([sys.executable], os.environ, "/nowhere", log)
 
 
@@ -113,18 +115,6 @@ async def test_output_is_complete_and_file_descriptors_are_closed(log: LogFile) 
     await process.wait()
     assert b"".join(read_log(log.path)).split() == [str(n).encode() for n in range(20000)]
     assert open_files() == before
-
-
-def test_a_log_never_grows_beyond_its_bounds(tmp_path: Path) -> None:
-    log = LogFile(tmp_path / "0.log", max_bytes=1000)
-    for number in range(500):
-        log.write(f"line {number}\n".encode())
-    log.close()
-    assert log.path.stat().st_size <= 1000
-    assert set_aside(log.path).stat().st_size <= 1000
-    assert log.last_line() == "line 499"
-    kept = b"".join(read_log(log.path)).decode().splitlines()
-    assert kept == [f"line {number}" for number in range(500 - len(kept), 500)]
 
 
 def test_a_port_is_free_outside_the_ephemeral_range_and_not_given_twice() -> None:

@@ -1,27 +1,25 @@
-"""The state directory and the orphans: one instance, exact ownership, nothing else touched."""
+"""State directory: one instance, its records, and the identity of processes."""
+
+from __future__ import annotations
 
 import os
-import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
 import pytest
 
 from hearth.api.errors import HearthError
-from hearth.local.orphans import end_processes, find_orphans
 from hearth.local.state import (
     SOCKET_PATH_LIMIT,
-    TOKEN_VARIABLE,
     ProcessRecord,
     StateDir,
     default_state_path,
     process_identity,
 )
+from tests.local.sleepers import Sleepers
 
 
 @pytest.fixture
@@ -31,41 +29,9 @@ def state(tmp_path: Path) -> StateDir:
     return directory
 
 
-@pytest.fixture
-def sleeper() -> Iterator["Sleepers"]:
-    sleepers = Sleepers()
-    yield sleepers
-    sleepers.end()
-
-
-class Sleepers:
-    def __init__(self) -> None:
-        self._started: list[subprocess.Popen[bytes]] = []
-
-    def __call__(self, token: str | None = None, code: str = "import time; time.sleep(60)") -> int:
-        env = dict(os.environ) | ({TOKEN_VARIABLE: token} if token else {})
-        process = subprocess.Popen([sys.executable, "-c", code], env=env, start_new_session=True)
-        self._started.append(process)
-        return process.pid
-
-    def kill(self, pid: int) -> None:
-        """Kill one and wait for its end: a signal that was sent has not been acted on yet."""
-        os.kill(pid, signal.SIGKILL)
-        next(process for process in self._started if process.pid == pid).wait()
-
-    def end(self) -> None:
-        for process in self._started:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
 def record(token: str, pid: int | None = None) -> ProcessRecord:
     identity = process_identity(pid) if pid is not None else None
     return ProcessRecord(token, "qwen", "0", "vllm", pid, identity)
-
-
-# --- the directory --------------------------------------------------------------------------------------------------
 
 
 def test_the_default_place_follows_the_environment() -> None:
@@ -138,9 +104,6 @@ def test_records_survive_and_are_forgotten(state: StateDir) -> None:
     assert sorted(path.name for path in (state.path / "processes").iterdir()) == ["b.json"]
 
 
-# --- orphans --------------------------------------------------------------------------------------------------------
-
-
 def test_identity_differs_between_processes_and_ends_with_them(sleeper: Sleepers) -> None:
     pid = sleeper()
     identity = process_identity(pid)
@@ -148,52 +111,3 @@ def test_identity_differs_between_processes_and_ends_with_them(sleeper: Sleepers
     assert identity != process_identity(os.getpid())
     sleeper.end()
     assert process_identity(pid) is None
-
-
-def test_ends_what_it_owned_and_nothing_else(sleeper: Sleepers) -> None:
-    owned = sleeper("token-1")
-    spawned_but_not_recorded = sleeper("token-2")
-    environment_overwritten = sleeper()
-    stranger = sleeper()
-    of_another_instance = sleeper("token-9")
-    reused = sleeper()
-    records = [
-        record("token-1", owned),
-        record("token-2"),
-        record("token-3", environment_overwritten),
-        ProcessRecord("token-4", "qwen", "1", "vllm", reused, "an-older-boot:123"),
-        ProcessRecord("token-5", "qwen", "2", "vllm", 2**22 - 1, "gone"),
-    ]
-    orphans = find_orphans(records)
-    assert {orphan.process.pid for orphan in orphans} == {owned, spawned_but_not_recorded, environment_overwritten}
-    assert end_processes([orphan.process for orphan in orphans], grace=5) == 3
-    assert all(psutil.pid_exists(pid) for pid in (stranger, of_another_instance, reused))
-    assert find_orphans(records) == ()
-
-
-def test_the_workers_of_a_dead_leader_are_found_by_their_token(sleeper: Sleepers) -> None:
-    leader = sleeper(
-        "token-of-a-leader",  # no other test's: where this one fails, its worker is left for a minute
-        "import subprocess, sys, time; "
-        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True); "
-        "print('up', flush=True); time.sleep(60)",
-    )
-    process = psutil.Process(leader)
-    while not (children := process.children()):
-        pass
-    worker = children[0]
-    sleeper.kill(leader)
-    orphans = find_orphans([record("token-of-a-leader", None)])
-    assert [orphan.process for orphan in orphans] == [worker]
-    assert end_processes([worker], grace=5) == 1
-
-
-def test_one_that_ignores_sigterm_is_killed(sleeper: Sleepers, tmp_path: Path) -> None:
-    ready = tmp_path / "ready"
-    stubborn = "import pathlib, signal, time; signal.signal(15, signal.SIG_IGN)"
-    code = f"{stubborn}; pathlib.Path({str(ready)!r}).touch(); time.sleep(60)"
-    pid = sleeper("token-1", code)
-    while not ready.exists():
-        pass
-    assert end_processes([psutil.Process(pid)], grace=0.1) == 1
-    assert find_orphans([record("token-1", pid)]) == ()

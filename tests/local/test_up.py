@@ -1,5 +1,7 @@
 """`hearth up` end to end: cold and warm, every way in which it or a backend can end, and changes while it runs."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import signal
@@ -15,8 +17,8 @@ import pytest
 from hearth.api.errors import HearthError
 from hearth.local.remote import call
 from hearth.local.state import StateDir
-
-from .conftest import HEARTH, Start, Up, ask, service, stream, write
+from tests.local.instance import HEARTH, Start, Up, ask, service, stream, write
+from tests.support import manifests
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -26,7 +28,7 @@ def is_complete(lines: list[str]) -> bool:
 
 
 def abrupt(name: str) -> dict[str, Any]:
-    """A service whose engine aborts its requests on SIGTERM, as vLLM does by default."""
+    """Return a service whose engine aborts its requests on SIGTERM, as vLLM does by default."""
     document = service(name)
     document["spec"]["runtime"]["argsOverride"] = ["--shutdown-timeout=0"]
     return document
@@ -42,10 +44,10 @@ async def test_starts_nothing_wakes_answers_and_sleeps(up: Start, http: aiohttp.
     status, answer = await ask(http, running, "qwen")
     assert (status, answer["model"]) == (200, "qwen")
     await running.said(r"qwen: waking \(1 request held\)")
-    await running.said(r"qwen: replica 0 ready in \d+\.\d s")
+    await running.said(r"qwen: replica 0 ready in \d+(\.\d)?m?s")
     assert len(running.backends()) == 1
-    await running.said("qwen: going to sleep: no demand for 1 s")
-    await running.said("qwen: asleep")
+    await running.said("qwen: scaling to zero: no demand for 1s")
+    await running.said("qwen: scaled to zero")
     assert running.backends() == []
     assert (await ask(http, running, "qwen"))[0] == 200
     assert await running.interrupt() == 0
@@ -55,7 +57,7 @@ async def test_starts_nothing_wakes_answers_and_sleeps(up: Start, http: aiohttp.
 
 async def test_min_starts_at_once_and_stays(up: Start, tmp_path: Path) -> None:
     running: Up = await up(write(tmp_path / "a.yaml", service("qwen", min=1)))
-    await running.said("qwen: starting: min is 1")
+    await running.said("qwen: starting: spec.scaling.min is 1")
     view = await running.phase("qwen", "Ready")
     assert (view["ready"], view["wanted"]) == (1, 1)
     assert await running.interrupt(signal.SIGTERM) == 0
@@ -67,8 +69,8 @@ async def test_grows_under_load_and_every_request_is_answered(
     running: Up = await up(write(tmp_path / "a.yaml", service("qwen", max=2, target=2)), STUB_TOKEN_DELAY="100ms")
     answers = await asyncio.gather(*(ask(http, running, "qwen", max_tokens=30) for _ in range(6)))
     assert [status for status, _ in answers] == [200] * 6
-    await running.said("qwen: scaling 1 -> 2: demand is 6, 2 per replica is wanted")
-    await running.said("qwen: asleep")
+    await running.said("qwen: scaling 1 -> 2: demand is 6, the target is 2 per replica")
+    await running.said("qwen: scaled to zero")
 
 
 # --- Ctrl-C ---------------------------------------------------------------------------------------------------------
@@ -99,14 +101,14 @@ async def test_ctrl_c_lets_a_stream_end(up: Start, http: aiohttp.ClientSession, 
     await running.said("replica 0 ready")
     assert await running.interrupt() == 0
     assert is_complete(await streaming)
-    await running.said("stopping; 1 request in flight may end first")
+    await running.said("Stopping: waiting for 1 in-flight request ")
 
 
 async def test_ctrl_c_says_what_it_waits_for(up: Start, tmp_path: Path) -> None:
     running: Up = await up(write(tmp_path / "a.yaml", service("qwen", min=1)))
     await running.said("replica 0 ready")
     assert await running.interrupt() == 0
-    await running.said(r"stopping; 1 process may end first \(Ctrl-C again to kill\)$")
+    await running.said(r"Stopping: waiting for 1 process to exit \(press Ctrl-C again to kill\)$")
 
 
 async def test_a_second_ctrl_c_ends_at_once(up: Start, http: aiohttp.ClientSession, tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ async def test_a_second_ctrl_c_ends_at_once(up: Start, http: aiohttp.ClientSessi
     streaming = asyncio.create_task(stream(http, running, "qwen", 60))
     await running.said("replica 0 ready")
     running.process.send_signal(signal.SIGINT)
-    await running.said("in flight may end first")
+    await running.said("waiting for 1 in-flight request")
     view = await running.view("qwen")
     assert (view["phase"], view["reason"]) == ("ScaledToZero", "1 replica is stopping")
     async with asyncio.timeout(5):
@@ -139,7 +141,7 @@ async def test_the_next_start_ends_what_a_killed_one_left(up: Start, tmp_path: P
     stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     try:
         second: Up = await up(manifest)
-        await second.said(f"qwen: ending process {orphans[0].pid}, left behind by an earlier `hearth up`")
+        await second.said(f"qwen: stopping process {orphans[0].pid}, left over from an earlier `hearth up`")
         await second.said("replica 0 ready")
         assert stranger.poll() is None
         backends = second.backends()
@@ -155,7 +157,7 @@ async def test_a_backend_killed_while_idle_is_replaced(up: Start, http: aiohttp.
     running: Up = await up(write(tmp_path / "a.yaml", service("qwen", min=1)))
     await running.said("replica 0 ready")
     running.backends()[0].kill()
-    await running.said("replica 0 was killed by SIGKILL.*; starting it again")
+    await running.said("replica 0 was killed by SIGKILL.*; restarting$")
     assert (await ask(http, running, "qwen"))[0] == 200
     await running.said("replica 0 ready", times=2)
 
@@ -194,7 +196,7 @@ async def test_two_services_share_one_device(up: Start, http: aiohttp.ClientSess
     assert is_complete(await busy)
     assert (await waiting)[0] == 200
     ready = await running.said("second: replica 0 ready")
-    assert running.lines.index(await running.said("first: asleep")) < running.lines.index(ready)
+    assert running.lines.index(await running.said("first: scaled to zero")) < running.lines.index(ready)
 
 
 async def test_a_need_beyond_the_machine_is_degraded(up: Start, http: aiohttp.ClientSession, tmp_path: Path) -> None:
@@ -210,19 +212,8 @@ async def test_a_need_beyond_the_machine_is_degraded(up: Start, http: aiohttp.Cl
 # --- what goes wrong ------------------------------------------------------------------------------------------------
 
 
-def broken_runtime(name: str, *command: str) -> dict[str, object]:
-    return {
-        "apiVersion": "serving.hearth.dev/v1alpha1",
-        "kind": "InferenceRuntime",
-        "metadata": {"name": name},
-        "spec": {
-            "vendor": "cpu",
-            "adapter": "generic",
-            "container": {"image": "none"},
-            "accelerator": {"resourceName": "hearth.dev/cpu"},
-            "local": {"command": list(command)},
-        },
-    }
+def broken_runtime(name: str, *command: str) -> manifests.Manifest:
+    return manifests.runtime(name, vendor="cpu", adapter="generic", local={"command": list(command)})
 
 
 async def test_a_command_that_does_not_exist_is_degraded_and_hurts_nobody(
@@ -243,7 +234,7 @@ async def test_a_command_that_does_not_exist_is_degraded_and_hurts_nobody(
     )
     running: Up = await up(manifest)
     view = await running.phase("absent", "Degraded")
-    assert "cannot start vllm-of-nobody: the command was not found on PATH; install it" in view["reason"]
+    assert "failed to start: the command vllm-of-nobody was not found on PATH; install it" in view["reason"]
     view = await running.phase("crashing", "Degraded")
     assert "exited with code 1: no such weights" in view["reason"]
     assert view["replicas"][0]["state"] == "CrashLoop"
@@ -334,14 +325,14 @@ async def test_garbage_keeps_the_old_state_and_a_repair_is_taken(
     manifest = write(tmp_path / "a.yaml", service("qwen"))
     running: Up = await up(manifest)
     manifest.write_text("kind: [")
-    await running.said("the manifests changed and are not usable; everything stays as it was")
+    await running.said("The changed manifests are invalid; keeping the running configuration")
     assert any("error:" in line and "a.yaml" in line for line in running.lines)
     assert (await ask(http, running, "qwen"))[0] == 200
     write(manifest, service("qwen"), service("other"))
-    await running.said(r"the manifests changed$")
+    await running.said(r"The manifests changed; applying them$")
     assert (await ask(http, running, "other"))[0] == 200
     write(manifest, service("other"))
-    await running.said("qwen: removed")
+    await running.said("qwen: removed from the manifests")
     assert (await ask(http, running, "qwen"))[0] == 404
     assert (await ask(http, running, "other"))[0] == 200
 
@@ -352,7 +343,7 @@ async def test_a_warning_is_said_once(up: Start, tmp_path: Path) -> None:
     manifest = write(tmp_path / "a.yaml", warned)
     running: Up = await up(manifest)
     write(manifest, warned, service("other"))
-    await running.said(r"the manifests changed$")
+    await running.said(r"The manifests changed; applying them$")
     assert (await running.view("other"))["phase"] == "ScaledToZero"
     assert len([line for line in running.lines if "qwen: warning:" in line]) == 1
 
@@ -377,7 +368,7 @@ async def test_a_change_rolls_without_losing_a_request(up: Start, http: aiohttp.
 
     askers = [asyncio.create_task(keep_asking()) for _ in range(4)]
     write(manifest, changed)
-    await running.said("qwen: changed; new replicas take over")
+    await running.said("qwen: changed; replacing its replicas")
     async with asyncio.timeout(20):
         while before in (pids := [process.pid for process in running.backends()]) or len(pids) != 1:
             await asyncio.sleep(0.05)
@@ -393,7 +384,7 @@ async def test_removing_a_service_lets_its_stream_end(up: Start, http: aiohttp.C
     streaming = asyncio.create_task(stream(http, running, "qwen", 60))
     await running.said("qwen: replica 0 ready")
     write(manifest, service("other"))
-    await running.said("qwen: removed")
+    await running.said("qwen: removed from the manifests")
     assert is_complete(await streaming)
     async with asyncio.timeout(10):
         while running.backends():
@@ -408,7 +399,7 @@ async def test_scaling_settings_change_without_a_restart(
     await running.said("replica 0 ready")
     before = [process.pid for process in running.backends()]
     write(manifest, service("qwen", min=2, max=2))
-    await running.said("qwen: scaling 1 -> 2: min is 2")
+    await running.said("qwen: scaling 1 -> 2: spec.scaling.min is 2")
     assert before[0] in [process.pid for process in running.backends()]
 
 
@@ -421,23 +412,23 @@ async def test_wake_scale_and_logs(up: Start, tmp_path: Path) -> None:
     asked = asyncio.to_thread(
         call, StateDir(running.state), {"do": "scale", "name": "qwen", "replicas": 2, "seconds": 60}
     )
-    assert await asked == "has at least 2 replicas for 60 s"
-    await running.said("qwen: scaling 1 -> 2: held at 2 by hand")
+    assert await asked == "keeps at least 2 replicas for 1m0s"
+    await running.said("qwen: scaling 1 -> 2: `hearth scale` asks for 2")
     await running.said("replica 1 ready")
     _, out, _ = await running.cli("logs", "qwen", "--tail", "1")
     assert [line[:4] for line in out.splitlines()] == ["0 | ", "1 | "]
     for replicas, problem in [
-        (3, "3 replicas are more than spec.scaling.max: 2"),
-        (-1, "fewer than spec.scaling.min: 0"),
+        (3, "3 replicas exceed spec\\.scaling\\.max \\(2\\)"),
+        (-1, "below spec\\.scaling\\.min \\(0\\)"),
     ]:
         with pytest.raises(HearthError, match=problem):
             call(StateDir(running.state), {"do": "scale", "name": "qwen", "replicas": replicas})
     with pytest.raises(HearthError, match="there is no service 'nobody'; known services: qwen"):
         call(StateDir(running.state), {"do": "wake", "name": "nobody"})
     code, out, _ = await running.cli("scale", "qwen", "--replicas", "0")
-    assert (code, out) == (0, "qwen goes to zero as soon as it has no request\n")
-    await running.said("qwen: going to sleep: put to sleep by hand")
-    await running.said("qwen: asleep")
+    assert (code, out) == (0, "qwen will scale to zero once idle\n")
+    await running.said("qwen: scaling to zero: `hearth scale`")
+    await running.said("qwen: scaled to zero")
     assert await running.interrupt() == 0
     code, _, err = await running.cli("get")
     assert code == 1

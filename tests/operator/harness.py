@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from hearth.operator.cache import Cache, ChildId, Key
 from hearth.operator.keda_availability import KedaAvailability
 from hearth.operator.kubernetes.errors import OperatorError
 from hearth.operator.kubernetes.event_recorder import EventRecorder
-from hearth.operator.kubernetes.kinds import DEPLOYMENT, EVENT, INFERENCE_RUNTIME, LLM_SERVICE, NODE, POD, Kind
+from hearth.operator.kubernetes.kinds import (
+    CONFIG_MAP,
+    DEPLOYMENT,
+    EVENT,
+    INFERENCE_RUNTIME,
+    LLM_SERVICE,
+    NODE,
+    POD,
+    Kind,
+)
 from hearth.operator.main import build_reconciler
 from hearth.operator.metrics import Metrics
 from hearth.operator.objects import read_metadata
@@ -25,6 +36,9 @@ from tests.support.clock import FakeClock
 
 LONGEST = 300.0
 """Seconds of the operator's time after which a key that still fails is left alone."""
+
+
+HOST = VendorHost.of({})
 
 
 class Harness:
@@ -159,3 +173,34 @@ def runtime_manifest(name: str = "engine", *, image: str = "engine:1", args: tup
             "accelerator": {"resourceName": "acme.example/device"},
         },
     }
+
+
+def serving(api: FakeApi) -> Mapping[str, Any]:
+    container: Mapping[str, Any] = api.wire(DEPLOYMENT, "ns", "m")["spec"]["template"]["spec"]["containers"][0]
+    return container
+
+
+def replicas(api: FakeApi, name: str = "m") -> int:
+    count: int = api.wire(DEPLOYMENT, "ns", name)["spec"]["replicas"]
+    return count
+
+
+def named(kind: Kind, name: str, labels: Mapping[str, str] | None = None) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "ns"} | ({"labels": dict(labels)} if labels else {})
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata}
+
+
+def services_document(api: FakeApi) -> list[str]:
+    data = api.wire(CONFIG_MAP, "ns", "hearth-gateway")["data"]
+    return [entry["name"] for entry in json.loads(data["services.json"])["services"]]
+
+
+@contextmanager
+def late_watch(api: FakeApi) -> Iterator[None]:
+    """What happens meanwhile is told by no watch yet."""
+    watchers, api.watchers = api.watchers, []
+    yield
+    api.watchers = watchers
+
+
+WEBHOOK = 500, {"message": 'failed calling webhook "policy.example": no endpoints available'}

@@ -30,7 +30,7 @@ DEVICE = "hearth.dev/fake-accelerator"
 
 
 def made(spec: Mapping[str, Any] | None = None, runtime_spec: Mapping[str, Any] | None = None, **metadata: Any) -> Plan:
-    """A plan for a service of the cluster with `DEVICE`."""
+    """Return a plan for a service of the cluster with `DEVICE`."""
     base = {"accelerator": {"resourceName": DEVICE}, **(runtime_spec or {})}
     metadata = {"generation": 3, "uid": "0b8f", **metadata}
     return make_plan(
@@ -71,7 +71,7 @@ TYPES: Mapping[str, Any] = {
 
 
 def changed(observed: Observed, **parts: Any) -> Observed:
-    """The observation, but for what is given."""
+    """Return the observation, but for what is given."""
     return replace(observed, **read_parts(parts))
 
 
@@ -87,7 +87,7 @@ def read_part(kind: Any, part: Any) -> Any:
 
 
 def again(observed: Observed, status: Mapping[str, Any], **parts: Any) -> Observed:
-    """The next look: the service has this status now."""
+    """Return the next observation: the service has this status now."""
     wire = {**observed.service.to_wire(), "status": status}
     return changed(observed, service=LLMService.model_validate(wire), **parts)
 
@@ -97,7 +97,7 @@ def conditions(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def seen(observed: Observed) -> tuple[str, dict[str, Any]]:
-    """The phase and the conditions."""
+    """Return the phase and the conditions."""
     status = service_status(observed)
     return status["phase"], conditions(status)
 
@@ -156,7 +156,7 @@ def container(name: str = "serving", **status: Any) -> dict[str, Any]:
 
 
 def with_container(name: str = "tiny-1", /, **status: Any) -> dict[str, Any]:
-    """A pod on a node whose container is so."""
+    """Return a pod on a node whose container has this status."""
     return pod(
         name,
         phase="Pending" if "waiting" in status.get("state", {}) else "Running",
@@ -195,12 +195,12 @@ def ended(code: int, message: str = "", reason: str = "Error", ran: int = 5) -> 
 
 
 def recorded(name: str) -> Any:
-    """What a real cluster (Kubernetes 1.34, containerd 1.6, KEDA 2.20.2) showed."""
+    """Return what was recorded from a real cluster (Kubernetes 1.34, containerd 1.6, KEDA 2.20.2)."""
     return copy.deepcopy(json.loads((FIXTURES / f"{name}.json").read_text()))
 
 
 def moments(name: str) -> Sequence[Any]:
-    """The states of one object that a real cluster went through, in their order."""
+    """Return the states that one object of a real cluster went through, in their order."""
     found: Sequence[Any] = recorded(name)
     return found
 
@@ -237,7 +237,7 @@ HALF = made({"resources": {"accelerators": 2}})
 
 
 def trouble(*pods: Any, **parts: Any) -> Diagnosis:
-    """The worst of what the replicas wait for."""
+    """Return the worst of what the replicas wait for."""
     parts.setdefault("deployment", deployment(max(len(pods), 1)))
     return replica_troubles(observation(pods=pods, **parts))[0]
 

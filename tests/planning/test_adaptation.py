@@ -106,14 +106,17 @@ def test_on_one_machine_there_is_no_pod_to_adapt() -> None:
 @pytest.mark.parametrize(
     ("pod", "problem"),
     [
-        ({"labels": {"app.kubernetes.io/name": "x"}}, "spec.pod.labels: 'app.kubernetes.io/name' is Hearth's own"),
+        (
+            {"labels": {"app.kubernetes.io/name": "x"}},
+            "spec.pod.labels: 'app.kubernetes.io/name' is reserved for Hearth",
+        ),
         (
             {"annotations": {"serving.hearth.dev/x": "y"}},
-            "spec.pod.annotations: 'serving.hearth.dev/x' is Hearth's own",
+            "spec.pod.annotations: 'serving.hearth.dev/x' is reserved for Hearth",
         ),
-        ({"hostMounts": [{"hostPath": "/models"}]}, "spec.pod.hostMounts: '/models' is Hearth's own"),
-        ({"hostMounts": [{"hostPath": "/a", "mountPath": "/cache/x"}]}, "'/cache/x' is Hearth's own"),
-        ({"hostMounts": [{"hostPath": "/a"}, {"hostPath": "/b", "mountPath": "/a"}]}, "'/a' is there twice"),
+        ({"hostMounts": [{"hostPath": "/models"}]}, "spec.pod.hostMounts: '/models' is reserved for Hearth"),
+        ({"hostMounts": [{"hostPath": "/a", "mountPath": "/cache/x"}]}, "'/cache/x' is reserved for Hearth"),
+        ({"hostMounts": [{"hostPath": "/a"}, {"hostPath": "/b", "mountPath": "/a"}]}, "'/a' is listed twice"),
     ],
 )
 def test_what_is_hearths_own_is_refused(pod: dict[str, Any], problem: str) -> None:

@@ -108,7 +108,7 @@ def test_a_probe_that_is_not_http_becomes_the_health_check_with_a_warning() -> N
     launch = local_launch(made, host=host(), devices=[], port=9001)
     assert (launch.readiness.path, launch.readiness.period) == ("/health", 2)
     assert launch.liveness is None
-    assert any("the readiness probe does not ask over HTTP" in warning for warning in made.warnings)
+    assert any("the readiness probe does not use HTTP" in warning for warning in made.warnings)
 
 
 def test_references_to_variables_are_expanded_as_the_kubelet_does() -> None:
@@ -138,7 +138,7 @@ def test_a_plan_for_a_cluster_cannot_be_launched() -> None:
 
 def test_a_vendor_that_declines_or_refuses() -> None:
     made = plan(target="local")
-    with pytest.raises(PlanningError, match="vendor 'acme' cannot run it on one machine"):
+    with pytest.raises(PlanningError, match="vendor 'acme' does not support local mode"):
         local_launch(made, host=host(hearth_local_command=lambda: None), devices=[], port=1)
 
     def refuses() -> LocalLaunch:

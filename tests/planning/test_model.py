@@ -44,7 +44,7 @@ def test_known_schemes(uri: str, target: Target, model: ResolvedModel) -> None:
             "UnknownModelScheme",
             "use file://, hf://, huggingface://, modelscope://, pvc://",
         ),
-        ("Qwen/Qwen3-8B", "cluster", "UnknownModelScheme", "has no scheme"),
+        ("Qwen/Qwen3-8B", "cluster", "UnknownModelScheme", "has an unknown scheme"),
         ("hf://", "cluster", "InvalidModelURI", "write hf://organisation/model"),
         ("hf://a/b/c", "cluster", "InvalidModelURI", "does not name a repository"),
         ("hf://../etc", "cluster", "InvalidModelURI", "does not name a repository"),

@@ -57,7 +57,7 @@ def test_a_service_may_choose_its_scaler() -> None:
             assert [trigger["type"] for trigger in scaled(made)["triggers"]] == [kind]
             assert f"({kind}, " in made.reasons[-1].text
     local = plan({"scaling": {"scaler": "push"}}, target="local")
-    assert "spec.scaling.scaler push has no effect: there is no KEDA on one machine" in local.warnings
+    assert "spec.scaling.scaler push has no effect: local mode does not use KEDA" in local.warnings
 
 
 def test_keda_asks_a_gateway_of_its_own() -> None:

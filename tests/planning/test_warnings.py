@@ -35,7 +35,7 @@ DRAIN = {"lifecycle": {"preStopDrain": True}}
             {"runtime": {"argsOverride": ["--served-model-name", "other", "more"]}},
             {},
             "local",
-            "changes --served-model-name to other more: the gateway asks for 'tiny' and the engine will answer 404",
+            "changes --served-model-name to other more: the gateway sends 'tiny' and the engine will answer 404",
         ),
         ({}, {"container": {"image": "e"}}, "local", "the engine calls the model 'acme/tiny'"),
         ({"runtime": {"argsOverride": ["--port=9"]}}, {}, "local", "--port 9 among the arguments is replaced"),
@@ -48,8 +48,8 @@ DRAIN = {"lifecycle": {"preStopDrain": True}}
         ),
         ({"cache": {"prewarm": True, "strategy": "None"}}, {}, "cluster", "strategy None keeps nothing"),
         ({"cache": {"size": "1Gi", "strategy": "HostPath"}}, {}, "cluster", "have no effect with spec.cache.strategy"),
-        ({"scaling": {"max": 2}}, {}, "cluster", "they can only run on the node that has it"),
-        ({"cache": {"prewarm": True}}, {}, "local", "on one machine the engine downloads the weights at its first"),
+        ({"scaling": {"max": 2}}, {}, "cluster", "they can run only on the node that holds it"),
+        ({"cache": {"prewarm": True}}, {}, "local", "in local mode the engine downloads the weights at its first"),
         ({"cache": {"prewarm": True, "strategy": "HostPath"}}, {}, "cluster", "prewarm fills the cache of one node"),
         ({"scaling": {"target": 4}}, {}, "cluster", "spec.scaling.target has no effect"),
         ({"scaling": {"min": 2, "max": 2, "target": 4}}, {}, "local", "spec.scaling.target has no effect"),
@@ -63,7 +63,7 @@ DRAIN = {"lifecycle": {"preStopDrain": True}}
         ({"endpoint": {"aliases": ["tiny", "a"]}}, {}, "local", "'tiny' has no effect: it is the service's own name"),
         ({"endpoint": {"aliases": [" a"]}}, {}, "cluster", "' a' has no effect: use visible characters"),
         ({"endpoint": {"openAICompatible": False}}, {}, "cluster", "openAICompatible has no effect"),
-        ({"endpoint": {"gateway": "dedicated"}}, {}, "local", "on one machine one gateway serves all"),
+        ({"endpoint": {"gateway": "dedicated"}}, {}, "local", "in local mode one gateway serves all"),
     ],
 )
 def test_warnings(spec: dict[str, Any], runtime_spec: dict[str, Any], target: Any, text: str) -> None:

@@ -43,7 +43,7 @@ def test_a_copy_shares_nothing_that_can_be_changed() -> None:
 
 
 def changeable(value: Any) -> set[int]:
-    """The identities of all models, mappings and lists in a model."""
+    """Return the identities of all models, mappings and lists in a model."""
     match value:
         case BaseModel():
             inside: Any = value.__dict__.values()

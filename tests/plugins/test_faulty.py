@@ -108,7 +108,7 @@ def plan(host: VendorHost, vendor: str) -> Plan:
 
 
 def refusal(host: VendorHost) -> HearthError:
-    """The error of the service that needs the faulty plugin, fit for a condition."""
+    """Return the error of the service that needs the faulty plugin, fit for a condition."""
     with pytest.raises(HearthError) as caught:
         plan(host, "acme")
     error = caught.value

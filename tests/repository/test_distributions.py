@@ -32,7 +32,7 @@ packages = ["src/hearth_zeta"]
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository with one more plugin, which imports what a plugin must not."""
+    """Return a copy of the repository with one more plugin, which imports what a plugin must not."""
     root = tmp_path_factory.mktemp("checkout")
     listed = subprocess.check_output(["git", "ls-files", "-z"], cwd=ROOT, text=True)  # what a clone would have
     for name in listed.rstrip("\0").split("\0"):

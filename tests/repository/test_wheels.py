@@ -41,7 +41,7 @@ FOREIGN = {
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
-    """The wheel of every distribution, by the distribution's name."""
+    """Return the wheel of every distribution, by the distribution's name."""
     folder = tmp_path_factory.mktemp("wheels")
     directories = [each.directory for each in distributions().values()]
     run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, *directories)
@@ -50,7 +50,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 
 @pytest.fixture(scope="module")
 def third_party(wheels: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheels of everything that ours require, and of what the demo requires."""
+    """Return a folder with the wheels of everything that ours require, and of what the demo requires."""
     folder = tmp_path_factory.mktemp("third-party")
     wanted = [str(path) for name, path in wheels.items() if name != "hearth-serving"]
     wanted += [f"{wheels['hearth-serving']}[operator,testing]", "openai"]
@@ -63,7 +63,7 @@ def third_party(wheels: Mapping[str, Path], tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(scope="module")
 def index(wheels: Mapping[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a simple index (PEP 503) with our wheels, and one of somebody else."""
+    """Return the address of a simple index (PEP 503) with our wheels, and one of somebody else."""
     root = tmp_path_factory.mktemp("index")
     for name, path in wheels.items():
         (root / "simple" / name).mkdir(parents=True)
@@ -90,7 +90,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def installed(index: str, third_party: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment in which somebody ran `pip install hearth-nvidia`."""
+    """Return the programs of an environment in which somebody ran `pip install hearth-nvidia`."""
     programs = environment(tmp_path_factory.mktemp("clean"))
     install(programs, index, third_party, "hearth-nvidia")
     return programs
@@ -106,7 +106,7 @@ def install(programs: Path, index: str, third_party: Path, *wanted: str) -> None
 
 
 def run(*argv: str | Path, cwd: Path | None = None, alone: bool = False) -> str:
-    """The output of a program; `alone`: without pip's own configuration."""
+    """Return the output of a program; `alone`: without pip's own configuration."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "HEARTH_"))}
     if alone:
         kept = {name: value for name, value in kept.items() if not name.startswith("PIP_")}

@@ -1,16 +1,18 @@
 """Fixtures that start stubs and talk to them."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import aiohttp
 import pytest
 
-from .support import Stub, launch
+from tests.stub.support import Stub, launch
 
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Stub]]:
-    """start(*flags, env={...}, wait=True) -> Stub; everything started is gone after the test."""
+    """Start stubs: `start(*flags, env={...}, wait=True)`. All of them are gone after the test."""
     stubs: list[Stub] = []
 
     def starter(*argv: str, env: dict[str, str] | None = None, wait: bool = True) -> Stub:

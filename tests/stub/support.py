@@ -1,5 +1,7 @@
 """Real stub processes on free ports, and the recorded answers of a real vLLM."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 import os
@@ -19,7 +21,7 @@ STARTED = "Starting vLLM server on "
 class Stub:
     """A running process."""
 
-    popen: "subprocess.Popen[str]"
+    popen: subprocess.Popen[str]
     url: str = ""
 
     def wait_started(self) -> None:
@@ -55,7 +57,7 @@ def launch(*argv: str, env: dict[str, str] | None = None) -> Stub:
 
 
 async def raw(stub: Stub, header: str, *, stream: bool) -> tuple[bytes, type[BaseException] | None]:
-    """A chat of 4 tokens: everything that comes over the wire, and how the connection ended (None: FIN)."""
+    """Return a chat of 4 tokens: everything that comes over the wire, and how the connection ended (None: FIN)."""
     host, port = stub.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     body = b'{"stream":%b,"messages":[]}' % (b"true" if stream else b"false")
@@ -77,7 +79,7 @@ def captured(name: str) -> list[dict[str, Any]]:
 
 
 def events(body: str) -> list[Any]:
-    """The data of an event stream, parsed; [DONE] and comments stay texts."""
+    """Return the data of an event stream, parsed; [DONE] and comments stay texts."""
     found = []
     for block in body.split("\n\n"):
         if block.startswith("data: {"):
@@ -88,7 +90,7 @@ def events(body: str) -> list[Any]:
 
 
 def content(body: str) -> str:
-    """The text of a chat stream."""
+    """Return the text of a chat stream."""
     deltas = [
         event["choices"][0]["delta"] for event in events(body) if isinstance(event, dict) and event.get("choices")
     ]

@@ -1,12 +1,14 @@
 """Every recorded answer of a real vLLM 0.32.0 against the stub's: status, headers, keys in order, types, errors."""
 
+from __future__ import annotations
+
 import json
 from typing import Any
 
 import aiohttp
 import pytest
 
-from .support import Stub, captured, events, raw
+from tests.stub.support import Stub, captured, events, raw
 
 PAIRS = captured("vllm-0.32.0-cpu-apikey")
 SAME_TEXT = {"health", "ping", "version", "load", "is_sleeping"}

@@ -1,11 +1,13 @@
 """The openai client understands every API of the stub."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator
 
 import openai
 import pytest
 
-from .support import Stub
+from tests.stub.support import Stub
 
 
 @pytest.fixture

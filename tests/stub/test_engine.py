@@ -1,5 +1,7 @@
 """The engine by itself: seats, order, what each way to end does to the counts."""
 
+from __future__ import annotations
+
 import asyncio
 
 import pytest

@@ -1,5 +1,7 @@
 """Faults: how they are written, and what they do on the wire."""
 
+from __future__ import annotations
+
 import asyncio
 from typing import Any
 
@@ -8,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.stub.support import CHAT, Stub, content, events, raw
 from vllm_stub.faults import AFTER_TOKENS, OTHERS, Fault, FaultError, Faults, parse_fault
-
-from .support import CHAT, Stub, content, events, raw
 
 STREAM = {**CHAT, "stream": True}
 

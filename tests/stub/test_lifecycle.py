@@ -1,5 +1,7 @@
 """Start, signals, idle connections: the process as a supervisor and a gateway see it."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import socket
@@ -11,9 +13,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.stub.support import CHAT, Stub, content, events
 from tests.support.ports import free_port
-
-from .support import CHAT, Stub, content, events
 
 STREAM = {**CHAT, "stream": True}
 

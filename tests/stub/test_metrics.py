@@ -1,5 +1,7 @@
 """The exposition against the captured one, and the numbers against real requests."""
 
+from __future__ import annotations
+
 import asyncio
 import re
 from collections import defaultdict
@@ -7,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from .support import CAPTURE, CHAT, Stub
+from tests.stub.support import CAPTURE, CHAT, Stub
 
 CAPTURED = (CAPTURE / "vllm-0.32.0-cpu-apikey.metrics.txt").read_text()
 SUBSET = "vllm:cache_config_info"

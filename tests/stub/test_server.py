@@ -1,5 +1,7 @@
 """Routes and options that the recorded answers do not show."""
 
+from __future__ import annotations
+
 import asyncio
 import io
 import json
@@ -8,7 +10,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from .support import CHAT, Stub, content, events
+from tests.stub.support import CHAT, Stub, content, events
 
 STREAM = {**CHAT, "stream": True}
 

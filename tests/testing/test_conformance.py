@@ -1,5 +1,7 @@
 """The plugins of this repository keep the laws: the test that an author of a plugin writes."""
 
+from __future__ import annotations
+
 from hearth.testing import VendorConformance
 
 

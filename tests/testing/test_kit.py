@@ -1,5 +1,7 @@
 """The kit itself: it catches a breach of every law, takes it for no other, and says what an author needs to know."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -1,5 +1,7 @@
 """docs/plugin-tutorial.md, carried out as it is written: in a clean environment, from built wheels."""
 
+from __future__ import annotations
+
 import json
 import os
 import re

@@ -33,6 +33,7 @@ async def forward(request: web.Request) -> web.StreamResponse:
 
 
 async def main() -> None:
+    """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(description="A plain aiohttp proxy, a peer of the benchmarks.")
     parser.add_argument("--listen", type=int, required=True, help="port")
     parser.add_argument("--backend", type=int, required=True, help="port")

@@ -40,7 +40,7 @@ STREAM_END = b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n"
 
 
 def response(body: bytes, content_type: bytes = b"application/json") -> bytes:
-    """A whole 200 answer with a Content-Length."""
+    """Return a whole 200 answer with a Content-Length."""
     head = b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\ncontent-length: %d\r\n\r\n"
     return head % (content_type, len(body)) + body
 
@@ -92,14 +92,17 @@ class Backend(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer."""
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
 
     def data_received(self, data: bytes) -> None:
+        """Answer every request that is complete."""
         self._pending += data
         while (found := request_length(self._pending)) is not None:
             start, end = found
@@ -144,6 +147,7 @@ async def serve(port: int, factory: Callable[[], asyncio.Protocol]) -> asyncio.S
 
 
 async def main() -> None:
+    """Serve until SIGTERM."""
     parser = argparse.ArgumentParser(description="The engine of the benchmarks.")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--interval", type=float, default=0.0, help="seconds between the chunks of a stream")

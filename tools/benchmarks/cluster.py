@@ -1,4 +1,4 @@
-"""What the benchmarks on a cluster share: which cluster, namespaces that are cleaned up, the operator's own metrics."""
+"""Cluster benchmarks' common parts: which cluster, namespaces that are cleaned up, the operator's own metrics."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ GONE_SECONDS = 900.0
 
 @asynccontextmanager
 async def opened() -> AsyncIterator[Kube]:
-    """The cluster of KUBECONFIG and E2E_CONTEXT, or the devcluster. Raises BenchmarkError without one."""
+    """Open the cluster of KUBECONFIG and E2E_CONTEXT, or the devcluster. Raises BenchmarkError without one."""
     named = os.environ.get("KUBECONFIG")
     kubeconfig = Path(named) if named else state_directory(os.environ.get("E2E_CLUSTER", "hearth")) / "kubeconfig"
     if not kubeconfig.exists():
@@ -111,7 +111,7 @@ class Operator:
     @classmethod
     @asynccontextmanager
     async def found(cls, kube: Kube, url: str | None = None) -> AsyncIterator[Operator]:
-        """The one whose metrics are at `url`, or the replica that leads. Raises BenchmarkError when none does."""
+        """Return the one whose metrics are at `url`, or the replica that leads. Raises BenchmarkError when none does."""
         if url is not None:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
                 yield cls(session, url)
@@ -131,7 +131,7 @@ class Operator:
         raise BenchmarkError(f"no pod of {SYSTEM}/{OPERATOR} is Ready and leads; see kubectl -n {SYSTEM} get pods")
 
     async def metric(self, name: str) -> float:
-        """A metric without labels. Raises BenchmarkError when it is not there."""
+        """Return a metric without labels. Raises BenchmarkError when it is not there."""
         async with self._session.get(self._url) as response:
             text = await response.text()
         for line in text.splitlines():
@@ -149,7 +149,7 @@ class Operator:
         return await self.metric("process_cpu_seconds_total")
 
     async def largest(self, stop: asyncio.Event, every: float = 5.0) -> float:
-        """The largest resident memory seen until `stop`."""
+        """Return the largest resident memory seen until `stop`, in bytes."""
         largest = await self.resident()
         while not stop.is_set():
             try:

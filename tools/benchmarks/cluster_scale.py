@@ -1,6 +1,6 @@
 """A thousand sleeping models on one node: how soon they are there, what the operator costs, how soon an edit arrives.
 
-The services have `min: 0` and nobody asks for them, so that no backend may ever start. `ready` is what
+The services have `min: 0` and no client requests them, so that no backend may ever start. `ready` is what
 `kubectl wait --for=condition=Ready` waits for. KEDA's part, accepting a ScaledObject and making its HPA, is timed apart.
 """
 
@@ -35,7 +35,7 @@ class Goal:
         self.at = 0.0
 
     def see(self, key: tuple[str, str], item: Object | None) -> None:
-        """An object as it is now; None: it is gone."""
+        """Return an object as it is now; None: it is gone."""
         (self.found.add if item is not None and self.meets(item) else self.found.discard)(key)
         if len(self.found) >= self.wanted and not self.complete.is_set():
             self.at = time.perf_counter()
@@ -51,6 +51,7 @@ class Census:
         self.last: dict[tuple[str, str], Object] = {}
 
     async def count(self) -> None:
+        """Watch until cancelled, and note when each goal is reached."""
         async with aclosing(self.kube.watch(self.kind, labels=self.labels)) as events:
             async for change, item in events:
                 if change == "LISTED":
@@ -81,7 +82,7 @@ def is_ready(item: Object) -> bool:
 
 
 def is_told(item: Object) -> bool:
-    """The operator has written a status, whatever it says, of this generation of the object."""
+    """Return whether the operator has written a status, whatever it says, of this generation of the object."""
     return bool(condition(item, "Ready").get("observedGeneration") == item["metadata"]["generation"])
 
 
@@ -210,7 +211,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     each = result["scale"]
     rows = [
         ["services created by the client", f"{each['created_s']:.1f} s"],
@@ -230,7 +231,7 @@ def show(result: Mapping[str, Any]) -> str:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options of this benchmark."""
+    """Return the options of this benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--services", type=int, default=1000, help="how many (default 1000)")
     parser.add_argument("--namespaces", type=int, default=10, help="over how many namespaces (default 10)")

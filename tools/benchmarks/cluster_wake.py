@@ -2,8 +2,8 @@
 
 `scaled` is the time from the request's first byte leaving this program to the watch event that shows the Deployment with a
 replica. `answered` is the time from the engine's log line that it listens, stamped by the container runtime, to the first
-data byte at the client that was held. The stub loads for some seconds first, as every real engine does: a node tells a
-pod's address up to a second after its container started, and nobody can ask an engine before.
+data byte at the client that was held. The stub loads for some seconds first, as every real engine does: a pod's
+address is published up to a second after its container started, and no request can reach an engine before.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Deployments:
         self._at: dict[str, float] = {}
 
     async def follow(self) -> None:
+        """Watch until cancelled, and note when replicas change."""
         async with aclosing(self._kube.watch("Deployment", NAMESPACE)) as events:
             async for change, item in events:
                 now = time.perf_counter()
@@ -113,6 +114,7 @@ async def listening(kube: Kube, name: str) -> float:
 
 
 def is_ready(item: Object) -> bool:
+    """Return whether the condition Ready is true."""
     return condition(item, "Ready").get("status") == "True"
 
 
@@ -178,7 +180,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     figures = ("min", "p50", "p99", "max")
     rows = [
         [f"{what}, {mode}", *(f"{each[f'{key}_{figure}_ms']:.0f} ms" for figure in figures)]
@@ -194,7 +196,7 @@ def show(result: Mapping[str, Any]) -> str:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options of this benchmark."""
+    """Return the options of this benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wakes", type=int, default=30, help="in each mode (default 30)")
     parser.add_argument("--load", type=float, default=2.0, help="seconds that the engine loads (default 2)")

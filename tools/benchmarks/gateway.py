@@ -1,4 +1,4 @@
-"""What a proxy costs: CPU time per unary request and per streamed chunk, beside HAProxy and a plain aiohttp proxy.
+"""Cost of a proxy: CPU time per unary request and per streamed chunk, beside HAProxy and a plain aiohttp proxy.
 
 The figure is the CPU time of the proxy's process, user and system, because throughput on a small machine also depends
 on the load generator and the backend that share its cores. The peers take turns in rounds (A B C A B C ...), a figure
@@ -187,7 +187,7 @@ def show(result: Mapping[str, Any]) -> str:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options of this benchmark."""
+    """Return the options of this benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3, help="turns of each proxy (default 3)")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn (default 4)")

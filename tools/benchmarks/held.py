@@ -107,7 +107,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     held = result["held"]
     rows = [
         ["memory per held stream", f"{held['kib_per_stream']:.1f} KiB"],
@@ -126,7 +126,7 @@ def show(result: Mapping[str, Any]) -> str:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options of this benchmark."""
+    """Return the options of this benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--streams", type=int, default=2000, help="how many (default 2000)")
     parser.add_argument("--seconds", type=float, default=10.0, help="how long they wait (default 10)")

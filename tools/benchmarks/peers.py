@@ -45,7 +45,7 @@ def haproxy_proxy(directory: Path, port: int, backend: int) -> list[str]:
 
 
 def haproxy_backend(directory: Path, port: int) -> list[str]:
-    """The cheapest engine for unary requests: HAProxy that answers by itself."""
+    """Return the cheapest engine for unary requests: HAProxy that answers by itself."""
     answer = directory / "answer.json"
     answer.write_bytes(ANSWER)
     text = _HAPROXY.format(host=HOST, port=port) + (
@@ -60,7 +60,7 @@ def _haproxy(file: Path, text: str) -> list[str]:
 
 
 def aiohttp_proxy(directory: Path, port: int, backend: int) -> list[str]:
-    """The plain aiohttp proxy beside this file."""
+    """Return the plain aiohttp proxy beside this file."""
     return [sys.executable, str(HERE / "aiohttp_proxy.py"), "--listen", str(port), "--backend", str(backend)]
 
 
@@ -70,7 +70,7 @@ def hearth_gateway(directory: Path, port: int, backend: int) -> list[str]:
 
 
 def service(backend: int, **fields: Any) -> dict[str, Any]:
-    """An entry of the gateway's services file: the model `bench`, one endpoint."""
+    """Return an entry of the gateway's services file: the model `bench`, one endpoint."""
     return {"name": MODEL, "endpoints": [{"address": HOST, "port": backend}], **fields}
 
 

@@ -1,4 +1,4 @@
-"""How long a thousand services take to plan: the operator does it after a start, one service after the other."""
+"""Time to plan a thousand services: the operator does it after a start, one service after the other."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     rows = [
         [
             vendor,
@@ -70,7 +70,7 @@ def show(result: Mapping[str, Any]) -> str:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options of this benchmark."""
+    """Return the options of this benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--services", type=int, default=1000, help="how many (default 1000)")
     return parser

@@ -73,7 +73,7 @@ def tool_path() -> str:
 
 
 def tool(name: str) -> str:
-    """The full path of a program. Raises BenchmarkError when it is not installed."""
+    """Return the full path of a program. Raises BenchmarkError when it is not installed."""
     found = shutil.which(name, path=tool_path())
     if found is None:
         raise BenchmarkError(f"{name} is not installed beside {sys.executable}; run: make install")

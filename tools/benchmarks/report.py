@@ -1,4 +1,4 @@
-"""What every benchmark prints: a table for people, JSON for programs, and the machine it ran on."""
+"""Report of a benchmark: a table for people, JSON for programs, and the machine it ran on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def quantile(values: Sequence[float], fraction: float) -> float:
-    """The value that `fraction` of all are at most; of 100 values the 0.99 quantile is the second largest."""
+    """Return the value that `fraction` of all are at most; of 100 values the 0.99 quantile is the second largest."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, max(0, round(fraction * len(ordered)) - 1))]
 
@@ -58,7 +58,7 @@ def run(
     measure: Callable[[argparse.Namespace], dict[str, Any]],
     show: Callable[[Mapping[str, Any]], str],
 ) -> None:
-    """Main program of a benchmark: measure, print a table or (`--json`) JSON. Exits 1 on BenchmarkError."""
+    """Measure, and print a table or (`--json`) JSON; exit 1 on BenchmarkError."""
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     facts = machine()

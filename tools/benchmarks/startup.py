@@ -1,4 +1,4 @@
-"""How long the command line takes to start: wall time on a warm disk, the median of some runs."""
+"""Start-up time of the command line: wall time on a warm disk, the median of some runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     rows = [
         [title, f"{figures['median_ms']:.0f} ms", f"{figures['max_ms']:.0f} ms"]
         for title, figures in result["startup"].items()
@@ -59,7 +59,7 @@ def show(result: Mapping[str, Any]) -> str:
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options of this benchmark."""
+    """Return the options of this benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=10, help="how many of each (default 10)")
     return parser

@@ -13,7 +13,7 @@ PATH = "/v1/chat/completions"
 
 
 def request_bytes(model: str, *, user: str, max_tokens: int, prompt: str = "Say hello.") -> bytes:
-    """A streaming chat request as it goes on the wire."""
+    """Return a streaming chat request as it goes on the wire."""
     body = json.dumps(
         {
             "model": model,
@@ -50,10 +50,12 @@ class Stream(asyncio.Protocol):
     _kept: list[bytes] = field(default_factory=list)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Send the request."""
         self.transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
         self.transport.write(self.request)
 
     def data_received(self, data: bytes) -> None:
+        """Note when the answer came, and how it ends."""
         events = data.count(b"data: ")
         if not self.head_at:
             self.head_at = time.perf_counter()
@@ -70,6 +72,7 @@ class Stream(asyncio.Protocol):
             self.done.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Release everybody that waits."""
         if not self.done.is_set():
             self.error = self.error or "the connection was closed before the end of the stream"
         for event in (self.head, self.first, self.done):
@@ -81,7 +84,7 @@ class Stream(asyncio.Protocol):
             self.transport.abort()
 
     def fault(self, *, user: str, max_tokens: int) -> str:
-        """What is wrong with the kept answer; empty when it is complete, this client's own, and came once."""
+        """Return what is wrong with the kept answer; empty when it is complete, this client's own, and came once."""
         if self.error:
             return self.error
         _, _, framed = b"".join(self._kept).partition(b"\r\n\r\n")

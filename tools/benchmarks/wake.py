@@ -1,4 +1,4 @@
-"""How soon a held client hears from a backend: from the moment it listens to the first data byte at the client.
+"""Wake time: from the moment a backend listens to the first data byte at a held client.
 
 The backend's port refuses connections, as vLLM's does while it loads, then listens at a moment unrelated to the
 gateway's probes. The backend is part of this program, so that the moment is exact.
@@ -40,6 +40,7 @@ class Engine(Backend):
         self.alive = alive
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         super().connection_made(transport)
         self.alive.add(cast("asyncio.Transport", transport))
 
@@ -79,7 +80,7 @@ async def _within(event: asyncio.Event, stream: Stream) -> None:
 
 
 async def wakes(port: int, backend: int, count: int) -> list[float]:
-    """That many wakes, one after the other."""
+    """Wake that many times, one after the other."""
     return [await wake(port, backend, number) for number in range(count)]
 
 
@@ -103,14 +104,14 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def show(result: Mapping[str, Any]) -> str:
-    """The figures as text."""
+    """Return the figures as text."""
     figures = result["wake"]
     row = [f"{figures['wakes']} wakes", *(f"{figures[f'{name}_ms']:.1f} ms" for name in ("min", "p50", "p99", "max"))]
     return f"\n{report.table(['backend listens -> first data byte', 'min', 'p50', 'p99', 'max'], [row])}"
 
 
 def arguments() -> argparse.ArgumentParser:
-    """The options of this benchmark."""
+    """Return the options of this benchmark."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wakes", type=int, default=100, help="how many (default 100)")
     return parser

@@ -1,4 +1,4 @@
-"""Address ranges: sixteen disjoint sets, of which a cluster takes the first that nobody on this machine uses."""
+"""Address ranges: sixteen disjoint sets, of which a cluster takes the first that nothing on this machine uses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Addresses:
 
     @property
     def host(self) -> IPv4Address:
-        """This machine as the node sees it."""
+        """The address of this machine, as the node sees it."""
         return self.link[1]
 
     @property
@@ -62,7 +62,7 @@ class Addresses:
 def used_networks(
     routes: Iterable[Mapping[str, Any]], links: Iterable[Mapping[str, Any]]
 ) -> tuple[tuple[IPv4Network, str], ...]:
-    """The networks that this machine knows, each with the words that name it; from `ip -j route` and `ip -j addr`.
+    """Return the networks that this machine knows, each with the words that name it; from `ip -j route` and `ip -j addr`.
 
     A default route claims nothing.
     """
@@ -79,10 +79,9 @@ def used_networks(
 
 
 def choose_addresses(used: Sequence[tuple[IPv4Network, str]], claimed: Iterable[int]) -> Addresses:
-    """The first set that neither this machine nor another cluster uses.
+    """Return the first set that neither this machine nor another cluster uses.
 
-    Raises:
-        MachineError: every set is in use.
+    Raises MachineError when every set is in use.
     """
     taken = set(claimed)
     reasons = []

@@ -1,4 +1,4 @@
-"""The few calls to the API server that this program makes itself: a tenth of a kubectl's start each."""
+"""API client for the few calls that this program makes itself: each takes a tenth of a kubectl's start."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ class Api:
     def call(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
         """Make one call and return the decoded answer (text when it is not JSON).
 
-        Raises:
-            ApiError: no answer within `timeout` seconds, or a status of 400 and above.
+        Raises ApiError when there is no answer within `timeout` seconds, or a status of 400 and above.
         """
         try:
             context = ssl.create_default_context(cafile=str(self.pki / "ca.crt"))
@@ -74,7 +73,7 @@ class Api:
         return False
 
     def node(self, name: str) -> dict[str, Any] | None:
-        """The node object, None when there is none."""
+        """Return the node object, None when there is none."""
         try:
             found: dict[str, Any] = self.get(f"/api/v1/nodes/{name}")
         except ApiError as error:
@@ -85,6 +84,6 @@ class Api:
 
 
 def condition(item: dict[str, Any] | None, kind: str) -> str:
-    """The status of a condition: True, False or Unknown."""
+    """Return the status of a condition: True, False or Unknown."""
     conditions = ((item or {}).get("status") or {}).get("conditions") or []
     return next((str(entry["status"]) for entry in conditions if entry.get("type") == kind), "Unknown")

@@ -1,4 +1,4 @@
-"""Installing Debian packages without starting their services, whatever becomes of the program that asks for it."""
+"""Installation of Debian packages without starting their services, even if this program is killed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ fi
 get() { apt-get install -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"; }
 get "$@" || { apt-get update && get "$@"; }
 """
-"""Takes the policy away at its end; one that somebody else has put there stays as it is."""
+"""Takes the policy away at its end; one that was there before stays as it is."""
 
 _TIDY = """
 exec 9>"$3" && flock --nonblock 9 || exit 0
@@ -39,14 +39,12 @@ if grep -qF "$2" "$1"; then rm -f "$1"; fi
 
 
 def install(packages: Sequence[str], log: Path) -> None:
-    """Install packages; what apt-get says goes to the file ``log``.
+    """Install packages; what apt-get says goes to the file `log`.
 
     It is a session of its own: broken off, it would leave packages half installed. So Ctrl-C waits for it, and it goes on
     when this process is killed.
 
-    Raises:
-        MachineError: apt-get fails; with the end of what it said.
-        KeyboardInterrupt: Ctrl-C came meanwhile.
+    Raises MachineError when apt-get fails, with the end of its output; KeyboardInterrupt when Ctrl-C was pressed meanwhile.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:

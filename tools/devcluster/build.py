@@ -74,7 +74,7 @@ class GoComponent:
         return GO_MODULES / self.name
 
     def flags(self) -> list[str]:
-        """The flags of `go build`."""
+        """Return the flags of `go build`."""
         stamps = "".join(f" -X {name}={value}" for name, value in sorted(self.stamps.items()))
         return ["-trimpath", "-buildvcs=false", "-ldflags", f"-s -w{stamps}"]
 
@@ -127,20 +127,19 @@ def binary_folder(component: GoComponent) -> Path:
 
 
 def binaries() -> dict[str, Path]:
-    """The path of every program, built or not."""
+    """Return the path of every program, built or not."""
     return {name: folder / name for item in COMPONENTS for folder in [binary_folder(item)] for name in item.programs}
 
 
 def unbuilt(components: Sequence[GoComponent] = COMPONENTS) -> list[GoComponent]:
-    """The components that are not in the cache."""
+    """Return the components that are not in the cache."""
     return [component for component in components if not binary_folder(component).is_dir()]
 
 
 def go_program() -> str:
-    """The path of `go`.
+    """Return the path of `go`.
 
-    Raises:
-        MachineError: it is missing or too old.
+    Raises MachineError when it is missing or too old.
     """
     remedy = f"install Go {GO[0]}.{GO[1]} or later from https://go.dev/dl/"
     try:
@@ -254,9 +253,7 @@ def _check_disk() -> None:
 def build_all(components: Sequence[GoComponent] = COMPONENTS) -> dict[str, Path]:
     """Build what is not in the cache; return the path of every program.
 
-    Raises:
-        MachineError: no Go, no room.
-        BuildError: a build failed.
+    Raises MachineError when there is no Go, or no room; BuildError when a build failed.
     """
     if unbuilt(components):
         cache_root().mkdir(parents=True, exist_ok=True)

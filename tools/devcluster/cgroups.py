@@ -19,7 +19,7 @@ REQUIRED_V2 = frozenset({"cpu", "cpuset", "memory", "pids", "io"})
 
 
 def hierarchies() -> tuple[Path, ...]:
-    """The root of every mounted hierarchy: one of version 2, or one per version 1 controller (and a hybrid's own)."""
+    """Return the root of every mounted hierarchy: one of version 2, or one per version 1 controller (and a hybrid's own)."""
     if (ROOT / "cgroup.controllers").exists():
         return (ROOT,)
     if not ROOT.is_dir():
@@ -28,7 +28,7 @@ def hierarchies() -> tuple[Path, ...]:
 
 
 def missing_controllers() -> list[str]:
-    """The controllers that the node needs and this machine does not offer."""
+    """Return the controllers that the node needs and this machine does not offer."""
     v2 = ROOT / "cgroup.controllers"
     if v2.exists():
         return sorted(REQUIRED_V2 - set(v2.read_text().split()))
@@ -39,8 +39,7 @@ def missing_controllers() -> list[str]:
 def make(name: str) -> list[Path]:
     """Make the cluster's cgroups; return the ones that the node's first process joins.
 
-    Raises:
-        MachineError: they cannot be made.
+    Raises MachineError when they cannot be made.
     """
     joined = []
     try:
@@ -83,8 +82,7 @@ def processes(name: str) -> set[int]:
 def kill(name: str, seconds: float = 15) -> None:
     """End every process in the cluster's cgroups.
 
-    Raises:
-        NodeError: some live on after `seconds`.
+    Raises NodeError when some live on after `seconds`.
     """
     end = time.monotonic() + seconds
     while left := processes(name):
@@ -99,8 +97,7 @@ def kill(name: str, seconds: float = 15) -> None:
 def remove(name: str, seconds: float = 10) -> None:
     """Remove the cluster's cgroups; their processes must have ended.
 
-    Raises:
-        NodeError: some stay busy for `seconds`.
+    Raises NodeError when some stay busy for `seconds`.
     """
     end = time.monotonic() + seconds
     while True:

@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         "--shipped-limits", action="store_true", help="leave kube-controller-manager at its own 20 requests a second"
     )
     command("down", "remove a cluster and everything of it")
-    command("status", "say what a cluster is and what it lacks; exit status 0 when it is up")
+    command("status", "print the state of a cluster and what is missing; exit status 0 when it is up")
     command("load-image", "put the images of archives into the node").add_argument("files", nargs="+", type=Path)
     trust = command(
         "trust-registry", "let the node pull from a registry of this machine without TLS; print its address"
@@ -70,7 +70,7 @@ def main() -> None:
         say(f"error: {error}")
         sys.exit(2 if isinstance(error, UsageError) else 1)
     except BrokenPipeError:
-        # Whoever read our answer has read enough; nothing may be flushed to it at the end.
+        # The reader closed the pipe; nothing may be flushed to it at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Running programs."""
+"""Commands: other programs, run to their end."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def program(name: str) -> str:
-    """The path of a program, looked for in the system's folders too.
+    """Return the path of a program, looked for in the system's folders too.
 
-    Raises:
-        MachineError: it is not installed.
+    Raises MachineError when it is not installed.
     """
     found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:{SBIN}:/usr/bin:/bin")
     if found is None:
@@ -44,8 +43,7 @@ def run(
         environment: variables beside this process's own.
         timeout: seconds; None waits for ever.
 
-    Raises:
-        DevclusterError: of type `error`: a status other than 0; with the end of stderr.
+    Raises an error of type `error` for a status other than 0, with the end of stderr.
     """
     command = [program(argv[0]), *argv[1:]]
     try:

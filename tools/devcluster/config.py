@@ -33,6 +33,9 @@ AFTER_API = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet", "
 
 DEFAULT_ACCELERATORS = {"hearth.dev/fake-accelerator": 4}
 
+ETCD = "http://127.0.0.1:2379"
+"""The address of etcd, inside the node."""
+
 CGROUPS = "hearth-devcluster-"
 """How the cgroups of all clusters of this machine begin."""
 
@@ -73,15 +76,14 @@ class Claim:
         return f"{CGROUPS}{self.name}"
 
     def to_json(self) -> str:
-        """The claim as a file."""
+        """Return the claim as a file."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Claim:
-        """The claim of a file.
+        """Return the claim of a file.
 
-        Raises:
-            ValueError: it is not one.
+        Raises ValueError when it is not one.
         """
         try:
             data = json.loads(text)
@@ -91,7 +93,7 @@ class Claim:
 
 
 def kubeconfig(claim: Claim, pki: Path, user: str) -> str:
-    """A kubeconfig that needs no other file. The context has the cluster's name. JSON, which is YAML."""
+    """Return a kubeconfig that needs no other file. The context has the cluster's name. JSON, which is YAML."""
 
     def data(file: str) -> str:
         return base64.b64encode((pki / file).read_bytes()).decode()
@@ -124,7 +126,7 @@ def audit_policy() -> dict[str, Any]:
 
 
 def kubelet_config(claim: Claim, paths: Paths) -> dict[str, Any]:
-    """The kubelet's configuration."""
+    """Return the kubelet's configuration."""
     return {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
@@ -162,7 +164,7 @@ def kubelet_config(claim: Claim, paths: Paths) -> dict[str, Any]:
 
 
 def proxy_config(claim: Claim, paths: Paths) -> dict[str, Any]:
-    """The kube-proxy's configuration."""
+    """Return the kube-proxy's configuration."""
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
@@ -178,7 +180,7 @@ def proxy_config(claim: Claim, paths: Paths) -> dict[str, Any]:
 
 
 def cni_config(claim: Claim) -> dict[str, Any]:
-    """The pod network: a bridge inside the node."""
+    """Return the pod network: a bridge inside the node."""
     ipam = {
         "type": "host-local",
         "ranges": [[{"subnet": str(claim.addresses.pods)}]],
@@ -197,7 +199,7 @@ def cni_config(claim: Claim) -> dict[str, Any]:
 
 
 def containerd_config(paths: Paths) -> str:
-    """The containerd's configuration.
+    """Return the containerd's configuration.
 
     `restrict_oom_score_adj`: without CAP_SYS_RESOURCE a pod sandbox could not lower its score and would fail.
     """
@@ -222,10 +224,8 @@ conf_dir = "{paths.config}/cni"
 
 
 def component_commands(claim: Claim, paths: Paths) -> dict[str, list[str]]:
-    """The command line of every component."""
-    addresses, pki, config = claim.addresses, paths.pki, paths.config
-    etcd = "http://127.0.0.1:2379"
-    binary = claim.binaries
+    """Return the command line of every component."""
+    config, binary = paths.config, claim.binaries
 
     def kubeconfig_of(user: str) -> str:
         return f"--kubeconfig={config / user}.kubeconfig"
@@ -235,67 +235,18 @@ def component_commands(claim: Claim, paths: Paths) -> dict[str, list[str]]:
         "etcd": [
             "/usr/bin/etcd",
             "--data-dir=/run/etcd",
-            f"--listen-client-urls={etcd}",
-            f"--advertise-client-urls={etcd}",
+            f"--listen-client-urls={ETCD}",
+            f"--advertise-client-urls={ETCD}",
             "--listen-peer-urls=http://127.0.0.1:2380",
             "--auto-compaction-retention=10m",
             "--quota-backend-bytes=2147483648",
         ],
         "containerd": ["/usr/bin/containerd", f"--config={config / 'containerd.toml'}"],
-        "kube-apiserver": [
-            binary["kube-apiserver"],
-            f"--etcd-servers={etcd}",
-            f"--advertise-address={addresses.node}",
-            "--bind-address=0.0.0.0",
-            "--secure-port=6443",
-            f"--tls-cert-file={pki}/apiserver.crt",
-            f"--tls-private-key-file={pki}/apiserver.key",
-            f"--client-ca-file={pki}/ca.crt",
-            f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
-            f"--kubelet-client-key={pki}/apiserver-kubelet.key",
-            f"--kubelet-certificate-authority={pki}/ca.crt",
-            # logs and exec would otherwise look the node's name up in a DNS that does not know it.
-            "--kubelet-preferred-address-types=InternalIP",
-            f"--service-account-key-file={pki}/service-account.pub",
-            f"--service-account-signing-key-file={pki}/service-account.key",
-            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
-            f"--service-cluster-ip-range={addresses.services}",
-            "--authorization-mode=Node,RBAC",
-            "--enable-admission-plugins=NodeRestriction",
-            "--allow-privileged=true",
-            f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
-            "--requestheader-allowed-names=front-proxy-client",
-            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
-            "--requestheader-group-headers=X-Remote-Group",
-            "--requestheader-username-headers=X-Remote-User",
-            f"--proxy-client-cert-file={pki}/front-proxy-client.crt",
-            f"--proxy-client-key-file={pki}/front-proxy-client.key",
-            f"--audit-policy-file={config / 'audit-policy.yaml'}",
-            f"--audit-log-path={paths.audit}",
-            "--audit-log-maxsize=500",
-            "--audit-log-maxbackup=1",
-            # Lists every kind's keys from a cache that etcd 3.4 cannot prove fresh: an error line per kind and minute.
-            "--feature-gates=SizeBasedListCostEstimate=false",
-        ],
+        "kube-apiserver": [binary["kube-apiserver"], *_apiserver_flags(claim, paths)],
         "kube-controller-manager": [
             binary["kube-controller-manager"],
             kubeconfig_of("controller-manager"),
-            f"--service-account-private-key-file={pki}/service-account.key",
-            f"--root-ca-file={pki}/ca.crt",
-            f"--cluster-signing-cert-file={pki}/ca.crt",
-            f"--cluster-signing-key-file={pki}/ca.key",
-            # KEDA's HPA role is bound to the service account kube-system/horizontal-pod-autoscaler.
-            "--use-service-account-credentials=true",
-            f"--cluster-cidr={addresses.pods}",
-            f"--service-cluster-ip-range={addresses.services}",
-            "--leader-elect=false",
-            "--bind-address=127.0.0.1",
-            f"--horizontal-pod-autoscaler-sync-period={claim.options.hpa_sync}",
-            # Defaults 20 and 30: a thousand services' objects would queue for minutes in front of the garbage collector.
-            *(() if claim.options.shipped_limits else ("--kube-api-qps=300", "--kube-api-burst=600")),
-            # The default StorageClass, see storage.py.
-            "--enable-hostpath-provisioner=true",
-            "--profiling=false",
+            *_controller_manager_flags(claim, paths),
         ],
         "kube-scheduler": [
             binary["kube-scheduler"],
@@ -311,11 +262,71 @@ def component_commands(claim: Claim, paths: Paths) -> dict[str, list[str]]:
             f"--config={config / 'kubelet.yaml'}",
             kubeconfig_of("kubelet"),
             f"--hostname-override={claim.node}",
-            f"--node-ip={addresses.node}",
+            f"--node-ip={claim.addresses.node}",
             "--v=1",
         ],
         "kube-proxy": [binary["kube-proxy"], f"--config={config / 'proxy.yaml'}"],
     }
+
+
+def _apiserver_flags(claim: Claim, paths: Paths) -> list[str]:
+    addresses, pki = claim.addresses, paths.pki
+    return [
+        f"--etcd-servers={ETCD}",
+        f"--advertise-address={addresses.node}",
+        "--bind-address=0.0.0.0",
+        "--secure-port=6443",
+        f"--tls-cert-file={pki}/apiserver.crt",
+        f"--tls-private-key-file={pki}/apiserver.key",
+        f"--client-ca-file={pki}/ca.crt",
+        f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
+        f"--kubelet-client-key={pki}/apiserver-kubelet.key",
+        f"--kubelet-certificate-authority={pki}/ca.crt",
+        # logs and exec would otherwise look the node's name up in a DNS that does not know it.
+        "--kubelet-preferred-address-types=InternalIP",
+        f"--service-account-key-file={pki}/service-account.pub",
+        f"--service-account-signing-key-file={pki}/service-account.key",
+        "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+        f"--service-cluster-ip-range={addresses.services}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged=true",
+        f"--requestheader-client-ca-file={pki}/front-proxy-ca.crt",
+        "--requestheader-allowed-names=front-proxy-client",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-username-headers=X-Remote-User",
+        f"--proxy-client-cert-file={pki}/front-proxy-client.crt",
+        f"--proxy-client-key-file={pki}/front-proxy-client.key",
+        f"--audit-policy-file={paths.config / 'audit-policy.yaml'}",
+        f"--audit-log-path={paths.audit}",
+        "--audit-log-maxsize=500",
+        "--audit-log-maxbackup=1",
+        # Lists every kind's keys from a cache that etcd 3.4 cannot prove fresh: an error line per kind and minute.
+        "--feature-gates=SizeBasedListCostEstimate=false",
+    ]
+
+
+def _controller_manager_flags(claim: Claim, paths: Paths) -> list[str]:
+    addresses, pki = claim.addresses, paths.pki
+    return [
+        f"--service-account-private-key-file={pki}/service-account.key",
+        f"--root-ca-file={pki}/ca.crt",
+        f"--cluster-signing-cert-file={pki}/ca.crt",
+        f"--cluster-signing-key-file={pki}/ca.key",
+        # KEDA's HPA role is bound to the service account kube-system/horizontal-pod-autoscaler.
+        "--use-service-account-credentials=true",
+        f"--cluster-cidr={addresses.pods}",
+        f"--service-cluster-ip-range={addresses.services}",
+        "--leader-elect=false",
+        "--bind-address=127.0.0.1",
+        f"--horizontal-pod-autoscaler-sync-period={claim.options.hpa_sync}",
+        # Defaults 20 and 30: a thousand services' objects would queue for minutes in front of the garbage collector.
+        *(() if claim.options.shipped_limits else ("--kube-api-qps=300", "--kube-api-burst=600")),
+        # The default StorageClass, see storage.py.
+        "--enable-hostpath-provisioner=true",
+        "--profiling=false",
+    ]
 
 
 def render(claim: Claim, paths: Paths) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Talking to the node's first process."""
+"""Control of the node's first process, over its socket."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _connect(paths: Paths, timeout: float) -> socket.socket:
 
 
 def init_pid(paths: Paths) -> int | None:
-    """The node's first process as this machine numbers it; None when there is none."""
+    """Return the node's first process as this machine numbers it; None when there is none."""
     try:
         with _connect(paths, 2) as connection:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
@@ -41,9 +41,7 @@ def init_pid(paths: Paths) -> int | None:
 def ask(paths: Paths, request: dict[str, Any], timeout: float = 10) -> dict[str, Any]:
     """Send a request and return the answer.
 
-    Raises:
-        NotRunningError: nobody listens.
-        NodeError: it answers with an error, or not within `timeout` seconds.
+    Raises NotRunningError when nothing listens; NodeError when it answers with an error, or not within `timeout` seconds.
     """
     try:
         connection = _connect(paths, timeout)

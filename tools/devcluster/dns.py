@@ -30,12 +30,12 @@ COREFILE = """cluster.local:53 in-addr.arpa:53 ip6.arpa:53 {
 
 
 def image(binaries: dict[str, Path]) -> Image:
-    """The CoreDNS image."""
+    """Return the CoreDNS image."""
     return Image(IMAGE, binaries["coredns"], "/coredns", user="0:0")
 
 
 def manifests(claim: Claim) -> dict[str, Any]:
-    """The objects of CoreDNS, as a List."""
+    """Return the objects of CoreDNS, as a List."""
     name = {"name": "coredns", "namespace": "kube-system"}
     labels = {"k8s-app": "kube-dns"}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"}

@@ -1,4 +1,4 @@
-"""What can go wrong, one type per kind of mistake. The message names the thing, its value and the remedy."""
+"""Errors, one type for each kind of mistake. The message names the thing, its value and the remedy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class UsageError(DevclusterError):
 
 
 class MachineError(DevclusterError):
-    """This machine cannot run the cluster as it is."""
+    """A machine that cannot run the cluster as it is."""
 
 
 class BuildError(DevclusterError):

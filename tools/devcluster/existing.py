@@ -1,4 +1,4 @@
-"""A cluster that is there already (`E2E_CONTEXT=name`): nothing of it is made, changed or removed."""
+"""Existing cluster (`E2E_CONTEXT=name`): nothing of it is made, changed or removed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,14 @@ from tools.devcluster.report import answer, say
 
 
 def kubeconfig() -> str:
-    """The kubeconfig that kubectl reads."""
+    """Return the kubeconfig that kubectl reads."""
     return os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
 
 
 def run_existing(context: str, arguments: argparse.Namespace) -> int:
     """Carry out a command of the command line on an existing cluster.
 
-    Raises:
-        NodeError: it does not answer.
-        UsageError: a command that would change it.
+    Raises NodeError when it does not answer; UsageError for a command that would change it.
     """
     match arguments.command:
         case "path":

@@ -63,7 +63,7 @@ def _digest(data: bytes) -> str:
 
 
 def archive(image: Image) -> Iterator[bytes]:
-    """The image as an OCI archive, in pieces. The binary is read twice and never held in memory.
+    """Return the image as an OCI archive, in pieces. The binary is read twice and never held in memory.
 
     Source of the format: the OCI image specification, image-layout.md and config.md.
     """
@@ -106,10 +106,9 @@ def archive(image: Image) -> Iterator[bytes]:
 
 
 def archive_names(file: Path) -> list[str]:
-    """The image names in an archive (OCI or Docker).
+    """Return the image names in an archive (OCI or Docker).
 
-    Raises:
-        UsageError: it is not an archive of images, or its images have no full name.
+    Raises UsageError when it is not an archive of images, or its images have no full name.
     """
     names: list[str] = []
     try:
@@ -165,10 +164,9 @@ def _import(pid: int, name: str, feed: Iterator[bytes] | IO[bytes]) -> None:
 
 
 def present(pid: int) -> set[str]:
-    """The names of the node's images.
+    """Return the names of the node's images.
 
-    Raises:
-        NodeError: containerd does not answer.
+    Raises NodeError when containerd does not answer.
     """
     done = subprocess.run(_ctr(pid, "image", "list", "--quiet"), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -184,9 +182,7 @@ def load_image(pid: int, image: Image) -> None:
 def load_archive(pid: int, file: Path) -> list[str]:
     """Put the images of an archive into the node and return their names.
 
-    Raises:
-        UsageError: not an archive of images.
-        NodeError: containerd refuses it.
+    Raises UsageError when a file is not an archive of images; NodeError when containerd refuses it.
     """
     names = archive_names(file)
     with file.open("rb") as raw:

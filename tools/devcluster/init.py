@@ -36,7 +36,7 @@ IDLE = 1.0
 """Seconds between two looks when all is well."""
 
 LOG_LIMIT = 64 * 2**20
-"""A component's log is started anew when it is this long at the component's start."""
+"""Bytes of a component's log above which it is truncated when the component starts."""
 
 REQUEST_LIMIT = 64 * 1024
 
@@ -64,7 +64,7 @@ class Component:
     last_exit: str = ""
 
     def view(self) -> dict[str, Any]:
-        """What `status` shows."""
+        """Return what `status` shows."""
         return {
             "wanted": self.wanted,
             "running": self.pid is not None,
@@ -112,7 +112,7 @@ class Supervisor:
                 setsigmask=[],
                 setsigdef=[signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE],
             )
-        except OSError as error:  # somebody emptied the cache of binaries: no reason to end everything else
+        except OSError as error:  # the cache of binaries was emptied: no reason to stop everything else
             self._ended(component, f"{component.argv[0]}: {error.strerror}")
 
     def reap(self) -> None:
@@ -273,7 +273,7 @@ class Supervisor:
                         break
                     data += more
                 if not data:
-                    return  # somebody who only wanted to know who answers
+                    return  # a client that only tested whether something listens
                 reply = self.answer(json.loads(data))
                 connection.sendall(json.dumps(reply).encode() + b"\n")
             except (OSError, ValueError) as error:

@@ -32,7 +32,7 @@ def images(binaries: dict[str, Path]) -> list[Image]:
 
 
 def kustomization(base: str) -> dict[str, Any]:
-    """What is changed in the shipped manifests: the tag, the pull policy, and what a test cluster has no time for.
+    """Return the changes to the shipped manifests: the tag, the pull policy, and what a test cluster has no time for.
 
     As shipped, a pod is first asked after 5 to 20 s whether it is ready, a new operator waits 15 s for the lease of one
     that was killed, and 20 requests a second make a thousand ScaledObjects a matter of minutes.
@@ -70,8 +70,7 @@ def kustomization(base: str) -> dict[str, Any]:
 def shipped_manifests(kubectl: Path, module: Path) -> bytes:
     """KEDA's objects as YAML, from the `config/default` of its Go module.
 
-    Raises:
-        BuildError: they cannot be rendered.
+    Raises BuildError when they cannot be rendered.
     """
     base = str(module / "config" / "default")
     return run([str(kubectl), "kustomize", "--load-restrictor", "LoadRestrictionsNone", base], error=BuildError)
@@ -80,8 +79,7 @@ def shipped_manifests(kubectl: Path, module: Path) -> bytes:
 def available(api: Api) -> bool:
     """Whether every part of KEDA is available and the API server reaches its metrics.
 
-    Raises:
-        ApiError: the API server does not answer.
+    Raises ApiError when the API server does not answer.
     """
     try:
         items = [api.get(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{name}") for name in DEPLOYMENTS]
@@ -96,8 +94,7 @@ def available(api: Api) -> bool:
 def installed(api: Api) -> bool:
     """Whether KEDA's CRD is there.
 
-    Raises:
-        ApiError: the API server does not answer.
+    Raises ApiError when the API server does not answer.
     """
     return not api.missing(CRD)
 
@@ -110,8 +107,7 @@ def apply(kubectl: Path, kubeconfig: Path, manifests: Path) -> None:
         kubeconfig: of the cluster.
         manifests: the shipped ones.
 
-    Raises:
-        NodeError: kubectl fails.
+    Raises NodeError when kubectl fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, manifests.name).write_bytes(manifests.read_bytes())
@@ -130,8 +126,7 @@ def apply(kubectl: Path, kubeconfig: Path, manifests: Path) -> None:
 def remove(kubectl: Path, kubeconfig: Path, manifests: Path) -> None:
     """Remove KEDA: its custom resources first, as long as the operator is there to release them.
 
-    Raises:
-        NodeError: kubectl fails.
+    Raises NodeError when kubectl fails.
     """
     base = [str(kubectl), f"--kubeconfig={kubeconfig}"]
     kinds = "scaledobjects.keda.sh,scaledjobs.keda.sh"

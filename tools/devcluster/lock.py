@@ -19,8 +19,7 @@ def held(path: Path, busy: str | None) -> Iterator[None]:
         path: the file; its folder is made.
         busy: what to say when another process holds it; None waits for that process instead.
 
-    Raises:
-        BusyError: another process holds it and `busy` was given.
+    Raises BusyError when another process holds it and `busy` was given.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:

@@ -1,4 +1,4 @@
-"""What the node sees of this machine's file system. Runs inside the node's mount namespace."""
+"""Mounts: the part of this machine's file system that the node sees. Runs inside the node's mount namespace."""
 
 from __future__ import annotations
 
@@ -37,10 +37,9 @@ KERNEL_SETTINGS = {
 
 
 def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
-    """mount(2).
+    """Attach a file system with the system call of that name.
 
-    Raises:
-        OSError: with the target's name.
+    Raises OSError with the target's name when the mount fails.
     """
     if _LIBC.mount(source.encode(), target.encode(), kind.encode() or None, flags, data.encode() or None):
         number = ctypes.get_errno()

@@ -23,7 +23,7 @@ def _change(*arguments: str) -> None:
 
 
 def interface_name(name: str) -> str:
-    """This machine's end of the link of the cluster `name`.
+    """Return this machine's end of the link of the cluster `name`.
 
     From the cluster's name alone, so that the end can be told whose it is from the moment it is made. 15 characters is
     what the kernel allows.
@@ -32,12 +32,12 @@ def interface_name(name: str) -> str:
 
 
 def peer_name(name: str) -> str:
-    """The node's end, until it is moved into the node and named eth0."""
+    """Return the node's end, until it is moved into the node and named eth0."""
     return interface_name(name).replace("-", "n")
 
 
 def machine_networks() -> tuple[tuple[IPv4Network, str], ...]:
-    """The networks in use on this machine."""
+    """Return the networks in use on this machine."""
     return used_networks(_ip("-4", "route", "show"), _ip("-4", "addr", "show"))
 
 
@@ -49,8 +49,7 @@ def present(name: str) -> bool:
 def make_link(addresses: Addresses, name: str) -> None:
     """Make this machine's end, with its address and routes. Repairs one that is there.
 
-    Raises:
-        NodeError: `ip` refuses.
+    Raises NodeError when `ip` refuses.
     """
     own = interface_name(name)
     if not present(name):

@@ -33,7 +33,7 @@ GRACE = 2.0
 
 
 def read_claim(paths: Paths) -> Claim | None:
-    """What the cluster is made of; None when it does not exist, or did not come that far."""
+    """Return what the cluster is made of; None when it does not exist, or did not come that far."""
     try:
         return Claim.from_json(paths.claim.read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -41,10 +41,9 @@ def read_claim(paths: Paths) -> Claim | None:
 
 
 def running(paths: Paths) -> tuple[Claim, int]:
-    """The claim and the first process of a running node.
+    """Return the claim and the first process of a running node.
 
-    Raises:
-        NotRunningError: it does not run.
+    Raises NotRunningError when it does not run.
     """
     claim, pid = read_claim(paths), control.init_pid(paths)
     if claim is None or pid is None:
@@ -53,15 +52,14 @@ def running(paths: Paths) -> tuple[Claim, int]:
 
 
 def api(claim: Claim, paths: Paths, timeout: float = 5.0) -> Api:
-    """The cluster's API server."""
+    """Return the cluster's API server."""
     return Api(str(claim.addresses.node), paths.pki, timeout)
 
 
 def wait(what: str, seconds: float, check: Callable[[], bool]) -> None:
     """Wait until `check` holds.
 
-    Raises:
-        NodeError: it does not within `seconds`.
+    Raises NodeError when it does not within `seconds`.
     """
     end = time.monotonic() + seconds
     while not check():
@@ -87,8 +85,7 @@ def _claims() -> list[Claim]:
 def make_claim(paths: Paths, binaries: dict[str, Path], options: Options) -> Claim:
     """Choose addresses and write them down, before anything is made that would have to be removed.
 
-    Raises:
-        MachineError: no addresses are free.
+    Raises MachineError when no addresses are free.
     """
     paths.root.parent.mkdir(parents=True, exist_ok=True)
     with held(ADDRESSES_LOCK, None):
@@ -115,9 +112,7 @@ def write_config(claim: Claim, paths: Paths) -> None:
 def start(claim: Claim, paths: Paths) -> int:
     """Start the node's first process, apart from this process's terminal, session and cgroup; return its number.
 
-    Raises:
-        NodeError: it does not start.
-        MachineError: the cgroups cannot be made.
+    Raises NodeError when it does not start; MachineError when the cgroups cannot be made.
     """
     folders = [str(folder) for folder in cgroups.make(claim.cgroup)]
     # Into the cgroups first, so that nothing of the node is ever outside of them; then into the namespaces.
@@ -156,14 +151,13 @@ def start(claim: Claim, paths: Paths) -> int:
 def ensure(claim: Claim, paths: Paths, pid: int) -> None:
     """Give a started node what an interrupted `up` may have left out; does nothing on a whole one.
 
-    Raises:
-        NodeError: it cannot be given.
+    Raises NodeError when it cannot be given.
     """
     state = control.ask(paths, {"do": "status"})
     network.make_link(claim.addresses, claim.name)
     if not state["network"]:
         network.give_peer(claim.name, pid)
-    # A node that began lost its link: somebody deleted this machine's end, and the other went with it.
+    # A node that began lost its link: this machine's end was deleted, and the other went with it.
     if not state["began"]:
         control.ask(paths, {"do": "begin"}, timeout=30)
     elif not state["network"]:
@@ -171,7 +165,7 @@ def ensure(claim: Claim, paths: Paths, pid: int) -> None:
 
 
 def set_options(claim: Claim, paths: Paths, options: Options) -> Claim:
-    """Change the options of a running cluster; the component that they concern is started anew."""
+    """Change the options of a running cluster; the component that they concern is restarted."""
     if options == claim.options:
         return claim
     changed = replace(claim, options=options)
@@ -187,8 +181,7 @@ def set_options(claim: Claim, paths: Paths, options: Options) -> Claim:
 def stop_component(paths: Paths, name: str, *, kill: bool = False) -> None:
     """Stop a component and leave it stopped: SIGTERM, then SIGKILL when it takes longer than `GRACE`.
 
-    Raises:
-        NodeError: there is no such component, or it does not end.
+    Raises NodeError when there is no such component, or it does not end.
     """
 
     def ended() -> bool:
@@ -205,15 +198,14 @@ def stop_component(paths: Paths, name: str, *, kill: bool = False) -> None:
 def start_component(paths: Paths, name: str) -> None:
     """Start a component that was stopped; does nothing when it runs.
 
-    Raises:
-        NodeError: there is no such component, or it does not start.
+    Raises NodeError when there is no such component, or it does not start.
     """
     control.ask(paths, {"do": "start", "component": name})
     wait(f"{name} to start", 20, lambda: bool(control.ask(paths, {"do": "status"})["components"][name]["running"]))
 
 
 def log_tail(paths: Paths, component: str, lines: int = 8) -> str:
-    """The last lines of a component's log."""
+    """Return the last lines of a component's log."""
     try:
         text = (paths.logs / f"{component}.log").read_text(errors="replace")
     except FileNotFoundError:
@@ -222,14 +214,14 @@ def log_tail(paths: Paths, component: str, lines: int = 8) -> str:
 
 
 def enter(pid: int, argv: list[str]) -> list[str]:
-    """The command line that runs `argv` inside the node's namespaces."""
+    """Return the command line that runs `argv` inside the node's namespaces."""
     return [
         *(program("nsenter"), "--target", str(pid), "--mount", "--net", "--pid", "--uts", "--ipc", "--", *argv),
     ]
 
 
 def foreign_state(paths: Paths) -> Path | None:
-    """The state folder of a running cluster of this name that is not this one's, started with another XDG_STATE_HOME.
+    """Return the state folder of a running cluster of this name that is not this one's, started with another XDG_STATE_HOME.
 
     Cgroups and interfaces are named after the cluster, so that there is one of a name on a machine.
     """
@@ -244,7 +236,7 @@ def foreign_state(paths: Paths) -> Path | None:
                 known = state.exists()
             except PermissionError:  # another user's
                 known = True
-            # A node whose state was deleted by hand belongs to whoever cleans up.
+            # A node whose state was deleted by hand belongs to the run that cleans up.
             if state != paths.root and known:
                 return state
     return None
@@ -253,8 +245,7 @@ def foreign_state(paths: Paths) -> Path | None:
 def check_ours(paths: Paths) -> None:
     """Refuse to touch a cluster of this name that another state folder knows.
 
-    Raises:
-        UsageError: there is one.
+    Raises UsageError when there is one.
     """
     other = foreign_state(paths)
     if other is not None:
@@ -265,7 +256,7 @@ def check_ours(paths: Paths) -> None:
 
 
 def remains(paths: Paths, claim: Claim | None) -> list[str]:
-    """What is left of a cluster on this machine, in words; empty when nothing is."""
+    """Return what is left of a cluster on this machine, in words; empty when nothing is."""
     cgroup = (claim or Claim(paths.name, 0)).cgroup
     found = []
     if cgroups.processes(cgroup):
@@ -290,8 +281,7 @@ def _unmount(root: Path) -> None:
 def remove(paths: Paths) -> None:
     """End every process of the cluster and remove its link, cgroups and state. Safe at any point and twice.
 
-    Raises:
-        NodeError: something does not go.
+    Raises NodeError when something does not go.
     """
     cgroup = (read_claim(paths) or Claim(paths.name, 0)).cgroup
     pid = control.init_pid(paths)

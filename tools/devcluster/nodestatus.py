@@ -14,7 +14,7 @@ STANDARD = frozenset({"cpu", "memory", "pods", "ephemeral-storage"})
 
 
 def read_accelerators(file: Path) -> dict[str, int]:
-    """The wanted amounts."""
+    """Return the wanted amounts."""
     try:
         return {str(key): int(value) for key, value in json.loads(file.read_text()).items()}
     except FileNotFoundError:
@@ -22,10 +22,9 @@ def read_accelerators(file: Path) -> dict[str, int]:
 
 
 def parse_accelerators(words: list[str]) -> dict[str, int]:
-    """The amounts of `KEY=N` words; 0 removes.
+    """Return the amounts of `KEY=N` words; 0 removes.
 
-    Raises:
-        UsageError: a word that is not of this form.
+    Raises UsageError for a word that is not of this form.
     """
     amounts = {}
     for word in words:
@@ -38,7 +37,7 @@ def parse_accelerators(words: list[str]) -> dict[str, int]:
 
 
 def status_patch(status: Mapping[str, Any], wanted: Mapping[str, int]) -> list[dict[str, Any]]:
-    """The JSON patch that gives a node's status the `wanted` amounts; 0 removes. Empty when it has them."""
+    """Return the JSON patch that gives a node's status the `wanted` amounts; 0 removes. Empty when it has them."""
     patch: list[dict[str, Any]] = []
     for section in ("capacity", "allocatable"):
         present = status.get(section) or {}
@@ -57,8 +56,7 @@ def patch_accelerators(api: Api, node: str, file: Path) -> bool:
     Returns:
         Whether something had to be changed, or could not be yet because there is no node.
 
-    Raises:
-        ApiError: the API server does not answer, or refuses.
+    Raises ApiError when the API server does not answer, or refuses.
     """
     found = api.node(node)
     if found is None or not (found.get("status") or {}).get("capacity"):

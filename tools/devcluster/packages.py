@@ -36,15 +36,14 @@ BRIDGE = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
 
 
 def missing_packages() -> list[str]:
-    """The packages that are not installed."""
+    """Return the packages that are not installed."""
     return [package for package, file in PACKAGES.items() if not Path(file).exists()]
 
 
 def check_machine() -> None:
     """See whether the node can run here at all.
 
-    Raises:
-        MachineError: with what is missing and what to do.
+    Raises MachineError with what is missing and what to do.
     """
     if platform.system() != "Linux":
         raise MachineError(
@@ -86,15 +85,14 @@ def check_machine() -> None:
 class _NamespaceError(MachineError):
     def __init__(self, text: str) -> None:
         super().__init__(
-            f"this machine lets nobody make namespaces, not even root ({text}); a container? Use a machine"
+            f"creating namespaces is refused, even to root ({text}), as in a container without privileges; use a machine"
         )
 
 
 def install_packages() -> None:
     """Install what is missing with apt-get, starting none of its services.
 
-    Raises:
-        MachineError: not Debian, or apt-get fails.
+    Raises MachineError when this is not Debian, or apt-get fails.
     """
     apt.tidy()
     missing = missing_packages()

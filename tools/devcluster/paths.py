@@ -1,4 +1,4 @@
-"""Where things lie: the state of one cluster, and the caches that all clusters share."""
+"""Paths: the state of one cluster, and the caches that all clusters share."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _base(variable: str, default: str) -> Path:
 
 
 def state_root() -> Path:
-    """The folder of every cluster's state."""
+    """Return the folder of every cluster's state."""
     return _base("XDG_STATE_HOME", ".local/state")
 
 
 def cache_root() -> Path:
-    """The folder of everything worth keeping: binaries and rendered manifests."""
+    """Return the folder of everything worth keeping: binaries and rendered manifests."""
     return _base("XDG_CACHE_HOME", ".cache")
 
 
@@ -92,15 +92,14 @@ class Paths:
 
     @property
     def lock(self) -> Path:
-        """Held by whoever changes the cluster; beside the state, which may be removed under it."""
+        """The lock of the process that changes the cluster; beside the state, which may be removed under it."""
         return self.root.with_name(f"{self.name}.lock")
 
 
 def cluster_paths(name: str) -> Paths:
-    """The paths of the cluster `name`.
+    """Return the paths of the cluster `name`.
 
-    Raises:
-        UsageError: the name cannot be a host name, a cgroup and a folder at once.
+    Raises UsageError when the name cannot be a host name, a cgroup and a folder at once.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(

@@ -59,7 +59,7 @@ def requests(node: str, addresses: Addresses) -> tuple[Request, ...]:
 
 
 def extensions(request: Request) -> str:
-    """The openssl extension file of a certificate."""
+    """Return the openssl extension file of a certificate."""
     lines = [
         "basicConstraints=critical,CA:FALSE",
         "keyUsage=critical,digitalSignature,keyEncipherment",

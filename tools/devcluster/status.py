@@ -1,4 +1,4 @@
-"""What a cluster is and what it lacks."""
+"""Status of a cluster: what runs, and what is missing."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ class Status:
 def look(paths: Paths) -> Status:
     """Look at a cluster; what is missing is named in `faults`.
 
-    Raises:
-        UsageError: a cluster of this name belongs to another state folder.
+    Raises UsageError when a cluster of this name belongs to another state folder.
     """
     node.check_ours(paths)
     status = Status(paths.name, claim=node.read_claim(paths))
@@ -46,7 +45,7 @@ def look(paths: Paths) -> Status:
     if status.claim is None or status.pid is None:
         status.state = "dead"
         status.faults.append(
-            f"the node does not run; left of it: {', '.join(left)}; `up` starts anew, `down` removes it"
+            f"the node is not running; remaining: {', '.join(left)}; `up` starts it again, `down` removes the rest"
         )
         return status
     status.state = "incomplete"

@@ -12,7 +12,7 @@ NAME = "node-folder"
 
 
 def manifest() -> dict[str, Any]:
-    """The StorageClass."""
+    """Return the StorageClass."""
     return {
         "apiVersion": "storage.k8s.io/v1",
         "kind": "StorageClass",

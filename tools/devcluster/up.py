@@ -1,4 +1,4 @@
-"""Bring a cluster up, from whatever is there."""
+"""Bring-up of a cluster, from any state that an earlier run left."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ POD_SECONDS = 300
 def bring_up(paths: Paths, options: Options | None, *, with_keda: bool) -> None:
     """Bring the cluster up, or say that it is.
 
-    Raises:
-        DevclusterError: with what is missing.
+    Raises DevclusterError with what is missing.
     """
     check_root_only()
     with held(paths.lock, f"another process works on cluster {paths.name!r}"):
@@ -74,8 +73,7 @@ def bring_up(paths: Paths, options: Options | None, *, with_keda: bool) -> None:
 def check_root_only() -> None:
     """Fail early, before any file is made, when this is not root.
 
-    Raises:
-        MachineError: not root, no Linux.
+    Raises MachineError when this is not root, or not Linux.
     """
     if os.geteuid() != 0:
         check_machine()
@@ -84,8 +82,7 @@ def check_root_only() -> None:
 def complete(claim: Claim, paths: Paths, pid: int, options: Options, *, with_keda: bool) -> None:
     """Do everything that a started node lacks; each part is safe to repeat.
 
-    Raises:
-        DevclusterError: a part fails.
+    Raises DevclusterError when a part fails.
     """
     node.ensure(claim, paths, pid)
     claim = node.set_options(claim, paths, options)
@@ -125,8 +122,7 @@ def complete(claim: Claim, paths: Paths, pid: int, options: Options, *, with_ked
 def load_missing(pid: int, images: list[Image]) -> None:
     """Put the images into the node that it does not have.
 
-    Raises:
-        NodeError: containerd does not answer, or refuses one.
+    Raises NodeError when containerd does not answer, or refuses one.
     """
     there: set[str] = set()
 
@@ -177,8 +173,7 @@ def summary(paths: Paths, claim: Claim) -> None:
 def take_down(paths: Paths) -> None:
     """Remove the cluster and say what was removed.
 
-    Raises:
-        DevclusterError: something does not go.
+    Raises DevclusterError when something does not go.
     """
     check_root_only()
     with held(paths.lock, f"another process works on cluster {paths.name!r}"):
@@ -201,8 +196,7 @@ def take_down(paths: Paths) -> None:
 def install_keda(paths: Paths) -> None:
     """Add KEDA to a running cluster and wait until it is available.
 
-    Raises:
-        DevclusterError: the cluster is not up, or KEDA does not become available.
+    Raises DevclusterError when the cluster is not up, or KEDA does not become available.
     """
     claim, pid = node.running(paths)
     programs = build_all()
@@ -216,8 +210,7 @@ def install_keda(paths: Paths) -> None:
 def remove_keda(paths: Paths) -> None:
     """Take KEDA, its CRDs and all its objects out of a running cluster.
 
-    Raises:
-        DevclusterError: the cluster is not up, or kubectl fails.
+    Raises DevclusterError when the cluster is not up, or kubectl fails.
     """
     claim, _ = node.running(paths)
     if unbuilt():

@@ -1,4 +1,6 @@
-"""What a cluster is made of. The go.mod of each must say the same."""
+"""Versions of the programs of a cluster. The go.mod of each must say the same."""
+
+from __future__ import annotations
 
 KUBERNETES = "1.34.4"
 KEDA = "2.20.2"

@@ -1,1 +1,1 @@
-"""Builds Hearth's container images: `python -m images` (docs/images.md). Standard library only."""
+"""Build of Hearth's container images: `python -m tools.images` (docs/images.md). Standard library only."""

@@ -1,4 +1,4 @@
-"""Where the build keeps what the next one can use, and the tools that it runs."""
+"""Cache of what the next build can use, and the tools that a build runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What can go wrong in a way that the user can mend."""
+"""Errors that the user can fix."""
+
+from __future__ import annotations
 
 
 class ImagesError(Exception):

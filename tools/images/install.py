@@ -1,7 +1,9 @@
-"""Runs in a container that is being built: install the wheels of a folder, nothing else, and compile what is new.
+"""Installation inside a container that is being built: the wheels of a folder, nothing else, and compiled.
 
 No network, and the same input gives the same bytes: `PYTHONHASHSEED=0 python install.py FOLDER`.
 """
+
+from __future__ import annotations
 
 import compileall
 import importlib.util

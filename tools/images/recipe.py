@@ -1,4 +1,4 @@
-"""Which images there are, and what is in each."""
+"""Recipes of the images: what is in each."""
 
 from __future__ import annotations
 

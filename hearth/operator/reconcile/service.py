@@ -23,6 +23,7 @@ from hearth.operator.planner import Planner
 from hearth.operator.reconcile.apply import Applier
 from hearth.operator.reconcile.failure import lasting, retry_later
 from hearth.operator.reconcile.namespace import NamespaceState
+from hearth.operator.reconcile.rejected_pods import RejectedPods
 from hearth.operator.service_entry import Planned, ServiceEntry
 from hearth.operator.status.events import status_events
 from hearth.operator.status.notice import waiting_notice
@@ -66,6 +67,7 @@ class ServiceReconciler:
         self._recorder = recorder
         self._keda = keda
         self._metrics = metrics
+        self._rejected_pods = RejectedPods(api, cache, recorder, metrics)
         self._namespaces = namespaces
 
     async def reconcile(self, key: Key) -> None:
@@ -95,6 +97,7 @@ class ServiceReconciler:
         if (entry.planned.token, entry.generation) == (planned.token, planned.generation):
             # Otherwise the spec changed meanwhile: its namespace plans it, and adds this key again.
             await self._report(entry, live, error, state)
+            await self._rejected_pods.delete(entry)
         if failure is not None:
             retry_later(failure, self._queue, key)
 

@@ -1,4 +1,4 @@
-"""What a gateway may do in the cluster: read its services, its namespace, and the addresses of its backends."""
+"""The access of a gateway to the API server: its ConfigMap, its Namespace, and the addresses of its backends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ConfigMap of a gateway, which it watches through the API: its services, and what it tells their waiting clients."""
+"""The ConfigMap that a gateway watches: its services, and notices for their waiting clients."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 from hearth.planning.gateway.gateway import Gateway
 
-DOCUMENT = "services.json"
+SERVICES_KEY = "services.json"
 """The key of the services document in the ConfigMap."""
 
-NOTICES = "notices.json"
+NOTICES_KEY = "notices.json"
 """The key of the notices: a mapping of a service's name to a sentence. It is absent when there are none."""
 
 LARGEST_DOCUMENT = 1_000_000
@@ -28,7 +28,7 @@ def gateway_config(gateway: Gateway, entries: Sequence[Mapping[str, Any]]) -> Ma
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": gateway.metadata(),
-        "data": {DOCUMENT: f'{{"services": [\n{lines}\n]}}\n'},
+        "data": {SERVICES_KEY: f'{{"services": [\n{lines}\n]}}\n'},
     }
 
 
@@ -40,8 +40,8 @@ def with_notices(config: Mapping[str, Any], notices: Mapping[str, str]) -> Mappi
     """
     data = config["data"]
     names = (entry["name"] for entry in gateway_entries(config))
-    kept = ",\n".join(_notice_lines(names, notices, LARGEST_DOCUMENT - len(data[DOCUMENT])))
-    return {**config, "data": {**data, NOTICES: f"{{\n{kept}\n}}\n"}} if kept else config
+    kept = ",\n".join(_notice_lines(names, notices, LARGEST_DOCUMENT - len(data[SERVICES_KEY])))
+    return {**config, "data": {**data, NOTICES_KEY: f"{{\n{kept}\n}}\n"}} if kept else config
 
 
 def _notice_lines(names: Iterable[str], notices: Mapping[str, str], room: int) -> Iterator[str]:
@@ -67,7 +67,7 @@ def written(entry: Mapping[str, Any]) -> str:
 def gateway_entries(config: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
     """Return the entries of a gateway's ConfigMap; none when it is not one that this version reads."""
     try:
-        document = json.loads((config.get("data") or {}).get(DOCUMENT, "{}"))
+        document = json.loads((config.get("data") or {}).get(SERVICES_KEY, "{}"))
         found = document.get("services") or ()
         return tuple(entry for entry in found if isinstance(entry, dict) and isinstance(entry.get("name"), str))
     except (ValueError, AttributeError, TypeError):

@@ -14,10 +14,10 @@ USER = 65532
 """The user id of the gateway's image."""
 
 GRACE = 900
-"""Seconds that a gateway which must go finishes its requests in: a default activation and a default first byte.
+"""Seconds in which a gateway that is being stopped finishes its requests: a default activation and a default first byte.
 
-An idle gateway goes after 3 s, in which load balancers stop sending new connections; without a `preStop`, because it goes at
-once when its namespace is deleted. It does not depend on the services: another value would restart the gateway.
+An idle gateway exits after 3 s, in which load balancers stop sending new connections; without a `preStop`, because it exits
+at once when its namespace is deleted. The value does not depend on the services: another one would restart the gateway.
 """
 
 ACCOUNT_ANNOTATION = f"{GROUP}/account"
@@ -35,7 +35,7 @@ def gateway_deployment(gateway: Gateway, options: PlanOptions) -> tuple[Mapping[
         "spec": {
             "replicas": options.gateway_replicas,
             "selector": {"matchLabels": dict(gateway.selector)},
-            # There is always one that admits requests: a new one is ready before an old one is told to go.
+            # One always admits requests: a new replica is ready before an old one is stopped.
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}},
             "template": {"metadata": {"labels": dict(gateway.pod_labels)}, "spec": _pod(gateway, options)},
         },
@@ -58,8 +58,8 @@ def gateway_deployment(gateway: Gateway, options: PlanOptions) -> tuple[Mapping[
 def with_account(item: Mapping[str, Any], uid: str) -> Mapping[str, Any]:
     """Return a gateway's Deployment whose pods are replaced when their ServiceAccount was.
 
-    A token is of one account, not of whichever has its name: with one that was deleted and made again, a gateway would hear
-    nothing from the API server until kubelet renews the token, up to 48 minutes later.
+    A token belongs to one account, not to a name: after the account was deleted and recreated, the API server would refuse
+    a gateway until the kubelet renews the token, up to 48 minutes later.
     """
     spec = item["spec"]
     metadata = {**spec["template"]["metadata"], "annotations": {ACCOUNT_ANNOTATION: uid}}
@@ -71,8 +71,8 @@ def _pod(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
         "serviceAccountName": gateway.name,
         "automountServiceAccountToken": True,
         "enableServiceLinks": False,  # a thousand Services would be thousands of variables
-        # The kernel keeps from a namespace's first process what it has no handler for. A gateway that is told to go while Python
-        # starts would never hear of it, and stay for its whole grace period.
+        # The kernel drops signals for which the first process of a PID namespace has no handler. A gateway that gets SIGTERM
+        # while Python starts would miss it, and run for its whole grace period.
         "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
@@ -95,7 +95,7 @@ def _pod(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
 
 
 def _container(gateway: Gateway, options: PlanOptions) -> Mapping[str, Any]:
-    # In either scaler mode: the replicas ask each other at the scaler's port, and no mode restarts the gateway.
+    # In either scaler mode: the replicas query each other at the scaler's port, and no mode restarts the gateway.
     ports = [
         {"name": HTTP_PORT, "containerPort": HTTP_PORT_NUMBER, "protocol": "TCP"},
         {"name": SCALER_PORT, "containerPort": SCALER_PORT_NUMBER, "protocol": "TCP"},

@@ -9,10 +9,10 @@ from urllib.parse import quote
 from hearth.api import LLMService, Probe
 
 _PATH = "/?&=%:@!$'()*+,;~[]"
-"""What a path and its query may hold beside letters and digits."""
+"""Characters of a path and its query, beside letters and digits, that stay unquoted."""
 
 _SHORTEST_WAIT = 0.001
-"""Seconds. The gateway wants a time above 0; an activation timeout of 0 means not to wait."""
+"""Seconds. The gateway requires a time above 0; an activation timeout of 0 means not to wait."""
 
 
 def gateway_entry(service: LLMService, readiness: Probe) -> Mapping[str, Any]:

@@ -32,19 +32,24 @@ class Gateway:
 
     @property
     def selector(self) -> Mapping[str, str]:
+        """The labels that select its pods."""
         return {GATEWAY_LABEL: self.label}
 
     @property
     def pod_labels(self) -> Mapping[str, str]:
+        """The labels of its pods."""
         return helper_labels(self.name, GATEWAY_LABEL, self.label)
 
     def metadata(self) -> Mapping[str, Any]:
+        """Return the metadata of its objects."""
         return {"name": self.name, **self.base}
 
 
 def shared_gateway(namespace: str, pull_secrets: Iterable[str] = ()) -> Gateway:
-    """Return the gateway of a namespace. What its pods are made of says nothing about the services that it serves:
-    a service that comes or goes must not restart it."""
+    """Return the gateway of a namespace.
+
+    Its pods depend on none of the services that it serves: a service that is added or deleted must not restart it.
+    """
     labels = helper_labels(SHARED_GATEWAY, GATEWAY_LABEL, SHARED_GATEWAY)
     return Gateway(
         SHARED_GATEWAY,

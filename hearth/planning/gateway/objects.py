@@ -1,4 +1,4 @@
-"""Everything that is created for one gateway, in the order of applying."""
+"""The objects of one gateway, in the order of applying."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ from hearth.planning.options import PlanOptions
 def gateway_objects(
     gateway: Gateway, entries: Sequence[Mapping[str, Any]], options: PlanOptions
 ) -> tuple[Mapping[str, Any], ...]:
-    """Return the objects of a gateway that serves `entries`. Only the ConfigMap, and the account's pull secrets, tell
-    which services there are."""
+    """Return the objects of a gateway that serves `entries`.
+
+    Only the ConfigMap and the pull secrets of the ServiceAccount depend on the services.
+    """
     return (
         *gateway_access(gateway),
         gateway_config(gateway, entries),

@@ -1,4 +1,4 @@
-"""What a plugin returns is what Kubernetes and JSON can say: laws 7 and 12."""
+"""Form of the results: what Kubernetes and JSON can express (laws 7 and 12)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def _lossy(problem: str, hook: str, case: Case) -> LawBroken:
 
 
 def _amounts(plan: Plan, case: Case) -> None:
-    """Extended resources are whole numbers, and limits only: Kubernetes copies them to the requests."""
+    """Check that extended resources are whole numbers, and limits only: Kubernetes copies them to the requests."""
     resources = plan.serving["resources"]
     for name, amount in resources.get("limits", {}).items():
         quantity = parse_quantity(amount)

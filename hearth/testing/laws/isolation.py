@@ -1,4 +1,4 @@
-"""Other plugins make no difference: laws 9 and 10."""
+"""Isolation: other plugins make no difference (laws 9 and 10)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def vendor_isolation(subject: Subject, search: Search) -> None:
 
 
 def order_independence(subject: Subject, search: Search) -> None:
-    """Loaded first, last or in between, and whatever the order of the runtimes: the same plan."""
+    """Compare plans with the plugin loaded first, last and in between, and with runtimes in other orders."""
     # The loader sorts by name, so it is the names of the neighbours that decide who is loaded first.
     pairs = [("00-first", "01-second"), (f"{subject.vendor}-a", "zzz-last")]
 

@@ -1,4 +1,4 @@
-"""On one machine a process sees its own devices and no others: law 15."""
+"""Local launch: on one machine a process sees its own devices and no others (law 15)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEVICES = "hearth_local_devices"
 
 
 def local_launch(subject: Subject, search: Search) -> None:
-    """The visible-devices variable is the devices, disjoint devices give disjoint variables, argv is a command."""
+    """Check that the visible-devices variable is the devices, disjoint for disjoint devices, and that argv is a command."""
     if "local" not in subject.info.capabilities:
         return
     _inventories(subject)
@@ -64,7 +64,7 @@ def _disjoint(subject: Subject, case: Case, value: LocalLaunch, visible: set[str
 
 
 def _launched(subject: Subject, case: Case, value: LocalLaunch, visible: set[str]) -> None:
-    """What the host makes of it: the command, the runtime's arguments, and still the same devices."""
+    """Check what the host makes of it: the command, the runtime's arguments, and still the same devices."""
     plan = subject.plan(case)
     if not isinstance(plan, Plan):
         return
@@ -86,7 +86,7 @@ def _attempt(subject: Subject, plan: Plan, devices: Sequence[str]) -> Launch | N
 
 
 def _inventories(subject: Subject) -> None:
-    """The recorded outputs that an author gives are understood, and their devices can be launched on."""
+    """Check that the recorded outputs of an author are understood, and that engines can be launched on their devices."""
     for output in subject.inventories:
         outcome = subject.call(_DEVICES, output=output)
         found: Sequence[Device] = well_formed(_DEVICES, outcome) or ()

@@ -1,4 +1,4 @@
-"""A request means what it says: laws 13 and 16."""
+"""Meaning of a request: n accelerators are n devices, and selectors are Hearth's (laws 13 and 16)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NAMES = ("placeholder-one", "placeholder-two")
 
 
 def metamorphic(subject: Subject, search: Search) -> None:
-    """n accelerators are n devices, more CPU is no more devices, another name changes names only."""
+    """N accelerators are n devices, more CPU is no more devices, another name changes names only."""
 
     def check(case: Case) -> None:
         if not subject.steady(case):
@@ -33,7 +33,7 @@ def metamorphic(subject: Subject, search: Search) -> None:
 
 
 def selector_labels_are_hearths(subject: Subject, search: Search) -> None:
-    """A Deployment's selector can never change, so nothing of the vendor's may be in it."""
+    """Check that nothing of the vendor's is in the Deployment's selector, which can never change."""
 
     def check(case: Case) -> None:
         for fault in faults(subject, case):
@@ -109,7 +109,7 @@ def _selectors(plan: Plan) -> Iterator[Mapping[str, Any]]:
 
 
 def _own_labels(subject: Subject, case: Case) -> set[str]:
-    """The labels of the pod that are there without the plugin; what remains is the vendor's."""
+    """Return the labels of the pod that are there without the plugin; what remains is the vendor's."""
     base = subject.plan(case, subject.bare)
     labels = set(base.pod["metadata"]["labels"]) if isinstance(base, Plan) else set()
     return labels - set(case.runtime.spec.pod.labels)

@@ -1,4 +1,4 @@
-"""What a plugin adds takes nothing away: laws 4, 5, 6 and 8."""
+"""Merging: what a plugin adds takes nothing away (laws 4, 5, 6 and 8)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def additive(subject: Subject, search: Search) -> None:
 
 
 def no_clobber(subject: Subject, search: Search) -> None:
-    """What service and runtime say stands, what is Hearth's own is left alone, and what gives way is told."""
+    """Check that service and runtime win, that what is Hearth's own is left alone, and that what gives way is reported."""
 
     def check(case: Case) -> None:
         for fault in faults(subject, case):
@@ -87,7 +87,7 @@ def unique_keys(subject: Subject, search: Search) -> None:
 
 
 def merge_idempotence(subject: Subject, search: Search) -> None:
-    """A runtime that already says what the plugin adds gets the same pod."""
+    """Check that a runtime which already says what the plugin adds gets the same pod."""
 
     def check(case: Case) -> None:
         once = subject.plan(case)
@@ -116,7 +116,7 @@ def merge_idempotence(subject: Subject, search: Search) -> None:
 
 
 def _changes(subject: Subject, case: Case) -> Iterator[Difference]:
-    """What the pod without the plugin has and the pod with it has not, beyond the defaults that a plugin may change."""
+    """Return what the pod without the plugin has and the pod with it has not, beyond the defaults that a plugin may change."""
     base, merged = subject.plan(case, subject.bare), subject.plan(case)
     if isinstance(base, Plan) and isinstance(merged, Plan):
         adaptation = subject.values(case).get("hearth_pod", PodAdaptation())
@@ -158,7 +158,7 @@ def _says(context: Mapping[str, Any], path: tuple[str, ...]) -> bool:
 
 
 def _contradicted(subject: Subject, case: Case) -> None:
-    """Let the runtime contradict everything that the plugin says; the runtime must win, and the plan must tell."""
+    """Let the runtime contradict everything that the plugin says; the runtime must win, and the plan must say so."""
     runtime, said = _contrary(case.runtime, subject.values(case))
     again = replace(case, runtime=runtime)
     plan = subject.plan(again)
@@ -183,7 +183,7 @@ def _contradicted(subject: Subject, case: Case) -> None:
         if name in _added(kind, still) and not any(f"{kind} {name}:" in warning for warning in plan.warnings):
             raise LawBroken(
                 f"the runtime's {kind} {name} replaces the plugin's, and no warning says so",
-                remedy="report this to Hearth: the host has to tell",
+                remedy="report this to Hearth: the host must warn of it",
                 given=again.described(),
             )
 
@@ -225,7 +225,7 @@ def _added(kind: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _told(runtime: InferenceRuntime, values: Mapping[str, Any]) -> InferenceRuntime:
-    """The runtime with the plugin's additions written into it, as far as a runtime can say them."""
+    """Return the runtime with the plugin's additions written into it, as far as a runtime can say them."""
     wire = runtime.to_wire()
     spec = wire["spec"]
     own = {variable["name"] for variable in spec["container"]["env"]}
@@ -247,7 +247,7 @@ def _told(runtime: InferenceRuntime, values: Mapping[str, Any]) -> InferenceRunt
 
 
 def _sorted(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The pod without the order of lists in which order means nothing."""
+    """Return the pod without the order of lists in which order means nothing."""
     spec = dict(pod["spec"])
     spec["tolerations"] = sorted(spec.get("tolerations", ()), key=repr)
     for term in spec.get("affinity", {}).values():

@@ -1,4 +1,4 @@
-"""Hooks are pure and total: laws 1, 2, 3 and 11."""
+"""Purity and totality of the hooks: laws 1, 2, 3 and 11."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _devices(subject: Subject, search: Search) -> None:
 
 
 def _planned(subject: Subject, case: Case) -> None:
-    """The host refuses results for reasons of its own too; those that no other law has a name for are told here."""
+    """Check that the host takes the results; it refuses some for reasons that no other law has a name for."""
     plan = subject.plan(case)
     if isinstance(plan, HearthError) and not isinstance(plan, PlanningError) and not list(faults(subject, case)):
         raise LawBroken(

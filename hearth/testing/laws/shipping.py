@@ -1,4 +1,4 @@
-"""The runtimes that a plugin ships are good ones: law 14."""
+"""Shipped runtimes of a plugin: law 14."""
 
 from __future__ import annotations
 

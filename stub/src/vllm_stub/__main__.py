@@ -1,5 +1,7 @@
 """`vllm-stub serve MODEL ...` and `python -m vllm_stub ...`."""
 
+from __future__ import annotations
+
 import os
 import signal
 import sys

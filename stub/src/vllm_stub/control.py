@@ -1,5 +1,7 @@
 """POST /control: change the stub while it runs (the reference stub's gauges, and this one's faults and pace)."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 from collections.abc import Mapping
@@ -41,7 +43,7 @@ class Control:
                 raise _refused(f"{key}: {value!r} cannot be used; {error}") from error
 
     def state(self) -> dict[str, Any]:
-        """What a test wants to see beside the metrics."""
+        """Return what a test wants to see beside the metrics."""
         return {
             "pid": os.getpid(),
             "requests": self._inference.requests,

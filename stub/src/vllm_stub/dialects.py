@@ -1,4 +1,6 @@
-"""The bytes of the OpenAI routes, key by key in the order of a real vLLM 0.32.0 (tests/stub/capture)."""
+"""Dialects of the OpenAI routes: their bytes, key by key in the order of a real vLLM 0.32.0 (tests/stub/capture)."""
+
+from __future__ import annotations
 
 import hashlib
 import json
@@ -25,7 +27,7 @@ def dump(value: Any) -> bytes:
 
 @lru_cache(maxsize=4096)
 def token_json(index: int) -> bytes:
-    """A token of the answer as a JSON string; all streams repeat the same ones."""
+    """Return a token of the answer as a JSON string; all streams repeat the same ones."""
     return dump(tokens.output(index))
 
 
@@ -35,7 +37,7 @@ def random_id() -> str:
 
 
 def answer_text(produced: int) -> str:
-    """The whole answer of a unary request."""
+    """Return the whole answer of a unary request."""
     return "".join(map(tokens.output, range(produced)))
 
 
@@ -71,25 +73,26 @@ class Dialect(Protocol):
     """One API's way to say the same things. Every bytes object is one event."""
 
     @property
-    def reply(self) -> Reply: ...
+    def reply(self) -> Reply:
+        """The request's facts that answers repeat."""
 
     def greeting(self) -> Sequence[bytes]:
-        """Right after the headers."""
+        """Return the events right after the headers."""
 
     def opening(self) -> Sequence[bytes]:
-        """Before the first token, once the engine answered."""
+        """Return the events before the first token, once the engine answered."""
 
     def token(self, index: int) -> Sequence[bytes]:
-        """Token `index`, 0 first, of every sequence."""
+        """Return the events of token `index`, 0 first, of every sequence."""
 
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
-        """The finish reason, with the last token when `index` says which; then whatever closes the stream."""
+        """Return the events of the finish reason, with the last token when `index` says which; then whatever closes the stream."""
 
     def failure(self, event: bytes) -> Sequence[bytes]:
-        """An error event and what follows it."""
+        """Return an error event and what follows it."""
 
     def body(self, produced: int, reason: str) -> Any:
-        """The unary answer."""
+        """Return the unary answer."""
 
 
 class ChatDialect:
@@ -102,9 +105,11 @@ class ChatDialect:
         self._head = b"data: " + dump(head)[:-1] + b',"choices":['
 
     def greeting(self) -> Sequence[bytes]:
+        """Return the events right after the headers."""
         return ()
 
     def opening(self) -> Sequence[bytes]:
+        """Return the events before the first token."""
         counts = running_usage(self.reply, 0)
         return [
             b'%b{"index":%d,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]%b'
@@ -113,6 +118,7 @@ class ChatDialect:
         ]
 
     def token(self, index: int) -> Sequence[bytes]:
+        """Return the events of token `index`, 0 first, of every sequence."""
         text = token_json(index)
         counts = running_usage(self.reply, index + 1)
         return [
@@ -122,6 +128,7 @@ class ChatDialect:
         ]
 
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
+        """Return the events of the finish reason, and whatever closes the stream."""
         text = b'""' if index is None else token_json(index)
         mark = b"" if self.reply.include_usage else b',"system_fingerprint":' + dump(FINGERPRINT)
         counts = running_usage(self.reply, produced)
@@ -136,9 +143,11 @@ class ChatDialect:
         ]
 
     def failure(self, event: bytes) -> Sequence[bytes]:
+        """Return an error event and what follows it."""
         return [event, DONE]
 
     def body(self, produced: int, reason: str) -> Any:
+        """Return the unary answer."""
         reply = self.reply
         message = {
             "role": "assistant",
@@ -189,15 +198,19 @@ class CompletionDialect:
         self._head = b"data: " + dump(head)[:-1] + b',"choices":['
 
     def greeting(self) -> Sequence[bytes]:
+        """Return the events right after the headers."""
         return ()
 
     def opening(self) -> Sequence[bytes]:
+        """Return the events before the first token."""
         return ()
 
     def token(self, index: int) -> Sequence[bytes]:
+        """Return the events of token `index`, 0 first, of every sequence."""
         return self._choices(token_json(index), None, running_usage(self.reply, index + 1))
 
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
+        """Return the events of the finish reason, and whatever closes the stream."""
         tail = running_usage(self.reply, produced)
         if not self.reply.include_usage:
             tail += b',"system_fingerprint":' + dump(FINGERPRINT)
@@ -208,9 +221,11 @@ class CompletionDialect:
         ]
 
     def failure(self, event: bytes) -> Sequence[bytes]:
+        """Return an error event and what follows it."""
         return [event, DONE]
 
     def body(self, produced: int, reason: str) -> Any:
+        """Return the unary answer."""
         reply = self.reply
         choices = [
             {
@@ -256,21 +271,27 @@ class EmbeddingDialect:
         self._base64 = body.get("encoding_format") == "base64"
 
     def greeting(self) -> Sequence[bytes]:
+        """Return the events right after the headers."""
         return ()
 
     def opening(self) -> Sequence[bytes]:
+        """Return the events before the first token."""
         return ()
 
     def token(self, index: int) -> Sequence[bytes]:
+        """Return the events of token `index`, 0 first, of every sequence."""
         return ()
 
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
+        """Return the events of the finish reason, and whatever closes the stream."""
         return ()
 
     def failure(self, event: bytes) -> Sequence[bytes]:
+        """Return an error event and what follows it."""
         return ()
 
     def body(self, produced: int, reason: str) -> Any:
+        """Return the unary answer."""
         reply = self.reply
         data = [
             {"index": index, "object": "embedding", "embedding": _embedding(index, base64=self._base64)}
@@ -292,20 +313,20 @@ class EmbeddingDialect:
 
 
 def _embedding(index: int, *, base64: bool) -> list[float] | str:
-    """A unit vector; float32 little-endian in base64 when asked, as the openai client does by default."""
+    """Return a unit vector; float32 little-endian in base64 when asked, as the openai client does by default."""
     vector = [1.0 if position == index % EMBEDDING_SIZE else 0.0 for position in range(EMBEDDING_SIZE)]
     return b64encode(struct.pack(f"<{EMBEDDING_SIZE}f", *vector)).decode() if base64 else vector
 
 
 def running_usage(reply: Reply, produced: int) -> bytes:
-    """The usage member of a chunk under `continuous_usage_stats`, else nothing."""
+    """Return the usage member of a chunk under `continuous_usage_stats`, else nothing."""
     if not reply.continuous_usage:
         return b""
     return b',"usage":' + dump(usage(reply.prompt_tokens, produced))
 
 
 def usage_events(head: bytes, reply: Reply, produced: int) -> list[bytes]:
-    """The usage chunk under `include_usage`, else nothing."""
+    """Return the usage chunk under `include_usage`, else nothing."""
     if not reply.include_usage:
         return []
     counts = dump(usage(reply.prompt_tokens, produced * reply.width))

@@ -1,5 +1,7 @@
 """Go durations ("250ms", "1m30s"), the notation of every STUB_* time."""
 
+from __future__ import annotations
+
 import re
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}

@@ -4,6 +4,8 @@ One `Work` is one HTTP request; its `width` sequences (`n` choices times the pro
 and take `width` seats, which is the only simplification beside vLLM's scheduler.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
@@ -135,7 +137,7 @@ class Engine:
         return self.sleep_level is None
 
     def die(self) -> None:
-        """The engine core is gone; every work ends by EngineDeadError."""
+        """Kill the engine core; every work ends by EngineDeadError."""
         self.dead.set()
         self.end_all("error")
 

@@ -1,5 +1,7 @@
 """Error answers: the bodies of vLLM's exception handlers (facts: captures of 0.32.0 and its serve/ sources)."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -18,12 +20,12 @@ class ApiError(Exception):
 
 
 def error_body(message: str, kind: str, status: int, param: str | None = None) -> dict[str, Any]:
-    """The usual error object; `code` is an int equal to the HTTP status."""
+    """Return the usual error object; `code` is an int equal to the HTTP status."""
     return {"error": {"message": message, "type": kind, "param": param, "code": status}}
 
 
 def error_event(message: str, kind: str = "InternalServerError", status: int = 500) -> bytes:
-    """The event of a stream that failed after its 200; vLLM writes it with blanks after colons and commas."""
+    """Return the event of a stream that failed after its 200; vLLM writes it with blanks after colons and commas."""
     return f"data: {json.dumps(error_body(message, kind, status))}\n\n".encode()
 
 

@@ -4,6 +4,8 @@ The unary shape of /v1/responses is captured from a real vLLM; the streams and /
 specifications, so treat their key order as unverified.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +25,7 @@ class ResponsesDialect:
         self._sequence = 0
 
     def greeting(self) -> Sequence[bytes]:
+        """Return the events right after the headers."""
         response = self._response("in_progress", [], None, None)
         return [
             self._event("response.created", {"response": response}),
@@ -30,6 +33,7 @@ class ResponsesDialect:
         ]
 
     def opening(self) -> Sequence[bytes]:
+        """Return the events before the first token."""
         item = {**self._item("", "in_progress"), "content": []}
         return [
             self._event("response.output_item.added", {"output_index": 0, "item": item}),
@@ -37,10 +41,12 @@ class ResponsesDialect:
         ]
 
     def token(self, index: int) -> Sequence[bytes]:
+        """Return the events of token `index`, 0 first, of every sequence."""
         delta = {**self._place(), "delta": tokens.output(index), "logprobs": []}
         return [self._event("response.output_text.delta", delta)]
 
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
+        """Return the events of the finish reason, and whatever closes the stream."""
         text = answer_text(produced)
         item = self._item(text, "completed")
         return [
@@ -52,9 +58,11 @@ class ResponsesDialect:
         ]
 
     def failure(self, event: bytes) -> Sequence[bytes]:
+        """Return an error event and what follows it."""
         return [event]
 
     def body(self, produced: int, reason: str) -> Any:
+        """Return the unary answer."""
         status = "completed" if reason == "stop" else "incomplete"
         details = {"reason": "max_output_tokens"} if reason == "length" else None
         return self._response(status, [self._item(answer_text(produced), "completed")], details, produced)
@@ -123,9 +131,11 @@ class MessagesDialect:
         self.reply = reply
 
     def greeting(self) -> Sequence[bytes]:
+        """Return the events right after the headers."""
         return ()
 
     def opening(self) -> Sequence[bytes]:
+        """Return the events before the first token."""
         message = self._message([], None, 0)
         block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
         return [
@@ -134,10 +144,12 @@ class MessagesDialect:
         ]
 
     def token(self, index: int) -> Sequence[bytes]:
+        """Return the events of token `index`, 0 first, of every sequence."""
         delta = {"type": "text_delta", "text": tokens.output(index)}
         return [_named("content_block_delta", {"type": "content_block_delta", "index": 0, "delta": delta})]
 
     def ending(self, index: int | None, reason: str, produced: int) -> Sequence[bytes]:
+        """Return the events of the finish reason, and whatever closes the stream."""
         delta = {"stop_reason": STOP_REASONS.get(reason, reason), "stop_sequence": None}
         counts = {"input_tokens": self.reply.prompt_tokens, "output_tokens": produced}
         return [
@@ -148,9 +160,11 @@ class MessagesDialect:
         ]
 
     def failure(self, event: bytes) -> Sequence[bytes]:
+        """Return an error event and what follows it."""
         return [event]
 
     def body(self, produced: int, reason: str) -> Any:
+        """Return the unary answer."""
         content = [{"type": "text", "text": answer_text(produced)}]
         return self._message(content, STOP_REASONS.get(reason, reason), produced)
 

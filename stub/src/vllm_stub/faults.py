@@ -1,5 +1,7 @@
 """Faults on demand: what can go wrong with a real engine, chosen per request or for the whole process."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +90,7 @@ class Faults:
         self._left = times
 
     def pick(self, request_text: str | None) -> Fault | None:
-        """The request's own fault, else the standing one; a spent `once` does not strike. Raises FaultError."""
+        """Return the request's own fault, else the standing one; a spent `once` does not strike. Raises FaultError."""
         if request_text:
             return self._unless_spent(parse_fault(request_text))
         if self._standing is None:
@@ -101,7 +103,7 @@ class Faults:
         return fault
 
     def state(self) -> dict[str, Any]:
-        """What stands now, for GET /control."""
+        """Return what stands now, for GET /control."""
         return {"fault": self._text, "times": self._left}
 
     def _unless_spent(self, fault: Fault) -> Fault | None:

@@ -1,5 +1,7 @@
 """Inference requests: parse, run on the engine, write the answer, and strike with the fault that was asked for."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import socket
@@ -52,7 +54,7 @@ class Inference:
         self.open = 0
 
     def handler(self, parse: Parser, speak: Speaker) -> Handler:
-        """A handler for an API that is read by `parse` and answered by `speak`'s dialect."""
+        """Return a handler for an API that is read by `parse` and answered by `speak`'s dialect."""
 
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
             self.requests += 1
@@ -97,7 +99,7 @@ class Inference:
         return await (self._stream(job) if generation.stream else self._unary(job))
 
     async def _stream(self, job: Job) -> web.StreamResponse:
-        """A stream: its headers go out before the engine answers, so later failures are events."""
+        """Stream the answer; its headers go out before the engine answers, so later failures are events."""
         failure: Exception | None = None
         try:
             self.engine.admit(job.work.width)
@@ -211,7 +213,7 @@ class Inference:
                 job.work.end = "abort"
 
     def _start_comments(self, response: web.StreamResponse) -> asyncio.Task[None] | None:
-        """The engine's own comment lines, when --sse-keep-alive-interval asks for them."""
+        """Write the engine's own comment lines, when --sse-keep-alive-interval asks for them."""
         interval = self.options.keep_alive_interval
         if interval <= 0:
             return None
@@ -239,7 +241,7 @@ class Inference:
 
 
 async def read_data(request: web.BaseRequest) -> bytes:
-    """The whole body, whatever its size (BaseRequest.read() refuses more than 1 MiB)."""
+    """Return the whole body, whatever its size (BaseRequest.read() refuses more than 1 MiB)."""
     transport = request.transport
     if transport is not None and request.headers.get("Expect", "").lower() == "100-continue":
         transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -247,7 +249,7 @@ async def read_data(request: web.BaseRequest) -> bytes:
 
 
 def _due(job: Job) -> bool:
-    """True when the job's fault strikes after as many tokens as were produced."""
+    """Return whether the job's fault strikes after as many tokens as were produced."""
     return job.fault is not None and not job.fault.early and job.fault.after == job.work.produced
 
 
@@ -257,7 +259,7 @@ async def _write(response: web.StreamResponse, events: Iterable[bytes]) -> None:
 
 
 async def _strike_early(request: web.BaseRequest, fault: Fault) -> None:
-    """A fault before the headers; raises ApiError or ConnectionError unless the request goes on afterwards."""
+    """Strike with a fault before the headers; raises ApiError or ConnectionError unless the request goes on afterwards."""
     match fault.name:
         case "status":
             message, kind = _status_words(fault.status)

@@ -1,4 +1,6 @@
-"""What the process was told: vLLM's command line and the STUB_* environment."""
+"""Options of the process: vLLM's command line and the STUB_* environment."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -204,7 +206,7 @@ def _port(text: str) -> int:
 
 
 def _model_length(text: str) -> int:
-    """vLLM's human-readable sizes: 4096, 4k (4000), 4K (4096), and auto or -1 for the model's own length."""
+    """VLLM's human-readable sizes: 4096, 4k (4000), 4K (4096), and auto or -1 for the model's own length."""
     if text in ("auto", "-1"):
         return DEFAULT_MAX_MODEL_LEN
     if text[-1] in _SIZE_UNITS:

@@ -1,5 +1,7 @@
 """Lines on standard output, as vLLM's log."""
 
+from __future__ import annotations
+
 import sys
 from contextlib import suppress
 

@@ -1,5 +1,7 @@
 """The life of the process: bind, load, listen, drain, leave (order and signals as a real vLLM)."""
 
+from __future__ import annotations
+
 import asyncio
 import signal
 import socket
@@ -27,7 +29,7 @@ def run(options: Options) -> int:
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A bound socket that does not listen yet: connections are refused, and an occupied port fails at once."""
+    """Return a bound socket that does not listen yet: connections are refused, and an occupied port fails at once."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -40,7 +42,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def say(text: str) -> None:
-    """A log line as vLLM writes them, less the clock."""
+    """Return a log line as vLLM writes them, less the clock."""
     write_line(f"INFO {text}")
 
 
@@ -73,7 +75,7 @@ async def _serve(options: Options, listener: socket.socket) -> int:
     return status
 
 
-async def _watch(options: Options, engine: Engine, stop: "asyncio.Future[int]") -> None:
+async def _watch(options: Options, engine: Engine, stop: asyncio.Future[int]) -> None:
     """Leave some time after the engine's death, as vLLM's watchdog does (it looks every 5 s)."""
     await engine.dead.wait()
     if options.keep_dead:
@@ -83,7 +85,7 @@ async def _watch(options: Options, engine: Engine, stop: "asyncio.Future[int]") 
         stop.set_result(DEAD_STATUS)
 
 
-async def _leave(options: Options, engine: Engine, stop: "asyncio.Future[int]") -> None:
+async def _leave(options: Options, engine: Engine, stop: asyncio.Future[int]) -> None:
     """SIGTERM: abort at once, or after up to --shutdown-timeout seconds in which the socket still accepts."""
     engine.draining = True
     if options.shutdown_timeout > 0:

@@ -1,5 +1,7 @@
 """Request bodies: what vLLM checks, in its order and words, and what the engine needs to know of them."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +27,7 @@ class Generation:
 
 
 def parse_body(content_type: str, data: bytes) -> dict[str, Any]:
-    """The JSON object of a request; raises ApiError 400."""
+    """Return the JSON object of a request; raises ApiError 400."""
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise validation("Unsupported Media Type: Only 'application/json' is allowed", None)
     if not data:
@@ -42,14 +44,14 @@ def parse_body(content_type: str, data: bytes) -> dict[str, Any]:
 
 
 def check_model(body: Mapping[str, Any], options: Options) -> None:
-    """An absent or empty model is fine; another one than the served ones is 404."""
+    """Refuse a model that is not served by 404; an absent or empty one is fine."""
     name = body.get("model")
     if name and name not in options.served_names:
         raise unknown_model(str(name), options.served_names)
 
 
 def parse_chat(body: Mapping[str, Any], options: Options, natural: int) -> Generation:
-    """A chat completion; `natural` is how many tokens the answer has when nothing limits it."""
+    """Parse a chat completion; `natural` is how many tokens the answer has when nothing limits it."""
     messages = _required(body, "messages")
     if not isinstance(messages, list):
         raise schema_error("list_type", "body.messages", "Input should be a valid list", body)
@@ -59,7 +61,7 @@ def parse_chat(body: Mapping[str, Any], options: Options, natural: int) -> Gener
 
 
 def parse_completion(body: Mapping[str, Any], options: Options, natural: int) -> Generation:
-    """A text completion; every prompt of a batch is a sequence of its own."""
+    """Parse a text completion; every prompt of a batch is a sequence of its own."""
     prompts = _prompts(_required(body, "prompt"))
     check_model(body, options)
     width = _integer(body, "n", 1) * len(prompts)
@@ -67,7 +69,7 @@ def parse_completion(body: Mapping[str, Any], options: Options, natural: int) ->
 
 
 def parse_responses(body: Mapping[str, Any], options: Options, natural: int) -> Generation:
-    """A request of the Responses API."""
+    """Parse a request of the Responses API."""
     given = _required(body, "input")
     check_model(body, options)
     messages = given if isinstance(given, list) else [{"content": given}]
@@ -77,7 +79,7 @@ def parse_responses(body: Mapping[str, Any], options: Options, natural: int) -> 
 
 
 def parse_messages(body: Mapping[str, Any], options: Options, natural: int) -> Generation:
-    """A request of the Anthropic Messages API."""
+    """Parse a request of the Anthropic Messages API."""
     messages = _required(body, "messages")
     limit = _required(body, "max_tokens")
     if not isinstance(messages, list):
@@ -87,7 +89,7 @@ def parse_messages(body: Mapping[str, Any], options: Options, natural: int) -> G
 
 
 def parse_embedding(body: Mapping[str, Any], options: Options, natural: int) -> Generation:
-    """An embedding; every input of a batch is a sequence of its own, and none produces a token."""
+    """Parse an embedding; every input of a batch is a sequence of its own, and none produces a token."""
     inputs = _prompts(_required(body, "input"))
     check_model(body, options)
     return Generation(stream=False, prompt_tokens=sum(inputs), max_tokens=0, count=0, finish="stop", width=len(inputs))
@@ -181,7 +183,7 @@ def _prompts(prompt: Any) -> list[int]:
 
 
 def _text(content: Any) -> str:
-    """The text of a message's content: a string, or parts of which only the text counts."""
+    """Return the text of a message's content: a string, or parts of which only the text counts."""
     if isinstance(content, str):
         return content
     if isinstance(content, list):

@@ -1,5 +1,7 @@
 """The HTTP surface: routes, authorisation, and every answer that needs no engine."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from time import monotonic
 from typing import Any

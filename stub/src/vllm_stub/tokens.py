@@ -1,5 +1,7 @@
 """Text as tokens: four bytes of UTF-8 make one token, about what real tokenizers reach on English."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable
 
 BYTES_PER_TOKEN = 4
@@ -28,5 +30,5 @@ def count(text: str) -> int:
 
 
 def output(index: int) -> str:
-    """The stub's answer, token by token: "Hello 1 2 3", so that a lost or repeated token shows."""
+    """Return the stub's answer, token by token: "Hello 1 2 3", so that a lost or repeated token shows."""
     return "Hello" if index == 0 else f" {index}"

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from hearth.operator.diagnosis.reasons import NORMAL, Reason
 
 ROOT = Path(__file__).parents[3]
@@ -15,7 +17,7 @@ ERRORS = {"PlanningError", "PluginRejects", "OperatorError", "NameTaken", "Being
 
 
 def explained() -> set[str]:
-    """The words in the first column of the section's tables of reasons."""
+    """Return the words in the first column of the section's tables of reasons."""
     text = (ROOT / "docs" / "operations.md").read_text()
     section = text.split(f"{SECTION}\n")[1].split("\n## ")[0]
     tables = re.findall(r"^\| reason \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", section, re.MULTILINE)
@@ -26,7 +28,7 @@ def explained() -> set[str]:
 
 
 def raised() -> set[str]:
-    """The reasons that are written down where something is refused, and those of PluginError and VendorUnavailable."""
+    """Return the reasons that stand where something is refused, and those of PluginError and VendorUnavailable."""
     return {
         word
         for room in ("planning", "plugins", "operator")
@@ -70,6 +72,18 @@ def test_every_reason_is_explained_and_nothing_else_is() -> None:
     known = {str(reason) for reason in Reason} | raised()
     assert explained() - known == set(), "explained, and never given"
     assert known - explained() == set(), "given, and not explained"
+
+
+@pytest.mark.parametrize("document", ["CHANGELOG.md", "docs/operations.md"])
+def test_what_was_renamed_has_its_name_of_today(document: str) -> None:
+    table = re.search(
+        r"^ *\| before \| now \|.*\n *\|[-|]+\|\n((?: *\|.*\n)+)", (ROOT / document).read_text(), re.MULTILINE
+    )
+    assert table
+    rows = [row.strip(" |").split("|")[:2] for row in table[1].splitlines()]
+    before, now = ({word for row in rows for word in re.findall(r"`(\w+)`", row[column])} for column in (0, 1))
+    assert now <= {str(reason) for reason in Reason}
+    assert not before & {str(reason) for reason in Reason}
 
 
 def test_every_reason_is_used_somewhere() -> None:

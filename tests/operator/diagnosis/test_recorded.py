@@ -96,7 +96,7 @@ def test_once_it_is_broken_every_moment_says_the_same(case: str) -> None:
 
 
 def _unready(moment: Any) -> Any:
-    """These containers had no probes, so that they were ready for the moment that they ran; an engine has them."""
+    """Make the containers unready: they had no probes, so that they were ready while they ran; an engine has them."""
     moment = copy.deepcopy(moment)
     for condition in moment["status"].get("conditions", ()):
         if condition["type"] == "Ready":

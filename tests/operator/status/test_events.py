@@ -26,6 +26,7 @@ from tests.operator.observations import (
     node,
     observation,
     observations,
+    pod,
     prewarming,
     ready_pod,
     scaled_object,
@@ -35,7 +36,7 @@ from tests.operator.observations import (
 
 
 def story(*looks: Observed) -> list[list[tuple[str, str]]]:
-    """What is told after each look."""
+    """Return the Events after each observation."""
     told: list[list[tuple[str, str]]] = []
     status: dict[str, Any] = {}
     for look in looks:
@@ -102,6 +103,17 @@ def test_too_few_devices_for_the_second_replica_and_enough_again() -> None:
     assert story(AWAKE, limited, many)[1:] == [
         [("Warning", "InsufficientAccelerators")],
         [("Normal", "MinimumReplicasAvailable")],
+    ]
+
+
+def test_a_pod_that_a_node_rejects_is_a_warning_although_another_one_starts() -> None:
+    message = "Pod was rejected: Node didn't have enough resource: cpu, requested: 4000, used: 2000, capacity: 4000"
+    rejected = pod("tiny-0", phase="Failed", reason="OutOfcpu", message=message)
+    looks = [changed(WAKING, pods=[rejected, LOADING]), changed(WAKING, pods=[rejected, ready_pod()])]
+    assert story(ASLEEP, WAKING, *looks)[1:] == [
+        [("Normal", "Activating")],
+        [("Warning", "OutOfcpu")],
+        [("Normal", "Available"), ("Normal", "MinimumReplicasAvailable")],
     ]
 
 

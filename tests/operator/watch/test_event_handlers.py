@@ -20,6 +20,10 @@ from hearth.operator.kubernetes.kinds import (
 from hearth.operator.metrics import Metrics
 from hearth.operator.watch.event_handlers import EventHandlers
 from hearth.operator.work_queue import WorkQueue
+from tests.operator.fake import FakeApi
+from tests.operator.harness import (
+    Harness,
+)
 from tests.support.clock import FakeClock
 
 LABELS = {"app.kubernetes.io/managed-by": "hearth", "serving.hearth.dev/llmservice": "m"}
@@ -80,3 +84,51 @@ def test_a_pod_that_changed_where_nobody_reads_is_no_reason_to_reconcile() -> No
 
 def test_a_pod_that_was_never_seen_may_be_deleted() -> None:
     assert not Watched().see(POD, "DELETED")
+
+
+async def test_an_idle_operator_asks_nothing(api: FakeApi, harness: Harness) -> None:
+    harness.service()
+    await harness.settle()
+    harness.gateway_up()
+    await harness.settle()
+    api.requests.clear()
+    harness.handlers.queue_all(0.0)
+    await harness.settle()
+    assert api.requests == [("get", "LLMService", "m")]
+
+
+async def test_status_of_a_child_alone_is_no_reason_to_apply(api: FakeApi, harness: Harness) -> None:
+    harness.service()
+    await harness.settle()
+    api.requests.clear()
+    api.set_status(DEPLOYMENT, "ns", "m", {"observedGeneration": 1})
+    await harness.settle()
+    assert ("apply", "Deployment", "m") not in api.requests
+
+
+async def test_that_keda_looked_again_is_no_reason_to_look(api: FakeApi, harness: Harness) -> None:
+    harness.service()
+    await harness.settle()
+    harness.gateway_up()
+    await harness.settle()
+    harness.reconciled.clear()
+    for second in range(3):
+        api.set_status(SCALED_OBJECT, "ns", "m", {"lastActiveTime": f"2026-01-01T00:00:0{second}Z"})
+        await harness.settle()
+    assert harness.reconciled == [Key("ns", "m")], "only the first one says something new"
+
+
+async def test_what_says_nothing_new_is_no_reason_to_look(api: FakeApi, harness: Harness) -> None:
+    """Controllers write much into the status of a sleeping model's objects that no sentence is made of."""
+    harness.service()
+    await harness.settle()
+    harness.gateway_up()
+    await harness.settle()
+    api.requests.clear()
+    progressing = {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}
+    api.set_status(DEPLOYMENT, "ns", "m", {"observedGeneration": 1, "conditions": [progressing]})
+    active = {"type": "Active", "status": "False", "reason": "ScalerNotActive"}
+    ready = api.wire(SCALED_OBJECT, "ns", "m").get("status", {}).get("conditions", [])
+    api.set_status(SCALED_OBJECT, "ns", "m", {"scaleTargetKind": "apps/v1.Deployment", "conditions": [*ready, active]})
+    await harness.settle()
+    assert api.requests == []

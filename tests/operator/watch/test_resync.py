@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from hearth.operator.kubernetes.kinds import DEPLOYMENT, POD
+from hearth.operator.kubernetes.kinds import (
+    DEPLOYMENT,
+    LLM_SERVICE,
+    POD,
+)
 from hearth.operator.watch.resync import APART, RelistDetector
+from tests.operator.fake import FakeApi
+from tests.operator.harness import (
+    Harness,
+    services_document,
+)
 from tests.support.clock import FakeClock
 
 
@@ -27,3 +36,17 @@ def test_every_later_one_is() -> None:
         relists.found.clear()
         relists.listed(POD)
         assert not relists.found.is_set(), "the same list goes on"
+
+
+async def test_what_watches_lost_is_found_by_the_next_look(api: FakeApi, harness: Harness) -> None:
+    harness.service()
+    harness.service("n")
+    await harness.settle()
+    api.remove(DEPLOYMENT, "ns", "n", silently=True)
+    api.remove(LLM_SERVICE, "ns", "m", silently=True)
+    await harness.settle()
+    assert not api.has(DEPLOYMENT, "ns", "n")
+    await harness.resync.run()
+    await harness.settle()
+    assert api.has(DEPLOYMENT, "ns", "n")
+    assert "m" not in services_document(api)

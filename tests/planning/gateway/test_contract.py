@@ -10,7 +10,7 @@ import msgspec
 
 from hearth.api import Duration
 from hearth.api.service import ColdStart, Limits, Scaling
-from hearth.planning import DOCUMENT, NOTICES, backend_name, plan_namespace
+from hearth.planning import NOTICES_KEY, SERVICES_KEY, backend_name, plan_namespace
 from hearth.planning.gateway.config import LONGEST_NOTICE
 from hearth.planning.gateway.gateway import HTTP_PORT, SCALER_PORT
 from hearth.planning.probes import HEALTH_PATH
@@ -53,7 +53,7 @@ def test_the_gateway_finds_the_service_of_the_backends() -> None:
 
 
 def test_the_gateway_reads_the_keys_of_its_config_map() -> None:
-    assert (DOCUMENT, NOTICES) == (contract.SERVICES_KEY, contract.NOTICES_KEY)
+    assert (SERVICES_KEY, NOTICES_KEY) == (contract.SERVICES_KEY, contract.NOTICES_KEY)
     assert LONGEST_NOTICE <= MAX_NOTICE
 
 

@@ -18,7 +18,7 @@ VISIBLE_DEVICES = "ASCEND_RT_VISIBLE_DEVICES"
 
 COMMAND = ("npu-smi", "info")
 HEALTHY = ("OK", "Warning")
-"""npu-smi's words for chips that work; Alarm and Critical are given to nobody."""
+"""npu-smi's words for chips that work; Alarm and Critical are never allocated."""
 
 _MIB = 2**20
 _HEADER = re.compile(r"\|\s*NPU\s+Name\s*\|\s*Health")

@@ -1,4 +1,4 @@
-"""How a pod asks for NPUs: whole chips of MindCluster, Huawei Cloud or HAMi, and parts of chips by HAMi."""
+"""Resources by which a pod asks for NPUs: whole chips of MindCluster, Huawei Cloud or HAMi, and parts of chips by HAMi."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a pod asks for GPUs: whole cards, shared cards, MIG slices, and parts of cards by HAMi or Volcano."""
+"""Resources by which a pod asks for GPUs: whole cards, shared cards, MIG slices, and parts of cards by HAMi or Volcano."""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""Phase, restarts and probes: the pure rules, and the checks against a real socket."""
+"""Probes: the thresholds, and the checks against a real socket."""
+
+from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import reduce
@@ -10,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearth.local.phase import ReplicaState, phase_of
 from hearth.local.probes import Tally, check, count, start_allowance, watch
-from hearth.local.restarts import CRASH_LOOP, LONGEST_DELAY, STABLE, Failures, after_exit, after_start_error
 from hearth.planning import HttpProbe, Launch
+from tests.support.waiting import until
 
 PROBE = HttpProbe(
     path="/health",
@@ -25,71 +26,6 @@ PROBE = HttpProbe(
     success_threshold=1,
     failure_threshold=3,
 )
-
-
-# --- phase ----------------------------------------------------------------------------------------------------------
-
-
-STARTING = "starting for 0 s, its probe is not answered yet; `hearth logs` shows what the engine says"
-
-
-def sight(name: str = "0", **changes: object) -> ReplicaState:
-    base = ReplicaState(name, ready=False, leaving=False, running=True, crash_loop=False)
-    return replace(base, **changes)  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(
-    ("wanted", "replicas", "reasons", "expected"),
-    [
-        (0, [], {}, ("ScaledToZero", "")),
-        (0, [sight(leaving=True, ready=True)], {}, ("ScaledToZero", "1 replica is stopping")),
-        (1, [], {}, ("Pending", "starting")),
-        (1, [], {"waiting": "needs 1"}, ("Pending", "needs 1")),
-        (1, [], {"impossible": "needs 9"}, ("Degraded", "needs 9")),
-        (1, [sight()], {}, ("Loading", STARTING)),
-        (1, [sight(running_for=41.7)], {}, ("Loading", STARTING.replace("0 s", "42 s"))),
-        (1, [sight(cause="exited with code 1")], {}, ("Loading", "exited with code 1")),
-        (1, [sight(ready=True)], {}, ("Ready", "")),
-        (2, [sight(ready=True)], {"waiting": "needs 1"}, ("Ready", "needs 1")),
-        (
-            1,
-            [sight(crash_loop=True, cause="boom", retry_in=3.2)],
-            {},
-            ("Degraded", "replica 0: boom; next start in 3 s"),
-        ),
-        (2, [sight(ready=True), sight("1", crash_loop=True, cause="boom")], {}, ("Ready", "replica 1: boom")),
-        (1, [sight(leaving=True, ready=True), sight("1")], {}, ("Loading", STARTING)),
-    ],
-)
-def test_phase_and_reason(
-    wanted: int, replicas: list[ReplicaState], reasons: dict[str, str], expected: tuple[str, str]
-) -> None:
-    assert phase_of(wanted, replicas, **reasons) == expected
-
-
-# --- restarts -------------------------------------------------------------------------------------------------------
-
-
-@given(st.lists(st.one_of(st.floats(0, 200), st.none()), max_size=40))
-def test_delays_grow_to_a_bound_and_a_stable_time_forgives(history: list[float | None]) -> None:
-    failures = Failures()
-    for ready_for in history:
-        before = failures
-        failures = after_start_error(failures) if ready_for is None else after_exit(failures, ready_for)
-        assert 0 <= failures.delay <= LONGEST_DELAY
-        if ready_for is not None and ready_for >= STABLE:
-            assert failures == Failures(1)
-        else:
-            assert failures.delay >= before.delay
-
-
-def test_the_first_restart_is_immediate_and_then_they_double() -> None:
-    delays = [Failures(number).delay for number in range(1, 12)]
-    assert delays == [0, 1, 2, 4, 8, 16, 32, 60, 60, 60, 60]
-    assert after_start_error(Failures()).count == CRASH_LOOP, "a command that cannot run is a loop at once"
-
-
-# --- probes ---------------------------------------------------------------------------------------------------------
 
 
 @given(st.lists(st.booleans(), max_size=60), st.integers(1, 4), st.integers(1, 4), st.booleans())
@@ -191,12 +127,6 @@ def launch(port: int, **changes: HttpProbe | None) -> Launch:
     return replace(base, **changes)  # type: ignore[arg-type]
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def test_readiness_comes_and_goes() -> None:
     backend, seen = Backend(), list[bool]()
     async with serving(backend) as port:
@@ -217,11 +147,11 @@ async def test_liveness_asks_for_a_restart() -> None:
         await until(lambda: seen == [True])
         backend.status = 500
         async with asyncio.timeout(10):
-            assert await task == "stopped answering (liveness probe)"
+            assert await task == "failed its liveness probe"
 
 
 async def test_a_start_that_takes_too_long_is_ended() -> None:
     probe = launch(1).startup
     assert start_allowance(probe) == pytest.approx(0.2)
     async with asyncio.timeout(10):
-        assert await watch(launch(1), lambda ready: None) == "did not start within 0.2 s (startup probe)"
+        assert await watch(launch(1), lambda ready: None) == "did not start within 200ms (startup probe)"

@@ -1,0 +1,22 @@
+"""An operator over an API server in memory, with one runtime and no services."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.operator.fake import FakeApi
+from tests.operator.harness import HOST, Harness
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    return FakeApi()
+
+
+@pytest.fixture
+async def harness(api: FakeApi) -> Harness:
+    """An operator in a cluster with one runtime and no services."""
+    harness = Harness(api, HOST)
+    harness.runtime("engine")
+    await harness.start()
+    return harness
