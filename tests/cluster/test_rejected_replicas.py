@@ -29,12 +29,18 @@ async def test_a_replica_that_the_node_rejects_is_replaced(namespace: Namespace)
     answer = await asked
     assert answer.ok(5), answer
     await namespace.kube.until_count("Pod", namespace.name, model.pods_label, _none_rejected, "no rejected pod is left")
+    events = await namespace.kube.until_count("Event", namespace.name, "", _deletion, "an Event of the deletion")
+    namespace.timeline.say(_deletion(events)[0])
     await model.asleep()
     assert await namespace.request_log.settle() == {"held": 1}
 
 
 def _none_rejected(pods: Objects) -> bool:
     return not any(map(rejection, pods))
+
+
+def _deletion(events: Objects) -> list[str]:
+    return [each["message"] for each in events if each["reason"] == "RejectedPodDeleted"]
 
 
 async def _assigned(model: Model) -> Object:
