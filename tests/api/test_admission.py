@@ -42,14 +42,14 @@ service = partial(manifests.service, "qwen", model=SERVICE["spec"]["model"])
 
 
 def taken(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The object as the server stores it."""
+    """Return the object as the server stores it."""
     verdict = admit(manifest)
     assert verdict.refusals == ()
     return verdict.stored
 
 
 def solid(value: Any) -> Any:
-    """A value without the empty lists and mappings in it, which say nothing."""
+    """Return a value without the empty lists and mappings in it, which say nothing."""
     if isinstance(value, dict):
         kept = {name: solid(part) for name, part in value.items()}
         return {name: part for name, part in kept.items() if part not in ({}, [], "")}
@@ -57,7 +57,7 @@ def solid(value: Any) -> Any:
 
 
 def amounts_aside(value: Any) -> Any:
-    """A value with what is written anew, amounts and spans, made the same."""
+    """Return a value whose amounts and spans are in canonical form."""
     if isinstance(value, dict):
         return {name: amounts_aside(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -168,7 +168,7 @@ def test_the_example_is_taken_as_it_is() -> None:
 
 
 def _is_ours(path: str) -> bool:
-    """The server checks metadata but the name itself, and no CRD can."""
+    """Tell faults of a CRD from those of metadata: the server checks all of it but the name itself."""
     return path == "metadata.name" or not path.startswith("metadata.")
 
 
@@ -231,7 +231,7 @@ def by_rules(verdict: Verdict) -> list[str]:
 
 
 def spelled_alike(text: str) -> str:
-    """An error without the name that it suggests, and with amounts as the manifest spelled them."""
+    """Return an error without the name that it suggests, and with amounts as the manifest spelled them."""
     text = re.sub(r", such as '[^']*'", "", text)
     return text.replace("2h0m0s is", "2h is").replace("1.5s is not a whole", "1500ms is not a whole")
 

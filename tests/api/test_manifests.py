@@ -26,7 +26,7 @@ BARE = "apiVersion: serving.hearth.dev/v1alpha1\nkind: LLMService\nmetadata: {na
 
 
 def with_field(manifest: dict[str, Any], path: str, text: str) -> str:
-    """The manifest with the YAML `text` at `path`, which stands in the last line."""
+    """Return the manifest with the YAML `text` at `path`, which stands in the last line."""
     steps = path.split(".")
     whole: dict[str, Any] = yaml.safe_load(yaml.safe_dump(manifest))
     place = whole
