@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 from hearth.api import format_duration
 from hearth.planning import HttpProbe, Launch
+from hearth_gateway.http.probe import get_status
 
 EAGER = 0.1
 """Seconds between checks until the first success."""
-_STATUS_LINE_LIMIT = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,10 @@ def start_allowance(probe: HttpProbe) -> float:
 
 async def check(probe: HttpProbe, host: str) -> bool:
     """Run a probe once. False for every kind of failure, a response after the timeout included."""
-    with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError):
+    headers = {"Host": f"{host}:{probe.port}", "User-Agent": "hearth-probe", "Accept": "*/*", "Connection": "close"}
+    with suppress(OSError, TimeoutError, ValueError):
         async with asyncio.timeout(probe.timeout):
-            return 200 <= await _get(probe, host) < 400
+            return 200 <= await get_status(host, probe.port, probe.path, {**headers, **probe.headers}) < 400
     return False
 
 
@@ -101,16 +102,3 @@ async def _watch_liveness(probe: HttpProbe, host: str) -> None:
         tally = count(tally, ok=await check(probe, host), probe=probe)
         if tally.healthy:
             await asyncio.sleep(probe.period)
-
-
-async def _get(probe: HttpProbe, host: str) -> int:
-    reader, writer = await asyncio.open_connection(host, probe.port, limit=_STATUS_LINE_LIMIT)
-    try:
-        headers = {"Host": f"{host}:{probe.port}", "User-Agent": "hearth-probe", "Accept": "*/*", "Connection": "close"}
-        headers |= probe.headers
-        lines = [f"GET {probe.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
-        writer.write("\r\n".join(lines).encode("latin-1"))
-        version, status, *_ = (await reader.readuntil(b"\r\n")).split()
-        return int(status) if version.startswith(b"HTTP/") else 0
-    finally:
-        writer.close()

@@ -27,7 +27,7 @@ def call(state: StateDir, request: Mapping[str, object], timeout: float | None =
         except TimeoutError as error:
             raise HearthError(
                 f"`hearth up` (state directory {state.path}) did not answer within {timeout:g} s",
-                "give it more time with --timeout, or look at its output",
+                "try again; its output shows what it is doing",
             ) from error
         except OSError as error:
             raise not_running(state) from error

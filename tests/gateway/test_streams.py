@@ -159,7 +159,7 @@ async def test_errors_in_the_form_of_other_apis(path: str, then: str, edge: Edge
     assert found.body.startswith(piece + b"event: error\ndata: {")
     last = found.events[-1]
     assert last["type"] == "error"
-    assert "broke off" in last["error"]["message"]
+    assert "failed during its response" in last["error"]["message"]
     if path == "/v1/responses":
         assert (last["code"], last["message"]) == ("502", last["error"]["message"])
 

@@ -55,7 +55,7 @@ class StaticEndpoint(msgspec.Struct, frozen=True, rename="camel", forbid_unknown
 
 
 class ServiceConfig(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
-    """One served model. `name` is what clients send as ``model`` and what the backend calls itself."""
+    """One served model. `name` is what clients send as `model` and what the backend calls itself."""
 
     name: str
     namespace: str = "default"

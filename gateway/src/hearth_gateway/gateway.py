@@ -1,4 +1,4 @@
-"""Gateway: many services, one port, one event loop. What programs that embed it see, and the parts put together."""
+"""Gateway: many services, one port, one event loop. The façade for programs that embed it."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from hearth_gateway.table import ServiceTable
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-STOPPING = Failure(503, "stopping", "The gateway stops. Retry later.", retry_after=5)
+STOPPING = Failure(503, "stopping", "The gateway is shutting down. Retry later.", retry_after=5)
 SWEEP_INTERVAL = 1.0
-"""Seconds between two looks at everything that ends by time alone."""
+"""Seconds between two sweeps, which end what ends by time alone."""
 FLUSH = 1.0
-"""Seconds that a stop gives clients to read the last error."""
+"""Seconds that a stop leaves clients to read the last error."""
 
 
 class Gateway:
-    """Policy and wire together. Create it anywhere, use it inside one running event loop."""
+    """Policy and HTTP together. Create it anywhere, use it inside one running event loop."""
 
     def __init__(self, limits: GatewayLimits | None = None) -> None:
         self.limits = limits or GatewayLimits()
@@ -49,13 +49,13 @@ class Gateway:
         self.started_at = int(time.time())
         self.port = 0
         self.waits_for: str | None = None
-        """What a source of services owes still before new clients should come."""
+        """The event that a source of services waits for before new clients should come, as text."""
         self.total: Callable[[str], int | None] | None = None
         """The demand for a service over all replicas of this gateway."""
         self.idle_notice: float | None = None
-        """Of services that come from here on; see Service."""
+        """For services that are added from here on; see Service."""
         self.collectors: list[Callable[[], Iterable[Metric]]] = []
-        """Of those who add to /metrics."""
+        """Sources of more metrics."""
         self._applied = False
         self._subscribers: list[Callable[[str], None]] = []
         self._prober = Prober()
@@ -88,7 +88,7 @@ class Gateway:
         return self.table.services
 
     def apply(self, services: Sequence[ServiceConfig]) -> None:
-        """Replace the table of services. Those that stay keep their state; those that go refuse what they hold."""
+        """Replace the table of services. Those that stay keep their state; those that are removed refuse what they hold."""
         self._loop = asyncio.get_running_loop()
         wanted = {config.name: config for config in services}
         for name, service in self.services.items():
@@ -116,7 +116,7 @@ class Gateway:
         return self.services[name].stats()
 
     def wake(self, name: str) -> None:
-        """Want a backend as a request would."""
+        """Create demand for a backend as a request would."""
         self.services[name].wake()
 
     def endpoint_in_flight(self, name: str, endpoint_id: str) -> int:
@@ -133,24 +133,24 @@ class Gateway:
             await waiter
 
     def refuse_held(self) -> None:
-        """Refuse every request that waits for a backend: none will come, the process is about to stop."""
+        """Refuse every request that waits for a backend: none will become ready, the process is about to stop."""
         for service in self.services.values():
             service.refuse_held(STOPPING)
 
     def give_up(self) -> None:
-        """Refuse what is held, and hold nothing from here on: every service was deleted. Answers under way go on."""
+        """Refuse what is held, and hold nothing from here on: every service was deleted. Responses under way continue."""
         for service in self.services.values():
             service.refuse_held(_removed(service))
 
     def hold_again(self) -> None:
-        """Hold requests that come from here on: the services are back."""
+        """Hold new requests again: the services are back."""
         for service in self.services.values():
             service.hold_again()
 
     def drain(self) -> None:
-        """Be ready no more. Who still comes is served; every response from here on is its connection's last."""
+        """Stop being ready. New requests are still served; every response from here on is its connection's last."""
         self.draining = self.connector.draining = True
-        self.router = Router(self.table)  # which knows no request line yet: every one is looked at, and none remembered
+        self.router = Router(self.table)  # with an empty memo of request lines
         self.connections.drain()
 
     def close_idle(self) -> None:
@@ -160,7 +160,7 @@ class Gateway:
 
     @property
     def busy(self) -> bool:
-        """Whether a request is on its way here, held, or at a backend, or a response not read to its end."""
+        """Whether any request is being read, held or at a backend, or a response not read to its end."""
         return self.connections.busy
 
     async def stop(self, grace: float) -> None:
@@ -181,7 +181,7 @@ class Gateway:
             empty_pools(service.backends.values())
         if self._server is not None:
             await self._server.wait_closed()
-        await asyncio.sleep(0)  # aborted transports tell their protocols in the next turn
+        await asyncio.sleep(0)  # aborted transports call connection_lost in the next turn
 
     @property
     def ready(self) -> bool:
@@ -190,7 +190,7 @@ class Gateway:
 
     @property
     def starting(self) -> Failure | None:
-        """The answer to who asks for a model before it is known which there are; None: that is known."""
+        """The refusal of requests for a model before the services are loaded; None: they are."""
         return None if self._applied else starting(self.waits_for or UNREAD)
 
     def pending(self, name: str) -> int:

@@ -1,8 +1,8 @@
-"""What /metrics says, in Prometheus' text format.
+"""Metrics of a gateway in Prometheus' text format.
 
-Every stream waits while it is written, so what there is for each service is written as text: a tenth of the time that a metrics
-library takes. A series that alerts or dashboards ask for has its zero from the beginning, since a rate over one that begins at 1
-misses the first one. Only the histogram of waits, more lines than all else together, begins when a service is first activated.
+Every stream waits while this is rendered, so the series of services are written as text: a tenth of the time of a metrics library.
+A series that alerts or dashboards query has its zero from the beginning, since a rate over one that begins at 1 misses the first
+event. Only the histogram of waits, more lines than all else together, begins when a service is first activated.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def render(
 ) -> bytes:
     """Return the exposition of this moment.
 
-    `unrouted`: requests refused before their service was known, by reason; `total`: the demand of all replicas, where that is
-    more than the own; `collectors`: of those who add something.
+    `unrouted`: requests refused before their service was known, by reason; `total`: the demand of all replicas, where there are
+    others; `collectors`: sources of more metrics.
     """
     labeled = [(_labels(service), service) for service in services]
     text = [_family("connections", "gauge", "Open client connections.", [("", connections)])]
     text += _gauges(labeled)
     if total is not None:
         demand = [(labels, total(service.name)) for labels, service in labeled]
-        text.append(_family("total_demand", "gauge", "What KEDA is told: demand of all replicas.", demand))
+        text.append(_family("total_demand", "gauge", "What KEDA acts on: demand of all replicas.", demand))
     text += _counters(labeled)
     refused = [(f'reason="{reason}"', count) for reason, count in sorted(unrouted.items())]
     text.append(_family("refused_total", "counter", "Requests that no service was found for.", refused))
@@ -67,17 +67,17 @@ def _family(name: str, kind: str, text: str, samples: Samples) -> str:
 
 
 def _gauges(services: Sequence[tuple[str, Service]]) -> Iterable[str]:
-    told = [(labels, service.stats(), service.config.limits) for labels, service in services]
-    yield _family("pending", "gauge", "Requests held for a backend.", [(at, now.held) for at, now, _ in told])
-    yield _family("pending_bytes", "gauge", "Bytes of held requests.", [(at, now.held_bytes) for at, now, _ in told])
-    limits = [(at, limits.max_held) for at, _, limits in told]
+    stats = [(labels, service.stats(), service.config.limits) for labels, service in services]
+    yield _family("pending", "gauge", "Requests held for a backend.", [(at, now.held) for at, now, _ in stats])
+    yield _family("pending_bytes", "gauge", "Bytes of held requests.", [(at, now.held_bytes) for at, now, _ in stats])
+    limits = [(at, limits.max_held) for at, _, limits in stats]
     yield _family("pending_limit", "gauge", "Requests that may be held at once.", limits)
-    limits = [(at, limits.max_held_bytes) for at, _, limits in told]
+    limits = [(at, limits.max_held_bytes) for at, _, limits in stats]
     yield _family("pending_bytes_limit", "gauge", "Bytes of requests that may be held at once.", limits)
-    yield _family("in_flight", "gauge", "Requests at a backend.", [(at, now.in_flight) for at, now, _ in told])
-    demand = [(at, now.demand) for at, now, _ in told]
+    yield _family("in_flight", "gauge", "Requests at a backend.", [(at, now.in_flight) for at, now, _ in stats])
+    demand = [(at, now.demand) for at, now, _ in stats]
     yield _family("demand", "gauge", "What a scaler acts on: held, in flight, leased.", demand)
-    usable = [(at, now.usable) for at, now, _ in told]
+    usable = [(at, now.usable) for at, now, _ in stats]
     yield _family("usable_backends", "gauge", "Backends that requests may be sent to.", usable)
 
 
@@ -103,7 +103,7 @@ def _counters(services: Sequence[tuple[str, Service]]) -> Iterable[str]:
 def _waits(services: Sequence[tuple[str, Service]]) -> str:
     name = "activation_wait_seconds"
     text = [_family(name, "histogram", "How long held requests waited until release.", ())]
-    # From when somebody begins to wait: their zeros are told before the first wait is counted.
+    # From the first activation on: its zeros are scraped before the first wait is counted.
     text += [_histogram(name, at, each.counters) for at, each in services if each.counters.activations]
     return "".join(text)
 
@@ -124,7 +124,7 @@ def _histogram(name: str, labels: str, counters: Counters) -> str:
 def _collected(collectors: Sequence[Callable[[], Iterable[Metric]]]) -> bytes:
     if not collectors:
         return b""
-    from prometheus_client import CollectorRegistry, generate_latest  # who adds something has loaded it already
+    from prometheus_client import CollectorRegistry, generate_latest  # loaded already where there are collectors
 
     registry = CollectorRegistry()
     registry.register(_Collector(collectors))

@@ -215,7 +215,7 @@ def test_a_full_queue_refuses_and_has_room_again(limits: dict[str, int]) -> None
     refused = bench.admit()
     assert refused.failure is not None
     assert (refused.failure.status, refused.failure.reason) == (429, "queue_full")
-    assert "2 requests of 20 bytes wait already" in refused.failure.message
+    assert "2 requests of 20 bytes are waiting for it" in refused.failure.message
     assert bench.service.counters.rejections == {"queue_full": 1}
     bench.abandon(first)
     assert bench.admit().state == "held"

@@ -1,4 +1,4 @@
-"""What the gateway reads of a request body: the model's name and whether the answer shall be a stream."""
+"""Request bodies: the two fields that the gateway reads, the model and whether to stream, and their renaming."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import msgspec
 
 
 class BadBody(Exception):
-    """The body is not what its route expects; the message says why."""
+    """A body that is not what its route expects; the message says why."""
 
 
 class Fields(msgspec.Struct):
@@ -28,7 +28,7 @@ _FORM_FIELD = re.compile(
 
 
 def read_json(body: bytes) -> Fields:
-    """The fields of a JSON body. Raises BadBody."""
+    """Return the fields of a JSON body. Raises BadBody."""
     try:
         return _FIELDS.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -36,13 +36,13 @@ def read_json(body: bytes) -> Fields:
 
 
 def read_form(body: bytes) -> Fields:
-    """The fields of a multipart/form-data body, as far as they are there."""
+    """Return the fields of a multipart/form-data body, as far as they are there."""
     found = {name.lower(): value.decode(errors="replace") for name, value in _FORM_FIELD.findall(body)}
     return Fields(model=found.get(b"model"), stream=found.get(b"stream", "").strip().lower() == "true")
 
 
 def rename_model(body: bytes, name: str) -> bytes:
-    """The same JSON document with another ``model``; every other member keeps its bytes. Raises BadBody."""
+    """Return the same JSON document with another `model`; every other member keeps its bytes. Raises BadBody."""
     try:
         document = _DOCUMENT.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -52,7 +52,7 @@ def rename_model(body: bytes, name: str) -> bytes:
 
 
 def rename_form_model(body: bytes, name: str) -> bytes:
-    """The same multipart body with another value in every ``model`` field."""
+    """Return the same multipart body with another value in every `model` field."""
     pieces, position = [], 0
     for match in _FORM_FIELD.finditer(body):
         if match[1].lower() == b"model":

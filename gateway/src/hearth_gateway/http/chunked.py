@@ -1,4 +1,4 @@
-"""Decoding of HTTP/1.1 chunked bodies that come from backends."""
+"""Decoder of HTTP/1.1 chunked bodies that come from backends (RFC 9112 7.1)."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import re
 
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]*)?\Z")
 MAX_LINE = 1024
+"""Bytes."""
 
 
 class BadChunk(Exception):
-    """The backend broke the framing; what follows cannot be trusted."""
+    """Framing that is broken: what follows cannot be trusted."""
 
 
 class ChunkDecoder:
-    """Feed it reads, get bodies. ``done`` after the last chunk and its trailer; ``rest`` then holds surplus bytes."""
+    """The decoder of one body. `done` after the last chunk and its trailer; `rest` then holds surplus bytes."""
 
     __slots__ = ("_line", "_remaining", "_state", "done", "rest")
 
@@ -32,7 +33,7 @@ class ChunkDecoder:
         return self._state == self._SIZE_LINE and not self._line
 
     def feed(self, data: bytes) -> bytes:
-        """The body bytes in ``data``. Raises BadChunk."""
+        """Return the body bytes in `data`. Raises BadChunk."""
         parts = []
         data = self._line + data
         self._line = b""

@@ -114,8 +114,8 @@ class Exchange:
         if known is None:
             self._dispatch(message, reader)
             return
-        # A request line that was seen before is a route of inference that needs no rewriting.
-        self._infer(*known, message, message[reader.head_end + 4 :], reader.host)
+        route, service = known  # a request line that was seen before leads to inference, and needs no rewriting
+        self._infer(route, service, message, message[reader.head_end + 4 :], reader.host)
 
     def _dispatch(self, message: bytes, reader: RequestReader) -> None:
         """Route a request whose line was not seen before."""
@@ -192,7 +192,7 @@ class Exchange:
         if service is None:
             service = self._named(None)
         if not service.usable:
-            text = f"The model `{service.config.name}` sleeps, and this path does not wake it. Send it an inference request first."
+            text = f"The model `{service.config.name}` is asleep, and this path does not wake it. Send an inference request first."
             raise Refused(Failure(503, "cold_no_wake", text))
         if len(payload) > service.small_body:
             self._account_for(payload)
@@ -359,8 +359,9 @@ class Exchange:
             self._again(service, backend, why)
             return
         service.done(backend)
+        when = "during its response" if self.state == ANSWERING else "before responding"
         again = ", also on the second attempt" if self.replayed and self.state == SENT else ""
-        text = f"The backend of `{service.config.name}` broke off{again}: {why}."
+        text = f"The backend of `{service.config.name}` failed {when}{again}: {why}."
         self._fail(Failure(502, "backend_failed", text))
 
     def _has_only_head(self, upstream: Upstream) -> bool:
@@ -379,7 +380,7 @@ class Exchange:
         assert service is not None
         self.upstream = None
         service.done(upstream.backend)
-        text = f"The backend of `{service.config.name}` cannot be understood: {why}."
+        text = f"The backend of `{service.config.name}` sent an invalid HTTP response: {why}."
         self._fail(Failure(502, "backend_failed", text))
 
     def _again(self, service: Service, backend: Backend, why: str) -> None:

@@ -1,15 +1,16 @@
-"""Other ends that are gone without a word, such as lost nodes: the kernel finds them within 30 s."""
+"""TCP keepalive: the kernel finds peers that vanished, such as lost nodes, within 30 s."""
 
 from __future__ import annotations
 
 import socket
 
-LOST_AFTER = 30  # seconds
+LOST_AFTER = 30
+"""Seconds."""
 _OPTIONS = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
 
 
 def keep_alive(sock: socket.socket) -> None:
-    """Ask a silent other end whether it is there. Connections inherit it from the socket that accepted them."""
+    """Have the kernel probe a silent peer. Accepted connections inherit this from the listening socket."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for option, value in _OPTIONS:
         if hasattr(socket, option):
@@ -17,9 +18,9 @@ def keep_alive(sock: socket.socket) -> None:
 
 
 def limit_silence(sock: socket.socket) -> None:
-    """End a connection whose other end takes nothing of what it is sent, too, where the platform can.
+    """Close connections whose peer acknowledges nothing, too, where the platform can.
 
-    Keepalive does not ask while something is not acknowledged, and the kernel would send it again for a quarter of an hour.
+    Keepalive does not probe while data is unacknowledged, which the kernel would retransmit for a quarter of an hour.
     """
     keep_alive(sock)
     if hasattr(socket, "TCP_USER_TIMEOUT"):

@@ -13,14 +13,14 @@ from hearth_gateway.policy.failure import Failure
 from hearth_gateway.policy.service import Service
 from hearth_gateway.table import ServiceTable
 
-UNREAD = "no services were read yet"
+UNREAD = "its services are not loaded yet"
 READ = (b"GET", b"HEAD")
 _JSON = b"application/json"
 _TEXT = b"text/plain; charset=utf-8"
 
 
 class GatewayView(Protocol):
-    """The state of a gateway, as much as local routes show."""
+    """The state of a gateway, as far as local routes show it."""
 
     started_at: int
     draining: bool
@@ -36,7 +36,7 @@ class GatewayView(Protocol):
 
     @property
     def starting(self) -> Failure | None:
-        """The answer to who asks for a model before it is known which there are; None: that is known."""
+        """The refusal of requests for a model before the services are loaded; None: they are."""
 
     def pending(self, name: str) -> int:
         """Return the demand of one service, that of the other replicas included."""
@@ -68,7 +68,7 @@ class LocalRoute:
 
 def starting(why: str) -> Failure:
     """Return the refusal for what is not known yet: it must read neither as 0 nor as "there is none"."""
-    return Failure(503, "starting", f"The gateway starts: {why}. Retry later.", retry_after=1)
+    return Failure(503, "starting", f"The gateway is starting: {why}. Retry later.", retry_after=1)
 
 
 def models(view: GatewayView, service: Service | None, target: bytes) -> Answer | Failure:

@@ -1,4 +1,4 @@
-"""Asking backends whether they answer yet, only while requests wait for one.
+"""Probes of backends, only while requests wait for one.
 
 Kubelet's probes have a granularity of a second and their result travels through the API server; a held request should not wait for
 that. vLLM refuses connections until its engine is ready, so the first 200 means ready (facts of vLLM 0.33: it listens last).
@@ -7,20 +7,20 @@ that. vLLM refuses connections until its engine is ready, so the first 200 means
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from hearth_gateway.config import Probe
+from hearth_gateway.policy.backend import Backend
+from hearth_gateway.policy.service import Service
 
-if TYPE_CHECKING:
-    from hearth_gateway.policy.backend import Backend
-    from hearth_gateway.policy.service import Service
-
-SUSPECT_INTERVAL = 1.0  # seconds between probes of a backend that failed while others serve
+SUSPECT_INTERVAL = 1.0
+"""Seconds between probes of a backend that failed while others serve."""
+MAX_STATUS_LINE = 16 * 1024
+"""Bytes."""
 
 
 class Prober:
-    """One task per service with something to ask; none otherwise."""
+    """One task per service with something to probe; none otherwise."""
 
     def __init__(self) -> None:
         self._tasks: dict[Service, asyncio.Task[None]] = {}  # not by name: a service may be removed and come back
@@ -61,18 +61,24 @@ class Prober:
 
 
 async def answers(address: str, port: int, probe: Probe) -> bool:
-    """Whether ``GET path`` answers 200 in time."""
-    writer = None
+    """Return whether a GET of the probe's path has a 200 in time."""
     try:
         async with asyncio.timeout(probe.timeout_seconds):
-            reader, writer = await asyncio.open_connection(address, port)
-            writer.write(f"GET {probe.path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
-            line = await reader.readline()
-            return line.startswith((b"HTTP/1.1 200", b"HTTP/1.0 200"))
+            return await get_status(address, port, probe.path, {"Host": address, "Connection": "close"}) == 200
     except (OSError, ValueError, TimeoutError):
         return False
+
+
+async def get_status(host: str, port: int, path: str, headers: Mapping[str, str]) -> int:
+    """Return the status of a GET. Raises OSError when nothing can be asked, ValueError when the answer is not HTTP."""
+    reader, writer = await asyncio.open_connection(host, port, limit=MAX_STATUS_LINE)
+    try:
+        lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items()), "", ""]
+        writer.write("\r\n".join(lines).encode("latin-1"))
+        line = await reader.readline()
+        version, status, *_ = line.split()
+        if not line.endswith(b"\n") or not version.startswith(b"HTTP/"):
+            raise ValueError(f"{line[:60]!r} is not the status line of an HTTP response")
+        return int(status)
     finally:
-        if writer is not None:
-            writer.close()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
+        writer.close()

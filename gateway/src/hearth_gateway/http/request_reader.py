@@ -236,7 +236,7 @@ class RequestReader:
     def reserve(self, size: int) -> None:
         """Take memory for a request until `release`. Raises RequestError when none is left."""
         if not self._budget.take(size):
-            message = "The gateway holds as many request bodies as it has memory for. Retry later."
+            message = "The gateway's memory limit for request bodies is reached. Retry later."
             raise RequestError(Failure(503, "no_capacity", message, retry_after=1))
         self._reserved += size
 

@@ -10,7 +10,7 @@ _THIS_HOP = (b"keep-alive", b"x-accel-buffering", b"proxy-connection", b"trailer
 
 
 class BadResponse(Exception):
-    """A response that is not HTTP/1.1; the message says why, with "it" for the backend."""
+    """A response that is not HTTP/1.1; the message says why, with "it" for the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ def read_head(data: bytes) -> tuple[ResponseHead | None, bytes]:
         end = data.find(b"\r\n\r\n")
         if end < 0:
             if len(data) > MAX_HEAD:
-                raise BadResponse("its answer has no end of headers within 64 KiB")
+                raise BadResponse("it has no end of headers within 64 KiB")
             return None, data
         lines = data[:end].split(b"\r\n")
         rest = data[end + 4 :]
@@ -49,10 +49,10 @@ def _read_status(line: bytes) -> int:
     version, _, rest = line.partition(b" ")
     digits = rest[:3]
     if version not in (b"HTTP/1.1", b"HTTP/1.0") or not digits.isdigit() or not 100 <= int(digits) <= 599:
-        raise BadResponse(f"its answer starts with {line[:60]!r}, which is not HTTP")
+        raise BadResponse(f"it starts with {line[:60]!r}, which is not HTTP")
     status = int(digits)
     if status == 101:
-        raise BadResponse("it switched protocols, which nobody asked for")
+        raise BadResponse("it switches protocols, which no request asked for")
     return status
 
 

@@ -1,8 +1,8 @@
 """Writer of one response to a client, where it is more than a backend's bytes passed on as they came.
 
 A ResponseWriter is made for every exchange that needs one: a stream, a response that the gateway writes itself, and whatever
-about the request or the connection asks for another form than the backend's. It knows what was written so far, and so in
-which form a failure can still be told: as a status, as an event after the 200 of a held stream, or not at all.
+about the request or the connection asks for another form than the backend's. It knows what was written so far, and so how a
+failure can still be reported: by a status, by an event after the 200 of a held stream, or not at all.
 """
 
 from __future__ import annotations

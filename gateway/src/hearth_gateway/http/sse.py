@@ -1,7 +1,7 @@
 """Server-sent events as the gateway writes them: comments while a stream is held, and errors that clients understand.
 
 Comment lines end in ONE newline: a blank line after a comment makes some clients dispatch an empty event
-(openai-go before 3.43, openai-python after an ``id:`` line). ``retry:``, ``id:`` and named pings are never sent.
+(openai-go before 3.43, openai-python after an `id:` line). `retry:`, `id:` and named pings are never sent.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from hearth_gateway.policy.failure import Failure, error_document
 Flavor = Literal["openai", "responses", "anthropic"]
 LAST_CHUNK = b"0\r\n\r\n"
 MAX_COMMENT = 400
+"""Characters."""
 
 
 def chunk(data: bytes) -> bytes:
-    """One HTTP/1.1 chunk."""
+    """Return one HTTP/1.1 chunk."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
 
@@ -33,12 +34,12 @@ _END: dict[Flavor, re.Pattern[bytes]] = {
 
 
 def is_end(events: bytes, flavor: Flavor) -> bool:
-    """Whether the event that ends a stream of that API is among these; a stream that ends without it was cut off."""
+    """Return whether the event that ends a stream of that API is among these; a stream without it was cut off."""
     return _END[flavor].search(events) is not None
 
 
 def comment(text: str) -> bytes:
-    """A comment line. Whatever the text holds, it stays one line."""
+    """Return a comment line. Whatever the text holds, it stays one line."""
     flat = " ".join(text.split())[:MAX_COMMENT]
     return f": {flat}\n".encode(errors="replace")
 
@@ -50,12 +51,12 @@ def heartbeat(text: str) -> bytes:
 
 
 def error_event(failure: Failure, flavor: Flavor) -> bytes:
-    """The event that ends a stream which failed after its 200, in the form of the API that the client speaks."""
+    """Return the event that ends a stream which failed after its 200, in the form of the API that the client speaks."""
     return error_event_from(failure.body(), flavor)
 
 
 def error_event_from(body: bytes, flavor: Flavor) -> bytes:
-    """The same for an error document as an engine writes it (``{"error": {...}}``), already encoded."""
+    """Return the same event for an error document that is encoded already (`{"error": {...}}`)."""
     if flavor == "openai":
         return b"data: " + body + b"\n\n"
     error = json.loads(body)["error"]
@@ -66,9 +67,9 @@ def error_event_from(body: bytes, flavor: Flavor) -> bytes:
 
 
 def late_error(status: int, body: bytes) -> bytes:
-    """An engine's error answer (any status, any body) as the one-line JSON document of an error event.
+    """Return an engine's error response (any status, any body) as the one-line JSON document of an error event.
 
-    vLLM sends ``{"error": {...}}``, ``{"error": "text"}`` for 401 and elastic scaling, ``{"detail": "text"}`` for unknown paths.
+    vLLM sends `{"error": {...}}`, `{"error": "text"}` for 401 and elastic scaling, `{"detail": "text"}` for unknown paths.
     """
     message = body[:2000].decode(errors="replace") or f"the backend answered with status {status} and no body"
     kind = param = None

@@ -114,7 +114,7 @@ class Upstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Limit how long the other end may be gone without a word."""
         self.transport = cast("asyncio.Transport", transport)
-        with contextlib.suppress(OSError):  # it was reset already, which is told next
+        with contextlib.suppress(OSError):  # it was reset already; connection_lost follows
             limit_silence(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
@@ -168,7 +168,7 @@ class Upstream(asyncio.Protocol):
         if self._framing == _UNTIL_CLOSE and exc is None:
             self._end(client)
         else:
-            client.lost(self, f"{exc}" if exc else "the connection was closed")
+            client.lost(self, f"{exc}" if exc else "it closed the connection")
 
     def pause_writing(self) -> None:
         """Do nothing: a large request body is on its way, and in memory already."""
@@ -196,7 +196,7 @@ class Upstream(asyncio.Protocol):
             self.transport.resume_reading()
 
     def abort(self) -> None:
-        """Close at once, and tell nobody."""
+        """Close at once, without a word to the exchange."""
         self.client = None
         if not self.closed:
             self.closed = True
@@ -273,7 +273,7 @@ class Upstream(asyncio.Protocol):
         try:
             body = decoder.feed(data)
         except BadChunk as error:
-            self._broken(client, f"it sent {error}")
+            self._broken(client, f"it has {error}")
             return
         if body:
             self._piece(body)

@@ -1,4 +1,4 @@
-"""Backend addresses as the policy sees them."""
+"""Backends: the replicas of a service, as their source reports them and as the gateway finds them."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Backend:
         self.port = endpoint.port
         self.ready = endpoint.ready
         self.terminating = endpoint.terminating
-        self.answered = False  # our own probe got a 200
+        self.answered = False  # the gateway's own probe got a 200
         self.suspect = False  # refused a connection since it was last known to be good
         self.removed = False
         self.in_flight = 0
         self.pool: list[Any] = []  # idle connections, the most recently used last; the policy never looks inside
-        self.idle: list[asyncio.Future[None]] = []  # who waits for in_flight to become 0
+        self.idle: list[asyncio.Future[None]] = []  # completed when in_flight becomes 0
 
     @property
     def usable(self) -> bool:
@@ -57,7 +57,7 @@ class Backend:
         return (self.ready or self.answered) and not (self.suspect or self.terminating or self.removed)
 
     def update(self, endpoint: Endpoint) -> None:
-        """Take over a new report. A replica that turns ready is trusted again; one that turns unready must prove itself."""
+        """Apply a new report. A replica that turns ready is trusted again; one that turns unready must answer a probe first."""
         if endpoint.ready and not self.ready:
             self.suspect = False
         if self.ready and not endpoint.ready:
@@ -66,12 +66,12 @@ class Backend:
         self.terminating = endpoint.terminating
 
     def answer(self) -> None:
-        """A probe got a 200."""
+        """Trust it: a probe got a 200."""
         self.answered = True
         self.suspect = False
 
     def settle(self) -> None:
-        """Tell those who wait for the last request to end."""
+        """Complete the futures that wait for the last request to end."""
         waiters, self.idle = self.idle, []
         for waiter in waiters:
             if not waiter.done():

@@ -1,6 +1,6 @@
-"""The demand of a service over all replicas of the gateway, and when it begins. No sockets.
+"""Demand for a service over all replicas of the gateway, and when it begins. No sockets.
 
-Every question of a scaler, whichever way it comes, is answered from here, so that the answers agree.
+Every question of a scaler, in push or in poll mode, is answered from here, so that the answers agree.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from hearth_gateway.policy.reports import Reports, Share
 
 
 class Demand:
-    """Own demand + what the others report. ``own`` gives None for a service that is not served here.
+    """The demand of this replica and what the others report. `own` returns None for a service that is not served here.
 
-    Requests are added up. That a replica wants a model awake for clients that may come back is worth 1, where there are no
-    requests, however many replicas do: it is about the same clients.
+    Requests are added up. Replicas that keep a model awake for clients that may come back count as 1 together, and only where
+    there are no requests: they may all mean the same clients.
     """
 
     def __init__(self, own: Callable[[str], Share | None], reports: Reports) -> None:
         self._own = own
         self._reports = reports
-        self._active: set[str] = set()  # services whose demand was seen to be above 0, last time it changed
+        self._active: set[str] = set()  # services whose demand was above 0 when it last changed
         self._subscribers: list[Callable[[str], None]] = []
 
     def total(self, name: str) -> int | None:
-        """What all replicas hold; None: not served here, so nothing can be said."""
+        """Return the demand of all replicas; None: the service is not served here, so it is unknown."""
         own = self._own(name)
         if own is None:
             return None
@@ -36,7 +36,7 @@ class Demand:
         self._subscribers.append(callback)
 
     def changed(self, names: Iterable[str]) -> None:
-        """The demand of these services may be another one now."""
+        """Compare the demand of these services with what it was, and call back where it left zero."""
         for name in names:
             if not self.total(name):
                 self._active.discard(name)

@@ -1,7 +1,7 @@
-"""What the other replicas said of their own demand, kept until it is too old to believe. No sockets.
+"""Reports of the other replicas on their own demand, kept until they expire. No sockets.
 
-A report belongs to a process, not to a pod: a container that was killed and is back reports nothing held, but the clients that it
-lost are about to try again, and what they wanted must not be stopped meanwhile.
+A report belongs to a process, not to a pod: a container that was killed and restarted holds nothing, but the clients that it
+lost are about to try again, and the models that they need must not be stopped before.
 """
 
 from __future__ import annotations
@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-EXPIRY = 15.0  # seconds that the report of a replica counts after its last message
-MAX_INSTANCES = 256  # processes whose reports are kept; restarts in a row must not fill the memory
+EXPIRY = 15.0
+"""Seconds that the report of a replica counts after its last message."""
+MAX_INSTANCES = 256
+"""Processes whose reports are kept; repeated restarts must not fill the memory."""
 
 
 class Share(NamedTuple):
-    """What one replica, or several together, have of the demand for a service. Who has requests wants it, too."""
+    """The part of one replica, or of several together, in the demand for a service. With requests, it is also `wanted`."""
 
-    requests: int  # held and in flight
-    wanted: bool  # to be kept awake, if only for clients that may come back
+    requests: int
+    """Held and in flight."""
+    wanted: bool
+    """Whether to keep it awake, if only for clients that may come back."""
 
     @property
     def demand(self) -> int:
-        """Requests; at least 1 while it is wanted."""
+        """The requests; at least 1 while the service is wanted."""
         return self.requests or int(self.wanted)
 
 
@@ -37,15 +41,15 @@ class _Report:
 
 
 class Reports:
-    """The sum of what others report, by service. Each change returns the names of the services whose sum is another one now."""
+    """The sum of all reports, by service. Each change returns the names of the services whose sum changed."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self._reports: dict[str, _Report] = {}
-        self._totals: dict[str, tuple[int, int]] = {}  # requests, and how many replicas want it
+        self._totals: dict[str, tuple[int, int]] = {}  # requests, and the number of replicas that want it
 
     def total(self, name: str) -> Share:
-        """What the other replicas have of the demand for a service."""
+        """Return the part of the other replicas in the demand for a service."""
         requests, wanting = self._totals.get(name, (0, 0))
         return Share(requests, wanting > 0)
 
@@ -53,7 +57,7 @@ class Reports:
         return len(self._reports)
 
     def take(self, instance: str, shares: Mapping[str, Share], *, full: bool) -> set[str]:
-        """A message of a replica: its whole demand, or what changed of it (NOTHING: none any more)."""
+        """Apply a message of a replica: its whole demand if `full`, else what changed of it (NOTHING: none is left)."""
         report = self._reports.get(instance)
         if report is None:
             if len(self._reports) >= MAX_INSTANCES:
@@ -66,12 +70,12 @@ class Reports:
         return {name for name, share in changes.items() if self._set(report, name, share)}
 
     def forget(self, instance: str) -> set[str]:
-        """A replica has answered everything it held, and goes."""
+        """Drop the report of a replica that has answered everything it held, and exits."""
         report = self._reports.pop(instance, None)
         return set() if report is None else {name for name in list(report.shares) if self._set(report, name, NOTHING)}
 
     def expire(self) -> set[str]:
-        """Drop reports that nobody renewed."""
+        """Drop reports that were not renewed in time."""
         limit = self._now() - EXPIRY
         changed: set[str] = set()
         for instance in [key for key, report in self._reports.items() if report.heard < limit]:

@@ -1,4 +1,4 @@
-"""The policy of one service: admission, demand, activation, readiness and release. No sockets, no bytes on the wire.
+"""Policy of one service: admission, demand, activation, readiness and release. No sockets, no bytes on the wire.
 
 A request is admitted and either forwarded at once (a usable backend exists), held, or refused. Held requests, requests in flight
 and an activation lease make up the demand that a scaler sees. The first usable backend ends the activation: held requests are
@@ -16,38 +16,50 @@ from hearth_gateway.config import ServiceConfig
 from hearth_gateway.policy.backend import Backend, Endpoint
 from hearth_gateway.policy.failure import Failure, retry_after
 
-LEASE_GRACE = 15.0  # seconds that demand outlives readiness, or the last client that left while held
-RAMP_FIRST = 16  # requests released at once when a backend becomes usable
-RAMP_INTERVAL = 0.025  # seconds until twice as many follow
-IDLE_NOTICE = 1.0  # seconds without demand before the edge to zero is told: sequential requests are no edges
-SMALL_BODY = 64 * 1024  # bytes; larger ones are accounted for, these are bounded by the number of connections
-FIRST_ESTIMATE = 30.0  # seconds assumed for a cold start that was never seen
+LEASE_GRACE = 15.0
+"""Seconds that demand outlives readiness, or the last client that left while held."""
+RAMP_FIRST = 16
+"""Requests released at once when a backend becomes usable."""
+RAMP_INTERVAL = 0.025
+"""Seconds until twice as many follow."""
+IDLE_NOTICE = 1.0
+"""Seconds without demand before the edge to zero is reported: sequential requests are no edges."""
+SMALL_BODY = 64 * 1024
+"""Bytes; larger bodies are accounted for, these are bounded by the number of connections."""
+FIRST_ESTIMATE = 30.0
+"""Seconds assumed for a cold start that was never seen."""
 WAIT_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0)
+"""Seconds."""
 
 
 class Timer(Protocol):
-    """What ``call_later`` gives back."""
+    """A call that is due later."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Do not call."""
 
 
 class Clock(Protocol):
     """The part of an event loop that the policy needs."""
 
-    def time(self) -> float: ...
+    def time(self) -> float:
+        """Return the time, in seconds."""
 
-    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer: ...
+    def call_later(self, delay: float, callback: Callable[[], None], /) -> Timer:
+        """Call `callback` in `delay` seconds."""
 
 
 class Request(Protocol):
-    """What the policy needs of a request on the wire."""
+    """The part of a request on the wire that the policy needs."""
 
-    admitted: float  # when it was held, in the clock's seconds; 0.0 before
-    released: float  # when it was let go after a hold; 0.0 when it never was held
+    admitted: float
+    """When it was held, in the clock's seconds; 0.0 before."""
+    released: float
+    """When it was released after a hold; 0.0 when it never was held."""
 
     @property
     def size(self) -> int:
-        """Bytes it keeps in memory while it waits."""
+        """The bytes it keeps in memory while it waits."""
 
     def hold(self, notice: str) -> None:
         """Keep it waiting; a stream is sent `notice` at once."""
@@ -59,12 +71,12 @@ class Request(Protocol):
         """Send it there."""
 
     def refuse(self, failure: Failure) -> None:
-        """It will not be answered by a backend."""
+        """Answer it with `failure`: no backend will."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceStats:
-    """A snapshot. ``demand`` is what a scaler acts on; ``last_request`` is in the event loop's seconds."""
+    """A snapshot. `demand` is what a scaler acts on; `last_request` is in the event loop's seconds."""
 
     held: int
     in_flight: int
@@ -78,7 +90,7 @@ class ServiceStats:
 
 
 class Counters:
-    """What /metrics reports of one service. Plain integers: the hot path must not pay for a metrics library."""
+    """Counters of one service, for /metrics. Plain integers: the hot path must not pay for a metrics library."""
 
     __slots__ = ("activations", "codes", "rejections", "replays", "wait_buckets", "wait_count", "wait_sum")
 
@@ -96,7 +108,7 @@ class Counters:
         self.codes[status] = self.codes.get(status, 0) + 1
 
     def waited(self, seconds: float) -> None:
-        """A held request was released after so long."""
+        """Count a held request that was released after so long."""
         self.wait_count += 1
         self.wait_sum += seconds
         for index, bound in enumerate(WAIT_BUCKETS):
@@ -106,7 +118,7 @@ class Counters:
 
 
 def _small_body(config: ServiceConfig) -> int:
-    """Bytes up to which a request's body needs no look at its limit, nor at the memory that is left."""
+    """Return the bytes up to which a request's body is compared neither with its limit nor with the memory that is left."""
     return min(SMALL_BODY, config.limits.max_request_bytes)
 
 
@@ -127,13 +139,13 @@ class Service:
         "_idle_notice",
         "_idle_since",
         "_lease_until",
+        "_notified",
         "_now",
         "_on_cold",
         "_on_edge",
         "_ramp",
         "_ramp_size",
         "_timer",
-        "_told",
         "activation_started",
         "backends",
         "config",
@@ -158,14 +170,14 @@ class Service:
         on_cold: Callable[[Service], None],
         idle_notice: float | None = None,
     ) -> None:
-        """``idle_notice``: seconds without demand before subscribers are told of it; None: IDLE_NOTICE."""
+        """`idle_notice`: seconds without demand before subscribers are notified; None: IDLE_NOTICE."""
         self.config = config
         self.name = config.name
         self.max_in_flight = config.limits.max_in_flight
         self.small_body = _small_body(config)
         self.backends: dict[str, Backend] = {}
         self.usable: list[Backend] = []
-        self.held: dict[Request, None] = {}  # who waits longest comes first
+        self.held: dict[Request, None] = {}  # the one that waits longest comes first
         self.held_bytes = 0
         self.in_flight = 0
         self.last_request: float | None = None
@@ -185,8 +197,8 @@ class Service:
         self._deadline = 0.0  # when it fires
         self._ramp: Timer | None = None
         self._ramp_size = RAMP_FIRST
-        self._told = False  # whether subscribers know of demand
-        self._ending: Failure | None = None  # why nobody is served from here on
+        self._notified = False  # whether subscribers were notified of demand
+        self._ending: Failure | None = None  # why no request is held from here on
         self._closed = False
 
     # ---------------------------------------------------------------- requests
@@ -201,8 +213,8 @@ class Service:
             backend.in_flight += 1
             self.last_request = self._now()
             request.forward(backend)
-            if not self._told:
-                self._tell()
+            if not self._notified:
+                self._notify()
         else:
             self._admit_without_capacity(request)
 
@@ -213,8 +225,8 @@ class Service:
         backend.in_flight += 1
         self.last_request = self._now()
         request.forward(backend)
-        if not self._told:
-            self._tell()
+        if not self._notified:
+            self._notify()
 
     def _admit_without_capacity(self, request: Request) -> None:
         now = self._now()
@@ -229,14 +241,14 @@ class Service:
             self._reject(request, Failure(429, "too_many_requests", text, retry_after=1))
         elif not self.usable and config.cold_start.mode == "reject":
             self._lease(now, config.activation_timeout_seconds)
-            text = f"The model `{config.name}` sleeps and is being started{self._because()}. Retry later."
+            text = f"The model `{config.name}` was asleep and is being started{self._because()}. Retry later."
             self._reject(request, Failure(503, "cold_start", text, retry_after=retry_after(self.estimate(now))))
         elif len(self.held) >= limits.max_held or self.held_bytes + request.size > limits.max_held_bytes:
             if not self.usable and not self.held:  # the refused client is the only sign of demand
                 self._lease(now, config.activation_timeout_seconds)
             text = (
                 f"The model `{config.name}` is {self._condition()}, and {len(self.held)} requests of {self.held_bytes} bytes"
-                f" wait already{self._because()}. Retry later."
+                f" are waiting for it{self._because()}. Retry later."
             )
             self._reject(request, Failure(429, "queue_full", text, retry_after=retry_after(self.estimate(now))))
         else:
@@ -254,9 +266,9 @@ class Service:
             self._activate(now)
 
     def retry(self, request: Request, backend: Backend) -> None:
-        """A request came back from ``backend`` before its first byte: send it elsewhere, or hold it whatever the limits say.
+        """Send a request elsewhere that came back from `backend` before its first byte, or hold it, whatever the limits say.
 
-        Its place in flight is given back here. If it was held before, it keeps that deadline and the place that goes with it.
+        Its place in flight is given back here. If it was held before, it keeps its deadline and its place in the queue.
         """
         self.counters.replays += 1
         self._leave(backend)
@@ -273,7 +285,7 @@ class Service:
             self._hold(request, now)
 
     def done(self, backend: Backend) -> None:
-        """A request that was forwarded has ended, however it ended."""
+        """Give back the place of a forwarded request that has ended, however it ended."""
         self.in_flight -= 1
         backend.in_flight -= 1
         if self.held or backend.idle or not self.in_flight:
@@ -297,12 +309,12 @@ class Service:
             self._arm(now)
 
     def abandon(self, request: Request) -> None:
-        """The client of a held request left."""
+        """Drop a held request whose client left."""
         if request not in self.held:
             return
         self._unhold(request)
         if not self.held and not self.usable:
-            # It may come back, so the activation goes on for a while, but not to its end: nobody may want the answer.
+            # It may come back, so the activation goes on for a while, but not to its end: perhaps it does not.
             now = self._now()
             self._lease_until = max(self._lease_until, now + LEASE_GRACE)
             self._arm(now)
@@ -321,19 +333,19 @@ class Service:
 
     @property
     def requests(self) -> int:
-        """Held + in flight."""
+        """The requests held and in flight."""
         return len(self.held) + self.in_flight
 
     def demand(self) -> int:
-        """Held + in flight; at least 1 while an activation lease runs."""
+        """Return the requests held and in flight; at least 1 while an activation lease runs."""
         return self.requests or (1 if self._now() < self._lease_until else 0)
 
     def wanted(self) -> bool:
-        """Whether there is demand as subscribers were told of it: it ends when they hear so, a while after the last request."""
-        return self._told or self.demand() > 0
+        """Return whether subscribers see demand: it ends when they are notified, a while after the last request."""
+        return self._notified or self.demand() > 0
 
     def stats(self) -> ServiceStats:
-        """A snapshot of this moment."""
+        """Return a snapshot of this moment."""
         now = self._now()
         started = self.activation_started
         return ServiceStats(
@@ -349,49 +361,49 @@ class Service:
         )
 
     def wake(self) -> None:
-        """Want a backend as a request would, without a request."""
+        """Create demand for a backend as a request would, without a request."""
         now = self._now()
         self.last_request = now
         self._lease(now, LEASE_GRACE if self.usable else self.config.activation_timeout_seconds)
 
     def lease_left(self) -> float:
-        """Seconds that a backend is kept wanted without a request; 0 or less: none."""
+        """Return the seconds left of demand without a request; 0 or less: none."""
         return self._lease_until - self._now()
 
     def take_lease(self, seconds: float) -> None:
-        """Keep a backend wanted for so long, for clients that another replica of the gateway has sent away."""
+        """Create demand for so long, for clients that another replica of the gateway has sent away."""
         self._lease(self._now(), min(seconds, self.config.activation_timeout_seconds))
 
     def estimate(self, now: float) -> float:
-        """Seconds that the running activation is expected to take still."""
+        """Return the seconds that the running activation is still expected to take."""
         whole = self._estimate if self._estimate is not None else FIRST_ESTIMATE
         elapsed = 0.0 if self.activation_started is None else now - self.activation_started
         return max(1.0, whole - elapsed)
 
     def _lease(self, now: float, seconds: float) -> None:
-        """Demand without a request to show for it."""
+        """Create demand without a request, for so many seconds."""
         self._lease_until = max(self._lease_until, now + seconds)
         if self.usable:
-            self._tell()
+            self._notify()
         else:
             self._activate(now)
         self._arm(now)
 
     def _activate(self, now: float) -> None:
-        """A backend is wanted and none is usable."""
+        """Begin an activation, unless one runs: a backend is needed and none is usable."""
         if self.activation_started is None:
             self.activation_started = now
             self._count_activation("started")
-            self._told = True
+            self._notified = True
             self._on_edge(self.name)
         self._on_cold(self)
 
     def _count_activation(self, outcome: str) -> None:
         self.counters.activations[outcome] = self.counters.activations.get(outcome, 0) + 1
 
-    def _tell(self) -> None:
-        if not self._told:
-            self._told = True
+    def _notify(self) -> None:
+        if not self._notified:
+            self._notified = True
             self._on_edge(self.name)
 
     def _condition(self) -> str:
@@ -411,7 +423,7 @@ class Service:
     # ---------------------------------------------------------------- readiness and release
 
     def set_endpoints(self, endpoints: Sequence[Endpoint]) -> list[Backend]:
-        """Take over the source's list; returns the backends that are gone."""
+        """Apply the source's list; return the backends that are gone."""
         fresh: dict[str, Backend] = {}
         for endpoint in endpoints:
             known = self.backends.get(endpoint.id)
@@ -428,19 +440,19 @@ class Service:
         return gone
 
     def mark_suspect(self, backend: Backend) -> None:
-        """It refused a connection: nothing is sent there until a probe, or its source, says otherwise."""
+        """Send nothing to a backend that refused a connection until a probe, or its source, reports it ready."""
         backend.suspect = True
         backend.answered = False
         self.refresh()
         self._on_cold(self)
 
     def mark_answered(self, backend: Backend) -> None:
-        """A probe got a 200."""
+        """Trust a backend: a probe got a 200."""
         backend.answer()
         self.refresh()
 
     def probe_targets(self) -> list[Backend]:
-        """Who is worth asking: everybody while nothing is usable and somebody waits; else only those that failed us."""
+        """Return the backends to probe: all while nothing is usable and requests wait; else only those that failed."""
         if self.usable:
             return [b for b in self.backends.values() if b.suspect and not b.terminating]
         if not self.held and self._now() >= self._lease_until:
@@ -448,13 +460,13 @@ class Service:
         return [b for b in self.backends.values() if not b.terminating]
 
     def is_waiting(self) -> bool:
-        """Whether demand exists that no backend can serve yet: the prober runs then."""
+        """Return whether demand exists that no backend can serve yet: the prober runs then."""
         if self.usable:
             return any(b.suspect and not b.terminating for b in self.backends.values())
         return bool(self.held) or self._now() < self._lease_until
 
     def refresh(self) -> None:
-        """Recompute who is usable; the first one ends the activation and releases the held requests."""
+        """Find the usable backends; the first one ends the activation and releases the held requests."""
         self.usable = [backend for backend in self.backends.values() if backend.usable]
         if not self.usable:
             if self.held:
@@ -474,7 +486,7 @@ class Service:
             self._release()
 
     def _release(self) -> None:
-        """Let the oldest go; more follow after RAMP_INTERVAL, twice as many."""
+        """Release the oldest; twice as many follow after RAMP_INTERVAL."""
         now = self._now()
         count = self._ramp_size
         self._ramp_size = count * 2
@@ -499,18 +511,18 @@ class Service:
     # ---------------------------------------------------------------- time
 
     def _next_deadline(self) -> float | None:
-        """When time alone changes something; None when it cannot."""
+        """Return when time alone changes something; None when it cannot."""
         if self.held:
             oldest = next(iter(self.held))
             return min(self._heartbeat_at, oldest.admitted + self.config.activation_timeout_seconds)
         if self.activation_started is not None:
             return self._lease_until
-        if self._told and not self.in_flight:
+        if self._notified and not self.in_flight:
             return max(self._lease_until, self._idle_since + self._idle_notice)
         return None
 
     def _arm(self, now: float) -> None:
-        """Have the timer fire at the next deadline. One that fires earlier than needed stays: it arms itself anew."""
+        """Set the timer to the next deadline. One that fires earlier stays: it sets itself again."""
         at = self._next_deadline()
         if at is None or self._closed:
             return
@@ -536,14 +548,14 @@ class Service:
         self._arm(now)
 
     def _subside(self, now: float) -> None:
-        """Nobody waits and no lease runs: end an activation that led to nothing, and tell when demand is gone."""
+        """End an activation that led to nothing, and report the end of demand: no request waits and no lease runs."""
         given_up = self.activation_started is not None
         if given_up:
             self.activation_started = None
             self._count_activation("given_up")
-        gone = self._told and not self.in_flight and (given_up or now >= self._idle_since + self._idle_notice)
+        gone = self._notified and not self.in_flight and (given_up or now >= self._idle_since + self._idle_notice)
         if gone:
-            self._told = False
+            self._notified = False
         if given_up or gone:
             self._on_edge(self.name)
 
@@ -560,7 +572,7 @@ class Service:
     # ---------------------------------------------------------------- change and end
 
     def reconfigure(self, config: ServiceConfig) -> None:
-        """Take over new settings; requests that are held or in flight keep going."""
+        """Apply new settings; requests that are held or in flight continue."""
         self.config = config
         self.max_in_flight = config.limits.max_in_flight
         self.small_body = _small_body(config)
@@ -572,14 +584,14 @@ class Service:
                 self._release()
 
     def refuse_held(self, failure: Failure) -> None:
-        """Nobody will be held from here on: the service is deleted or the gateway stops."""
+        """Refuse all held requests, and hold none from here on: the service is deleted or the gateway stops."""
         self._ending = failure
         for request in list(self.held):
             self._unhold(request)
             self._reject(request, failure)
 
     def hold_again(self) -> None:
-        """What ``refuse_held`` was told is not so any more."""
+        """Hold requests again after `refuse_held`."""
         self._ending = None
 
     def close(self) -> None:
