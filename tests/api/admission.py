@@ -44,7 +44,7 @@ class Verdict:
 
 @cache
 def schemas() -> dict[str, Schema]:
-    """The schemas of both kinds."""
+    """Return the schemas of both kinds."""
     return {crd["spec"]["names"]["kind"]: crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in crds()}
 
 
@@ -54,7 +54,7 @@ def validator(kind: str) -> jsonschema.Draft202012Validator:
 
 
 def admit(manifest: dict[str, Any]) -> Verdict:
-    """What `kubectl apply` of a manifest would end in."""
+    """Return what `kubectl apply` of a manifest would end in."""
     schema, stored = schemas()[manifest["kind"]], copy.deepcopy(manifest)
     unknown = [Refusal(path, "unknown field", "strict") for path in prune(schema, stored, root=True)]
     fill(schema, stored)
@@ -81,7 +81,7 @@ def is_open(schema: Schema) -> bool:
 
 
 def parts(schema: Schema, value: Any) -> Iterator[tuple[str | int, Schema, Any]]:
-    """The parts of a value that the schema knows, with their own schemas."""
+    """Return the parts of a value that the schema knows, with their own schemas."""
     if isinstance(value, dict):
         for name, part in list(value.items()):
             inner = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
@@ -93,7 +93,7 @@ def parts(schema: Schema, value: Any) -> Iterator[tuple[str | int, Schema, Any]]
 
 
 def prune(schema: Schema, value: Any, path: str = "", *, root: bool = False) -> Iterator[str]:
-    """Takes unknown fields and nulls away; yields the paths of the unknown ones."""
+    """Remove unknown fields and nulls; yield the paths of the unknown ones."""
     if isinstance(value, dict) and not is_open(schema):
         for name in value.keys() - schema["properties"].keys():
             del value[name]
@@ -106,7 +106,7 @@ def prune(schema: Schema, value: Any, path: str = "", *, root: bool = False) -> 
 
 
 def fill(schema: Schema, value: Any) -> None:
-    """Fills in the defaults, from the outside to the inside."""
+    """Fill in the defaults, from the outside to the inside."""
     if isinstance(value, dict):
         for name, inner in schema.get("properties", {}).items():
             if "default" in inner and name not in value:
@@ -116,7 +116,7 @@ def fill(schema: Schema, value: Any) -> None:
 
 
 def judge(schema: Schema, value: Any, path: str = "") -> Iterator[Refusal]:
-    """Evaluates the rules."""
+    """Evaluate the rules."""
     for rule in schema.get("x-kubernetes-validations", ()):
         place = f"{path}{rule.get('fieldPath', '')}".lstrip(".")
         try:
@@ -138,12 +138,12 @@ def compiled(expression: str) -> cel.Program:
 
 
 def evaluate(expression: str, value: Any) -> Any:
-    """The result of a CEL expression."""
+    """Return the result of a CEL expression."""
     return compiled(expression).execute(cel.Context({"self": value}, FUNCTIONS))
 
 
 def amount(quantity: dict[str, str]) -> Decimal:
-    """The amount. Kubernetes caps one that is too large instead of refusing it."""
+    """Return the amount. Kubernetes caps one that is too large instead of refusing it."""
     text = quantity["text"]
     try:
         return parse_quantity(text).value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hearth.api.rules import RULES
 from tests.api.admission import Verdict, admit
 from tests.api.test_manifests import RUNTIME, RUNTIME_FAULTS, SERVICE, SERVICE_FAULTS, errors_of, with_field
 from tests.api.test_wire import runtimes, services
+from tests.support import manifests
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,19 +37,19 @@ def read(manifest: dict[str, Any]) -> Model:
     return KINDS[manifest["kind"]].model_validate(manifest, by_alias=True, by_name=False)
 
 
-def service(**spec: Any) -> dict[str, Any]:
-    return {**SERVICE, "spec": {**SERVICE["spec"], **spec}}  # type: ignore[dict-item]
+service = partial(manifests.service, "qwen", model=SERVICE["spec"]["model"])
+"""Builder of the object with other fields beside its model."""
 
 
 def taken(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The object as the server stores it."""
+    """Return the object as the server stores it."""
     verdict = admit(manifest)
     assert verdict.refusals == ()
     return verdict.stored
 
 
 def solid(value: Any) -> Any:
-    """A value without the empty lists and mappings in it, which say nothing."""
+    """Return a value without the empty lists and mappings in it, which say nothing."""
     if isinstance(value, dict):
         kept = {name: solid(part) for name, part in value.items()}
         return {name: part for name, part in kept.items() if part not in ({}, [], "")}
@@ -55,7 +57,7 @@ def solid(value: Any) -> Any:
 
 
 def amounts_aside(value: Any) -> Any:
-    """A value with what is written anew, amounts and spans, made the same."""
+    """Return a value whose amounts and spans are in canonical form."""
     if isinstance(value, dict):
         return {name: amounts_aside(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -154,7 +156,7 @@ def test_absent_parents_of_a_runtime() -> None:
         "lifecycle": {"preStopDrain": False},
         "pod": {"vendorMounts": True, "hostIPC": False},
     }
-    metrics = taken({**RUNTIME, "spec": {**RUNTIME["spec"], "metrics": {"queueDepth": "q"}}})["spec"]["metrics"]  # type: ignore[dict-item]
+    metrics = taken({**RUNTIME, "spec": {**RUNTIME["spec"], "metrics": {"queueDepth": "q"}}})["spec"]["metrics"]
     assert metrics == {"path": "/metrics", "port": "http", "queueDepth": "q"}
 
 
@@ -166,7 +168,7 @@ def test_the_example_is_taken_as_it_is() -> None:
 
 
 def _is_ours(path: str) -> bool:
-    """The server checks metadata but the name itself, and no CRD can."""
+    """Tell faults of a CRD from those of metadata: the server checks all of it but the name itself."""
     return path == "metadata.name" or not path.startswith("metadata.")
 
 
@@ -229,7 +231,7 @@ def by_rules(verdict: Verdict) -> list[str]:
 
 
 def spelled_alike(text: str) -> str:
-    """An error without the name that it suggests, and with amounts as the manifest spelled them."""
+    """Return an error without the name that it suggests, and with amounts as the manifest spelled them."""
     text = re.sub(r", such as '[^']*'", "", text)
     return text.replace("2h0m0s is", "2h is").replace("1.5s is not a whole", "1500ms is not a whole")
 

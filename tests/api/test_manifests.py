@@ -11,30 +11,22 @@ import yaml
 
 from hearth.api import HearthError, InferenceRuntime, ManifestErrors, Manifests, load_manifests, parse_manifests
 from hearth.api.documents import LARGEST_FILE
+from tests.support.manifests import runtime, service
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-SERVICE = {
-    "apiVersion": "serving.hearth.dev/v1alpha1",
-    "kind": "LLMService",
-    "metadata": {"name": "qwen"},
-    "spec": {"model": {"source": {"uri": "hf://Qwen/Qwen3-8B"}}},
-}
-RUNTIME = {
-    "apiVersion": "serving.hearth.dev/v1alpha1",
-    "kind": "InferenceRuntime",
-    "metadata": {"name": "vllm"},
-    "spec": {
-        "vendor": "nvidia",
-        "container": {"image": "vllm/vllm-openai:v0.33.0"},
-        "accelerator": {"resourceName": "nvidia.com/gpu"},
-    },
-}
+SERVICE = service("qwen", model={"source": {"uri": "hf://Qwen/Qwen3-8B"}})
+RUNTIME = runtime(
+    "vllm",
+    vendor="nvidia",
+    container={"image": "vllm/vllm-openai:v0.33.0"},
+    accelerator={"resourceName": "nvidia.com/gpu"},
+)
 BARE = "apiVersion: serving.hearth.dev/v1alpha1\nkind: LLMService\nmetadata: {name: qwen}\n"
 
 
 def with_field(manifest: dict[str, Any], path: str, text: str) -> str:
-    """The manifest with the YAML `text` at `path`, which stands in the last line."""
+    """Return the manifest with the YAML `text` at `path`, which stands in the last line."""
     steps = path.split(".")
     whole: dict[str, Any] = yaml.safe_load(yaml.safe_dump(manifest))
     place = whole

@@ -23,7 +23,7 @@ ports = st.integers(1, 65535) | st.just("http")
 
 
 def some(**fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """A mapping with any of the fields."""
+    """Return a strategy for mappings with any of the fields."""
     return st.fixed_dictionaries({}, optional=fields)
 
 

@@ -13,7 +13,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.fixture
 def golden() -> Callable[[str, str], None]:
-    """golden(name, text): compare with the kept file, or rewrite it when HEARTH_UPDATE_GOLDEN is set."""
+    """Return a function of a name and a text that compares with the kept file, or rewrites it (HEARTH_UPDATE_GOLDEN)."""
 
     def compare(name: str, text: str) -> None:
         path = GOLDEN / name

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from hearth.planning import (
+    ACCOUNT_ANNOTATION,
     LiveValues,
     bind,
     plan_namespace,
 )
-from tests.planning.plans import OPTIONS, one, together
+from tests.planning.plans import OPTIONS, objects, one, together
 from tests.planning.test_prewarm import PREWARM, job
 from tests.planning.validity import check, of
 
@@ -80,3 +81,17 @@ def test_notices_never_make_the_config_map_too_large() -> None:
     assert {len(sentence) for sentence in said.values()} == {300}
     assert said["a0"].endswith("é…")
     check([*told, *(item for made in [*plans, full] for item in made.objects)])
+
+
+def test_without_live_values_objects_stay_as_they_were_planned() -> None:
+    for item in together([one({**PREWARM, "endpoint": {"gateway": "dedicated"}})]):
+        assert bind(item, LiveValues()) is item
+
+
+def test_only_a_gateways_pods_are_bound_to_its_account() -> None:
+    made = objects(one({"endpoint": {"gateway": "dedicated"}}))
+    live = LiveValues(account_uid="0b8f")
+    template = bind(made["Deployment", "tiny-gateway"], live)["spec"]["template"]
+    assert template["metadata"]["annotations"] == {ACCOUNT_ANNOTATION: "0b8f"}
+    engine = made["Deployment", "tiny"]
+    assert bind(engine, live) is engine

@@ -83,13 +83,13 @@ def test_any_services_of_a_namespace_are_valid_together(
 
 
 def applied(plans: list[Plan], shared: NamespacePlan) -> list[Any]:
-    """What an operator applies of them."""
+    """Return what an operator applies of them."""
     kept = [made for made in plans if made.service.metadata.name not in shared.refused]
     return [*shared.objects, *(item for made in kept for item in made.objects)]
 
 
 def plans_of(wanted: dict[str, Any], acme: Any, path: str | None, options: PlanOptions) -> list[Plan]:
-    """The plans of those services that have one."""
+    """Return the plans of those services that have one."""
     if path is not None:
         acme = {**acme, "health": {"readiness": {"httpGet": {"path": path, "port": "http"}}}}
     plans = []
