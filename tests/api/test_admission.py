@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hearth.api.rules import RULES
 from tests.api.admission import Verdict, admit
 from tests.api.test_manifests import RUNTIME, RUNTIME_FAULTS, SERVICE, SERVICE_FAULTS, errors_of, with_field
 from tests.api.test_wire import runtimes, services
+from tests.support import manifests
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,8 +37,8 @@ def read(manifest: dict[str, Any]) -> Model:
     return KINDS[manifest["kind"]].model_validate(manifest, by_alias=True, by_name=False)
 
 
-def service(**spec: Any) -> dict[str, Any]:
-    return {**SERVICE, "spec": {**SERVICE["spec"], **spec}}  # type: ignore[dict-item]
+service = partial(manifests.service, "qwen", model=SERVICE["spec"]["model"])
+"""Builder of the object with other fields beside its model."""
 
 
 def taken(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +156,7 @@ def test_absent_parents_of_a_runtime() -> None:
         "lifecycle": {"preStopDrain": False},
         "pod": {"vendorMounts": True, "hostIPC": False},
     }
-    metrics = taken({**RUNTIME, "spec": {**RUNTIME["spec"], "metrics": {"queueDepth": "q"}}})["spec"]["metrics"]  # type: ignore[dict-item]
+    metrics = taken({**RUNTIME, "spec": {**RUNTIME["spec"], "metrics": {"queueDepth": "q"}}})["spec"]["metrics"]
     assert metrics == {"path": "/metrics", "port": "http", "queueDepth": "q"}
 
 

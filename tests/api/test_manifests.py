@@ -11,25 +11,17 @@ import yaml
 
 from hearth.api import HearthError, InferenceRuntime, ManifestErrors, Manifests, load_manifests, parse_manifests
 from hearth.api.documents import LARGEST_FILE
+from tests.support.manifests import runtime, service
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
-SERVICE = {
-    "apiVersion": "serving.hearth.dev/v1alpha1",
-    "kind": "LLMService",
-    "metadata": {"name": "qwen"},
-    "spec": {"model": {"source": {"uri": "hf://Qwen/Qwen3-8B"}}},
-}
-RUNTIME = {
-    "apiVersion": "serving.hearth.dev/v1alpha1",
-    "kind": "InferenceRuntime",
-    "metadata": {"name": "vllm"},
-    "spec": {
-        "vendor": "nvidia",
-        "container": {"image": "vllm/vllm-openai:v0.33.0"},
-        "accelerator": {"resourceName": "nvidia.com/gpu"},
-    },
-}
+SERVICE = service("qwen", model={"source": {"uri": "hf://Qwen/Qwen3-8B"}})
+RUNTIME = runtime(
+    "vllm",
+    vendor="nvidia",
+    container={"image": "vllm/vllm-openai:v0.33.0"},
+    accelerator={"resourceName": "nvidia.com/gpu"},
+)
 BARE = "apiVersion: serving.hearth.dev/v1alpha1\nkind: LLMService\nmetadata: {name: qwen}\n"
 
 

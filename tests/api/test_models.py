@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,16 +9,12 @@ from pydantic import BaseModel, ValidationError
 from hearth.api import InferenceRuntime, LLMService
 from hearth.api.fields import shape_of, wire_fields
 from hearth.api.schema import wire_schema
+from tests.support.manifests import runtime_model, service_model
 
-
-def service(**spec: Any) -> LLMService:
-    return LLMService.model_validate({"metadata": {"name": "qwen"}, "spec": {"model": {}, **spec}})
-
-
-def runtime(**spec: Any) -> InferenceRuntime:
-    accelerator = {"resourceName": "nvidia.com/gpu"}
-    required = {"vendor": "nvidia", "container": {"image": "x"}, "accelerator": accelerator}
-    return InferenceRuntime.model_validate({"metadata": {"name": "vllm"}, "spec": {**required, **spec}})
+service = partial(service_model, "qwen", model={})
+runtime = partial(
+    runtime_model, "vllm", vendor="nvidia", container={"image": "x"}, accelerator={"resourceName": "nvidia.com/gpu"}
+)
 
 
 def models_of(model: type[BaseModel]) -> set[type[BaseModel]]:

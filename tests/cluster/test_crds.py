@@ -61,7 +61,7 @@ def test_every_manifest_of_this_repository_is_taken(server: Server, manifest: di
 @pytest.mark.parametrize("said", ["absent", "null", "empty"])
 def test_defaults_of_absent_parents(server: Server, parent: str, said: str) -> None:
     given = {"absent": {}, "null": {parent: None}, "empty": {parent: {}}}[said]
-    manifest = {**SERVICE, "spec": {**SERVICE["spec"], **given}}  # type: ignore[dict-item]
+    manifest = {**SERVICE, "spec": {**SERVICE["spec"], **given}}
     assert stored(server, manifest)[parent] == FILLED[parent]
 
 

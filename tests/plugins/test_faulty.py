@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from hearth.api import EnvVar, HearthError, InferenceRuntime, LLMService
+from hearth.api import EnvVar, HearthError, InferenceRuntime
 from hearth.planning import Plan, make_plan
 from hearth.plugins import Candidate, PluginError, PluginRejects, RenderContext, VendorHost, VendorInfo
 from tests.plugins.support import context
+from tests.support.manifests import service_model
 from tests.support.vendors import candidate, plugin
 
 RELEASE = threading.Event()
@@ -92,11 +93,6 @@ AT_WORK: dict[str, tuple[Callable[..., Any], str]] = {
 }
 
 
-def service(vendor: str) -> LLMService:
-    spec = {"model": {"source": {"uri": "hf://acme/tiny"}}, "runtime": {"name": f"vllm-{vendor}"}}
-    return LLMService.model_validate({"metadata": {"name": "tiny"}, "spec": spec})
-
-
 def runtimes() -> Sequence[InferenceRuntime]:
     return [context(vendor).runtime for vendor in ("acme", "good")]
 
@@ -106,7 +102,9 @@ def load(*candidates: Candidate) -> VendorHost:
 
 
 def plan(host: VendorHost, vendor: str) -> Plan:
-    return make_plan(service(vendor), runtimes=runtimes(), host=host, target="cluster")
+    return make_plan(
+        service_model(runtime={"name": f"vllm-{vendor}"}), runtimes=runtimes(), host=host, target="cluster"
+    )
 
 
 def refusal(host: VendorHost) -> HearthError:
