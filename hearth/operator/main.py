@@ -14,9 +14,10 @@ from hearth.operator.cache import Cache, Key
 from hearth.operator.health import Health
 from hearth.operator.keda_availability import KedaAvailability
 from hearth.operator.kubernetes.client import Api, ApiClient
-from hearth.operator.kubernetes.connection import Connection, find_connection
+from hearth.operator.kubernetes.connection import Connection
 from hearth.operator.kubernetes.event_recorder import EventRecorder
 from hearth.operator.kubernetes.leader_election import LeaderElection
+from hearth.operator.kubernetes.login import find_connection
 from hearth.operator.metrics import Metrics
 from hearth.operator.planner import Planner
 from hearth.operator.reconcile.apply import Applier

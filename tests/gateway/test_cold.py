@@ -1,5 +1,7 @@
 """Requests that find no backend: held, shown as demand, released in order, or refused with a reason."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Callable
@@ -10,8 +12,7 @@ import pytest
 import hearth_gateway.policy.service as service_module
 from hearth_gateway import Endpoint
 from hearth_gateway.http.exchange import Exchange
-
-from .support import (
+from tests.gateway.support import (
     DONE,
     HOST,
     LAST,
@@ -26,8 +27,8 @@ from .support import (
     plays,
     post,
     statuses,
-    until,
 )
+from tests.support.waiting import until
 
 ASK = post(content=body(stream=True))
 STREAM = SSE_HEAD + chunk(event("a")) + chunk(event("b")) + chunk(DONE) + LAST

@@ -1,5 +1,7 @@
 """What strangers send. Every case ends in a clear answer or a closed connection, and the gateway serves the next client."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import resource
@@ -11,8 +13,8 @@ import pytest
 import hearth_gateway.gateway as gateway_module
 from hearth_gateway import GatewayLimits, connections
 from hearth_gateway.http.client import RESUMING
-
-from .support import CHAT, Backend, Call, Edge, answer, body, get, pieces, post, running, until
+from tests.gateway.support import CHAT, Backend, Call, Edge, answer, body, get, pieces, post, running
+from tests.support.waiting import until
 
 BODY = body()
 START = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
@@ -26,7 +28,7 @@ async def alive(edge: Edge) -> None:
 
 @pytest.fixture
 async def target(edge: Edge) -> AsyncIterator[Backend]:
-    """A backend that records what it is asked; at the end it has seen whole, sane requests only."""
+    """Yield a backend that records what it is asked; at the end it has seen whole, sane requests only."""
     bodies: list[bytes] = []
 
     async def handler(call: Call) -> None:

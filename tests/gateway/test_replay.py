@@ -1,12 +1,14 @@
 """Backends that fail before the first byte of an answer: the client does not notice, and nothing is asked a third time."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .support import (
+from tests.gateway.support import (
     DONE,
     LAST,
     SSE_HEAD,
@@ -22,8 +24,8 @@ from .support import (
     plays,
     post,
     statuses,
-    until,
 )
+from tests.support.waiting import until
 
 STREAM = SSE_HEAD + chunk(event("a")) + chunk(DONE) + LAST
 REQUESTS = {"unary": post(), "stream": post(content=body(stream=True))}
@@ -75,7 +77,7 @@ async def test_only_once(kind: str, edge: Edge, backend: Callable[..., Any]) -> 
 
 @pytest.mark.parametrize("then", ["close", "abort"])
 async def test_the_head_of_a_stream_alone_is_no_answer(then: str, edge: Edge, backend: Callable[..., Any]) -> None:
-    """vLLM sends it before the first token, so most streams that lose their backend while they queue have it."""
+    """The engine sends it before the first token, so most streams that lose their backend while they queue have it."""
     found = await backend(in_turn(plays(SSE_HEAD, then=then), good, plays(SSE_HEAD, then=then)))
     async with await edge.connect() as wire:
         wire.send(REQUESTS["stream"])
@@ -216,7 +218,7 @@ async def test_idle_connections_are_closed_before_the_backend_does(
 async def test_an_answer_before_the_request_was_read(
     then: str, size: int, edge: Edge, backend: Callable[..., Any]
 ) -> None:
-    """vLLM refuses early, with the body still on its way; the refusal must come through."""
+    """The engine refuses early, with the body still on its way; the refusal must come through."""
     refusal = answer(b'{"error":{"message":"too long"}}', status="400 Bad Request")
 
     async def early(call: Call) -> None:

@@ -260,6 +260,9 @@ PODS = [
     crash(),
     crash("tiny-5", "torch.OutOfMemoryError: CUDA out of memory.", 1),
     pod("tiny-6", node=None, phase="Pending"),
+    pod(
+        "tiny-11", phase="Failed", reason="OutOfcpu", message="Pod was rejected: Node didn't have enough resource: cpu"
+    ),
     pod("tiny-7", phase="Failed", reason="Evicted", message="The node was low on resource: memory."),
     with_container("tiny-8", state={"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulling image"}}),
     with_container(

@@ -71,6 +71,7 @@ class ApiClient:
         self._session = aiohttp.ClientSession(
             connector=connector,
             timeout=self._timeout,
+            proxy=self._connection.info.proxy_url,
             headers={"User-Agent": "hearth-operator", "Accept": "application/json"},
         )
         return self
