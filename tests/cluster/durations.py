@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+
+from tests.cluster.node import ROOT
 
 FILE = Path(__file__).with_name("durations.json")
 FOLDER = "E2E_DURATIONS"
@@ -68,21 +70,26 @@ class DurationReport:
 
 
 @contextmanager
-def recording() -> Iterator[None]:
-    """Record what the processes that are started meanwhile measure; with RECORD=1 only."""
+def measuring() -> Iterator[Callable[[], None]]:
+    """Let the processes that are started meanwhile measure; yield what records it, which does nothing without RECORD=1."""
     if not os.environ.get("RECORD"):
-        yield
+        yield lambda: None
         return
     with tempfile.TemporaryDirectory() as folder:
         os.environ[FOLDER] = folder
         try:
-            yield
+            yield lambda: _record(Path(folder))
         finally:
             del os.environ[FOLDER]
-        _record({key: value for path in Path(folder).iterdir() for key, value in json.loads(path.read_text()).items()})
 
 
-def _record(measured: Mapping[str, float]) -> None:
-    seconds = {**recorded(), **measured}
-    lasting = {name: round(value) for name, value in sorted(seconds.items()) if value >= SHORTEST}
+def _record(folder: Path) -> None:
+    seconds = dict(recorded())
+    for path in folder.iterdir():
+        seconds |= json.loads(path.read_text())
+    lasting = {
+        name: round(value)
+        for name, value in sorted(seconds.items())
+        if value >= SHORTEST and name.startswith(FILE.parent.relative_to(ROOT).as_posix())
+    }
     FILE.write_text(json.dumps(lasting, indent=2) + "\n")
