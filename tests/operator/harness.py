@@ -75,7 +75,7 @@ class Harness:
         await self.settle()
 
     def _watch(self, kind: Kind, what: str, item: Mapping[str, Any]) -> None:
-        """What a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
+        """Tell what a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
         if kind is NODE:
             return
         if kind in (EVENT, LLM_SERVICE, INFERENCE_RUNTIME) or read_metadata(item).is_hearths:
@@ -87,7 +87,7 @@ class Harness:
             self.handlers.handle(kind, "DELETED", item)
 
     def stop(self) -> None:
-        """The end of the process, however it came."""
+        """End the process, in whatever way."""
         if self._watch in self.api.watchers:
             self.api.watchers.remove(self._watch)
 
@@ -122,7 +122,7 @@ class Harness:
         self.api.put_whole(INFERENCE_RUNTIME, runtime_manifest(name, **changes))
 
     def node(self, name: str = "node-1", devices: int = 1) -> None:
-        """A node joins, with so many devices of `runtime_manifest`'s kind."""
+        """Let a node join, with so many devices of `runtime_manifest`'s kind."""
         self.api.served.add(NODE)
         metadata = {"name": name, "labels": {"kubernetes.io/hostname": name}}
         self.api.put(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
@@ -130,7 +130,7 @@ class Harness:
         self.api.set_status(NODE, None, name, {"allocatable": amounts})
 
     def gateway_up(self, namespace: str = "ns", name: str = "hearth-gateway", available: int = 1) -> None:
-        """The gateway's pods become ready, or not."""
+        """Let the gateway's pods become ready, or not."""
         self.api.set_status(
             DEPLOYMENT, namespace, name, {"replicas": 1, "readyReplicas": available, "availableReplicas": available}
         )
@@ -146,7 +146,7 @@ class Harness:
 
 
 def manifest(name: str = "m", namespace: str = "ns", **spec: Any) -> dict[str, Any]:
-    """An LLMService for the runtimes of `runtime_manifest`."""
+    """Return an LLMService for the runtimes of `runtime_manifest`."""
     return {
         "apiVersion": LLM_SERVICE.api_version,
         "kind": "LLMService",
@@ -161,7 +161,7 @@ def manifest(name: str = "m", namespace: str = "ns", **spec: Any) -> dict[str, A
 
 
 def runtime_manifest(name: str = "engine", *, image: str = "engine:1", args: tuple[str, ...] = ()) -> dict[str, Any]:
-    """An InferenceRuntime that needs no plugin."""
+    """Return an InferenceRuntime that needs no plugin."""
     return {
         "apiVersion": INFERENCE_RUNTIME.api_version,
         "kind": "InferenceRuntime",
@@ -197,7 +197,7 @@ def services_document(api: FakeApi) -> list[str]:
 
 @contextmanager
 def late_watch(api: FakeApi) -> Iterator[None]:
-    """What happens meanwhile is told by no watch yet."""
+    """Hold back the watches: what happens meanwhile is told by none."""
     watchers, api.watchers = api.watchers, []
     yield
     api.watchers = watchers
