@@ -1,12 +1,14 @@
 """Fixtures: a gateway in the test's own event loop (uvloop, as in production), backends and stubs."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 import uvloop
 
-from .support import Backend, Edge, Handler, Process, plays, running, start_stub
+from tests.gateway.support import Backend, Edge, Handler, Process, plays, running, start_stub
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
@@ -15,7 +17,7 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 @pytest.fixture
 async def edge() -> AsyncIterator[Edge]:
-    """A gateway with one service, ``m``, that has no backend yet."""
+    """Yield a gateway with one service, `m`, that has no backend yet."""
     async with running() as found:
         found.serve("m")
         yield found
@@ -23,7 +25,7 @@ async def edge() -> AsyncIterator[Edge]:
 
 @pytest.fixture
 async def backend(edge: Edge) -> AsyncIterator[Callable[..., Any]]:
-    """backend(handler) -> a listening Backend, attached to ``m`` unless ``attach`` is false."""
+    """Yield a function that starts a Backend with a handler, attached to `m` unless `attach` is false."""
     started: list[Backend] = []
 
     async def start(handler: Handler | bytes, *, attach: bool = True, ready: bool = True, name: str = "m") -> Backend:
@@ -41,7 +43,7 @@ async def backend(edge: Edge) -> AsyncIterator[Callable[..., Any]]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Process]]:
-    """start(*argv, env={...}, port=0, wait=True) -> a stub process; gone after the test."""
+    """Yield a function that starts a stub with these arguments; it stops after the test."""
     processes: list[Process] = []
 
     def starter(*argv: str, **more: Any) -> Process:

@@ -15,27 +15,18 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from hearth_gateway import Endpoint, Gateway, GatewayLimits, parse_services
+from tests.support.waiting import DEADLINE, until
 
 HOST = "127.0.0.1"
-DEADLINE = 10.0  # seconds until a wait is a failure
 CHAT = "/v1/chat/completions"
 DONE = b"data: [DONE]\n\n"
 
 
-async def until(condition: Callable[[], Any], what: str = "", seconds: float = DEADLINE) -> None:
-    """Wait for something that no event tells."""
-    end = monotonic() + seconds
-    while not condition():
-        assert monotonic() < end, f"did not happen within {seconds} s: {what or condition}"
-        await asyncio.sleep(0.002)
-
-
 def body(*, stream: bool = False, model: str | None = "m", **more: Any) -> bytes:
-    """A chat request."""
+    """Return a chat request."""
     document: dict[str, Any] = {"messages": [{"role": "user", "content": "hi"}], **more}
     if model is not None:
         document["model"] = model
@@ -45,7 +36,7 @@ def body(*, stream: bool = False, model: str | None = "m", **more: Any) -> bytes
 
 
 def post(path: str = CHAT, content: bytes | None = None, *headers: str, version: str = "1.1", host: str = "x") -> bytes:
-    """A POST request; ``headers`` are whole lines."""
+    """Return a POST request; `headers` are whole lines."""
     content = body() if content is None else content
     lines = [f"POST {path} HTTP/{version}", f"Host: {host}", "Content-Type: application/json", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(content)}", "", ""]).encode() + content
@@ -56,7 +47,7 @@ def get(path: str, *headers: str, method: str = "GET", host: str = "x") -> bytes
 
 
 def answer(content: bytes = b'{"ok":true}', *headers: str, status: str = "200 OK") -> bytes:
-    """A unary answer of known length."""
+    """Return a unary answer of known length."""
     lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", *headers, f"Content-Length: {len(content)}"]
     return "\r\n".join([*lines, "", ""]).encode() + content
 
@@ -70,7 +61,7 @@ def chunk(data: bytes) -> bytes:
 
 
 def event(text: str) -> bytes:
-    """A chat chunk as vLLM streams it."""
+    """Return a chat chunk as vLLM streams it."""
     document = {"model": "m", "choices": [{"delta": {"content": text}}]}
     return b"data: " + json.dumps(document).encode() + b"\n\n"
 
@@ -137,7 +128,7 @@ class Edge:
 
 @contextlib.asynccontextmanager
 async def running(limits: GatewayLimits | None = None, host: str = HOST) -> AsyncIterator[Edge]:
-    """A started gateway. Errors that only the event loop saw fail the test at its end."""
+    """Yield a started gateway. Errors that only the event loop saw fail the test at its end."""
     loop = asyncio.get_running_loop()
     failures: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _loop, context: failures.append(context))
@@ -233,7 +224,7 @@ class Wire:
         self.writer.transport.abort()
 
     async def until(self, mark: bytes) -> bytes:
-        """Everything up to and with ``mark``."""
+        """Everything up to and with `mark`."""
         return await asyncio.wait_for(self.reader.readuntil(mark), DEADLINE)
 
     async def rest(self) -> bytes:
@@ -263,7 +254,7 @@ class Wire:
         return data[:-2]
 
     async def answer(self, *, head_only: bool = False) -> Answer:
-        """The next answer, whole; interim ones are skipped."""
+        """Return the next answer, whole; interim ones are skipped."""
         found = await self.head()
         while found.status < 200:
             found = await self.head()
@@ -361,7 +352,7 @@ Handler = Callable[[Call], Awaitable[None]]
 
 @dataclass
 class Backend:
-    """A server that a handler plays; ``/health`` is answered 200 without asking it."""
+    """A server that a handler plays; `/health` is answered 200 without asking it."""
 
     handler: Handler
     server: asyncio.Server | None = None
@@ -413,7 +404,7 @@ class Backend:
 
 
 def plays(*answers_: bytes, then: str = "keep") -> Handler:
-    """Read a request, send pieces one by one; ``then``: keep, close (FIN) or abort (RST)."""
+    """Read a request, send pieces one by one; `then`: keep, close (FIN) or abort (RST)."""
 
     async def handler(call: Call) -> None:
         await call.read_body()
@@ -432,7 +423,7 @@ def plays(*answers_: bytes, then: str = "keep") -> Handler:
 
 
 def in_turn(*handlers: Handler) -> Handler:
-    """The first request gets the first handler, and so on; the last stays."""
+    """Return a handler that gives the first request to the first one, and so on; the last stays."""
     rest = list(handlers)
 
     async def handler(call: Call) -> None:
@@ -461,7 +452,7 @@ class Process:
         return int(self.url.rpartition(":")[2])
 
     def read_until(self, mark: str) -> str:
-        """The next line with ``mark``, from its output."""
+        """Return the next line with `mark`, from its output."""
         assert self.popen.stdout is not None
         for line in self.popen.stdout:
             if mark in line:
@@ -480,7 +471,7 @@ class Process:
 
 
 def start_stub(*argv: str, port: int = 0, env: Mapping[str, str] | None = None, wait: bool = True) -> Process:
-    """A vllm-stub that serves the model ``m``; tokens come without delay unless the test says otherwise."""
+    """Start a vllm-stub that serves the model `m`; tokens come without delay unless the test says otherwise."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("STUB_", "VLLM_"))}
     process = Process(
         subprocess.Popen(
@@ -523,7 +514,7 @@ class Program:
         return wire
 
     async def logged(self, mark: str) -> str:
-        """Wait for the next line with ``mark``."""
+        """Wait for the next line with `mark`."""
         found = ""
 
         def look() -> bool:

@@ -1,5 +1,7 @@
 """The real openai client in front, a real stub process behind."""
 
+from __future__ import annotations
+
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -9,7 +11,8 @@ import aiohttp
 import openai
 import pytest
 
-from .support import Edge, Process, until
+from tests.gateway.support import Edge, Process
+from tests.support.waiting import until
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 TEXT = "Hello 1 2 3 4 5 6 7"
@@ -238,10 +241,10 @@ async def test_other_apis(edge: Edge, client: openai.AsyncOpenAI, stub: Process)
 
 @pytest.fixture
 def outside(stub: Process) -> Iterator[str]:
-    """A gateway in a thread with a loop of its own, for clients that block."""
+    """Yield a gateway in a thread with a loop of its own, for clients that block."""
     import uvloop
 
-    from .support import running
+    from tests.gateway.support import running
 
     started, ready = threading.Event(), []
 

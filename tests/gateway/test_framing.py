@@ -1,5 +1,7 @@
 """What strangers send. Every case ends in a clear answer or a closed connection, and the gateway serves the next client."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import resource
@@ -11,8 +13,8 @@ import pytest
 import hearth_gateway.gateway as gateway_module
 from hearth_gateway import GatewayLimits, connections
 from hearth_gateway.http.client import RESUMING
-
-from .support import CHAT, Backend, Call, Edge, answer, body, get, pieces, post, running, until
+from tests.gateway.support import CHAT, Backend, Call, Edge, answer, body, get, pieces, post, running
+from tests.support.waiting import until
 
 BODY = body()
 START = f"POST {CHAT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n".encode()
@@ -26,7 +28,7 @@ async def alive(edge: Edge) -> None:
 
 @pytest.fixture
 async def target(edge: Edge) -> AsyncIterator[Backend]:
-    """A backend that records what it is asked; at the end it has seen whole, sane requests only."""
+    """Yield a backend that records what it is asked; at the end it has seen whole, sane requests only."""
     bodies: list[bytes] = []
 
     async def handler(call: Call) -> None:
@@ -329,6 +331,18 @@ async def test_a_refused_client_that_never_reads_is_cut(monkeypatch: pytest.Monk
         await until(lambda: edge.gateway.connections)
         await until(lambda: not edge.gateway.connections)
         await alive(edge)
+
+
+async def test_a_refused_client_gets_its_time_however_long_it_was_busy() -> None:
+    """No sweep sees a connection idle whose requests follow one another at once, for longer than it might be idle."""
+    async with running(GatewayLimits(idle_timeout_seconds=0.1)) as edge, await edge.connect() as wire:
+        await until(lambda: edge.gateway.connections)
+        await asyncio.sleep(0.15)
+        wire.send(b"BREW / HTTP/1.1\r\n\r\n")
+        assert (await wire.answer()).status == 400
+        edge.gateway.connections.sweep(edge.gateway.now())
+        await asyncio.sleep(0)
+        assert len(edge.gateway.connections) == 1
 
 
 # ---------------------------------------------------------------- pipelining

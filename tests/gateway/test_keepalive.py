@@ -1,5 +1,7 @@
 """Other ends that are gone without a word: the kernel finds them, and both kinds of connections ask it to."""
 
+from __future__ import annotations
+
 import socket
 import sys
 from collections.abc import Callable
@@ -7,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from .support import HOST, Edge, answer, body, plays, post, running, until
+from tests.gateway.support import HOST, Edge, answer, body, plays, post, running
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the names and the meaning of these options are Linux's"

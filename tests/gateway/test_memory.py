@@ -15,8 +15,7 @@ from hearth_gateway.http import connector
 from hearth_gateway.http.request_reader import BODY
 from hearth_gateway.limits import RequestBudget
 from hearth_gateway.policy.service import SMALL_BODY
-
-from .support import (
+from tests.gateway.support import (
     DONE,
     LAST,
     SSE_HEAD,
@@ -33,8 +32,8 @@ from .support import (
     plays,
     post,
     running,
-    until,
 )
+from tests.support.waiting import until
 
 SIZE = 3 * SMALL_BODY
 STREAM = SSE_HEAD + chunk(event("a")) + chunk(DONE) + LAST
@@ -42,12 +41,12 @@ Start = Callable[..., Awaitable[Backend]]
 
 
 def large(*headers: str, path: str = "/v1/chat/completions", version: str = "1.1", **fields: Any) -> bytes:
-    """A request of about ``SIZE`` bytes."""
+    """Return a request of about `SIZE` bytes."""
     return post(path, body(pad="x" * SIZE, **fields), *headers, version=version)
 
 
 def chunked(**fields: Any) -> bytes:
-    """The same without a length; its head is rebuilt."""
+    """Return the same without a length; its head is rebuilt."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
     return head + chunk(body(pad="x" * SIZE, **fields)) + LAST
 
@@ -70,7 +69,7 @@ def fast_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 async def waiting(edge: Edge, backend: Start) -> AsyncIterator[asyncio.Event]:
-    """A backend of ``m`` that answers when the event is set."""
+    """Attach a backend of `m` that answers when the event is set."""
     go = asyncio.Event()
 
     async def handler(call: Call) -> None:

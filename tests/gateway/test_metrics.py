@@ -9,8 +9,7 @@ from prometheus_client.samples import Sample
 from hearth_gateway import ServiceConfig
 from hearth_gateway.metrics import CONTENT_TYPE, render
 from hearth_gateway.policy.service import WAIT_BUCKETS, Service
-
-from .policy.support import Bench, make_endpoint
+from tests.gateway.policy.support import Bench, make_endpoint
 
 
 def scrape(*benches: Bench) -> dict[str, list[Sample]]:

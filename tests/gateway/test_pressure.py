@@ -1,5 +1,7 @@
 """Readers that are slow, readers that leave, and the gateway's own end."""
 
+from __future__ import annotations
+
 import asyncio
 import socket
 from collections.abc import Callable
@@ -7,22 +9,8 @@ from typing import Any
 
 import pytest
 
-from .support import (
-    DONE,
-    HOST,
-    LAST,
-    SSE_HEAD,
-    Call,
-    Edge,
-    Wire,
-    answer,
-    body,
-    chunk,
-    event,
-    get,
-    post,
-    until,
-)
+from tests.gateway.support import DONE, HOST, LAST, SSE_HEAD, Call, Edge, Wire, answer, body, chunk, event, get, post
+from tests.support.waiting import until
 
 ASK = post(content=body(stream=True))
 BIG = event("x" * 16_000)
@@ -30,7 +18,7 @@ KERNEL = 12 << 20  # bytes that socket buffers on loopback may take, both hops
 
 
 async def narrow(edge: Edge) -> Wire:
-    """A client with a small receive buffer that does not read by itself."""
+    """Open a client with a small receive buffer that does not read by itself."""
     sock = socket.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.setblocking(False)

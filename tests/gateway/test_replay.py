@@ -1,12 +1,14 @@
 """Backends that fail before the first byte of an answer: the client does not notice, and nothing is asked a third time."""
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from .support import (
+from tests.gateway.support import (
     DONE,
     LAST,
     SSE_HEAD,
@@ -22,8 +24,8 @@ from .support import (
     plays,
     post,
     statuses,
-    until,
 )
+from tests.support.waiting import until
 
 STREAM = SSE_HEAD + chunk(event("a")) + chunk(DONE) + LAST
 REQUESTS = {"unary": post(), "stream": post(content=body(stream=True))}
@@ -75,7 +77,7 @@ async def test_only_once(kind: str, edge: Edge, backend: Callable[..., Any]) -> 
 
 @pytest.mark.parametrize("then", ["close", "abort"])
 async def test_the_head_of_a_stream_alone_is_no_answer(then: str, edge: Edge, backend: Callable[..., Any]) -> None:
-    """vLLM sends it before the first token, so most streams that lose their backend while they queue have it."""
+    """The engine sends it before the first token, so most streams that lose their backend while they queue have it."""
     found = await backend(in_turn(plays(SSE_HEAD, then=then), good, plays(SSE_HEAD, then=then)))
     async with await edge.connect() as wire:
         wire.send(REQUESTS["stream"])
@@ -87,6 +89,20 @@ async def test_the_head_of_a_stream_alone_is_no_answer(then: str, edge: Edge, ba
         assert (second.status, second.complete) == (200, True)
         assert second.events[-1]["error"]["code"] == 502
         assert len(found.requests) == 4
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK", b"HTTP/1.1 500 Internal Server Error"])
+async def test_no_stream_after_the_head_of_one(head: bytes, edge: Edge, backend: Callable[..., Any]) -> None:
+    """A whole response in one read is not passed on as it came: the client reads chunks of a stream."""
+    late = plays(head + b"\r\nContent-Length: 17\r\n\r\n" + b'{"detail":"late"}')
+    await backend(in_turn(plays(SSE_HEAD, then="abort"), late, good))
+    async with await edge.connect() as wire:
+        wire.send(REQUESTS["stream"])
+        first = await wire.answer()
+        assert (first.status, first.complete) == (200, True)
+        assert first.events[-1]["error"]["code"] in (500, 502)
+        wire.send(REQUESTS["stream"])
+        assert not (await wire.answer()).failed
 
 
 async def test_a_port_that_outlives_its_process(edge: Edge, backend: Callable[..., Any]) -> None:
@@ -216,7 +232,7 @@ async def test_idle_connections_are_closed_before_the_backend_does(
 async def test_an_answer_before_the_request_was_read(
     then: str, size: int, edge: Edge, backend: Callable[..., Any]
 ) -> None:
-    """vLLM refuses early, with the body still on its way; the refusal must come through."""
+    """The engine refuses early, with the body still on its way; the refusal must come through."""
     refusal = answer(b'{"error":{"message":"too long"}}', status="400 Bad Request")
 
     async def early(call: Call) -> None:

@@ -1,5 +1,7 @@
 """Which service a request goes to, what of it the backend sees, and what never reaches a backend."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Callable
@@ -7,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from .support import CHAT, Call, Edge, answer, body, get, in_turn, plays, post, statuses, until
+from tests.gateway.support import CHAT, Call, Edge, answer, body, get, in_turn, plays, post, statuses
+from tests.support.waiting import until
 
 OK = answer()
 LOCAL = ["/v1/models", "/v1/models/m", "/healthz", "/readyz", "/health", "/ping", "/metrics", "/hearth/queue"]

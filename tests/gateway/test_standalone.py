@@ -1,4 +1,6 @@
-"""``hearth-gateway --config FILE``: the process, its services file, its signals."""
+"""`hearth-gateway --config FILE`: the process, its services file, its signals."""
+
+from __future__ import annotations
 
 import asyncio
 import json
@@ -13,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from .support import (
+from tests.gateway.support import (
     DONE,
     HOST,
     LAST,
@@ -51,7 +53,7 @@ def config(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def run(config: Path) -> AsyncIterator[Run]:
-    """await run(*argv) -> the program, listening; gone after the test."""
+    """Yield a function that starts the program with these arguments; it stops after the test."""
     programs: list[Program] = []
 
     async def starter(*argv: str) -> Program:
@@ -67,7 +69,7 @@ async def run(config: Path) -> AsyncIterator[Run]:
 
 @pytest.fixture
 async def listen() -> AsyncIterator[Callable[..., Any]]:
-    """await listen(handler) -> a listening Backend; gone after the test."""
+    """Yield a function that starts a Backend with a handler; it stops after the test."""
     started: list[Backend] = []
 
     async def starter(handler: Handler) -> Backend:

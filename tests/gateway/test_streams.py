@@ -1,5 +1,7 @@
 """Answers on their way back: whole however they were cut up, and never a clean end that was none."""
 
+from __future__ import annotations
+
 import asyncio
 import json
 from collections.abc import Callable
@@ -7,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from .support import (
+from tests.gateway.support import (
     CHAT,
     DONE,
     LAST,
@@ -25,8 +27,8 @@ from .support import (
     pieces,
     plays,
     post,
-    until,
 )
+from tests.support.waiting import until
 
 ASK = post(content=body(stream=True))
 EVENTS = b"".join(event(text) for text in ("a", "b\u00e9", "c")) + DONE
@@ -37,7 +39,7 @@ CHUNKED = SSE_HEAD + b"".join(chunk(part + b"\n\n") for part in EVENTS.split(b"\
 
 
 async def both(edge: Edge, request: bytes = ASK) -> tuple[Answer, Answer]:
-    """The same request twice on one connection: framing errors of the first show in the second."""
+    """Send the same request twice on one connection: framing errors of the first show in the second."""
     async with await edge.connect() as wire:
         wire.send(request)
         first = await wire.answer()

@@ -10,8 +10,8 @@ from hearth_gateway import Endpoint, Gateway, parse_services
 from hearth_gateway.http.probe import Prober
 from hearth_gateway.policy.backend import Backend
 from hearth_gateway.policy.service import Service
-
-from .policy.support import FakeClock, FakeRequest, make_config, make_endpoint
+from tests.gateway.policy.support import FakeRequest, make_config, make_endpoint
+from tests.support.clock import FakeClock
 
 
 def table(*entries: dict[str, object]) -> Gateway:

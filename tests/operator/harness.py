@@ -32,7 +32,9 @@ from hearth.operator.work_queue import WorkQueue
 from hearth.planning import PlanOptions
 from hearth.plugins import VendorHost
 from tests.operator.fake import FakeApi
+from tests.support import manifests
 from tests.support.clock import FakeClock
+from tests.support.manifests import Manifest
 
 LONGEST = 300.0
 """Seconds of the operator's time after which a key that still fails is left alone."""
@@ -145,34 +147,25 @@ class Harness:
         return found
 
 
-def manifest(name: str = "m", namespace: str = "ns", **spec: Any) -> dict[str, Any]:
+def manifest(name: str = "m", namespace: str = "ns", **spec: Any) -> Manifest:
     """Return an LLMService for the runtimes of `runtime_manifest`."""
-    return {
-        "apiVersion": LLM_SERVICE.api_version,
-        "kind": "LLMService",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "model": {"source": {"uri": "hf://org/model"}},
-            "runtime": {"name": "engine"},
-            "cache": {"strategy": "None"},
-            **spec,
-        },
+    given = {
+        "model": {"source": {"uri": "hf://org/model"}},
+        "runtime": {"name": "engine"},
+        "cache": {"strategy": "None"},
+        **spec,
     }
+    return manifests.service(name, namespace, **given)
 
 
-def runtime_manifest(name: str = "engine", *, image: str = "engine:1", args: tuple[str, ...] = ()) -> dict[str, Any]:
+def runtime_manifest(name: str = "engine", *, image: str = "engine:1", args: tuple[str, ...] = ()) -> Manifest:
     """Return an InferenceRuntime that needs no plugin."""
-    return {
-        "apiVersion": INFERENCE_RUNTIME.api_version,
-        "kind": "InferenceRuntime",
-        "metadata": {"name": name},
-        "spec": {
-            "vendor": "acme",
-            "adapter": "generic",
-            "container": {"image": image, "args": list(args), "port": {"name": "http", "containerPort": 8000}},
-            "accelerator": {"resourceName": "acme.example/device"},
-        },
-    }
+    return manifests.runtime(
+        name,
+        adapter="generic",
+        container={"image": image, "args": list(args), "port": {"name": "http", "containerPort": 8000}},
+        accelerator={"resourceName": "acme.example/device"},
+    )
 
 
 def serving(api: FakeApi) -> Mapping[str, Any]:

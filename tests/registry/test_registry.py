@@ -20,6 +20,8 @@ import pytest
 
 from tests.chart.support import REGISTRY, ROOT
 from tests.registry.registry import Account, install, serve
+from tests.support import manifests
+from tests.support.manifests import Manifest
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -180,19 +182,15 @@ def pull_secret(namespace: str, address: str) -> dict[str, Any]:
     }
 
 
-def service(name: str, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "serving.hearth.dev/v1alpha1",
-        "kind": "LLMService",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "model": {"source": {"uri": "hf://Qwen/Qwen3-8B"}},
-            "runtime": {"selector": {"vendor": ["fake"]}},
-            "cache": {"strategy": "None"},
-            "scaling": {"min": 0, "max": 1},
-            **spec,
-        },
+def service(name: str, **spec: Any) -> Manifest:
+    """Return a service in the namespace `default` that any runtime of the fake vendor serves."""
+    given = {
+        "runtime": {"selector": {"vendor": ["fake"]}},
+        "cache": {"strategy": "None"},
+        "scaling": {"min": 0, "max": 1},
+        **spec,
     }
+    return manifests.service(name, "default", **given)
 
 
 def conditions(cluster: Cluster, name: str) -> str:

@@ -25,7 +25,7 @@ import psutil
 import uvloop
 
 from tools.benchmarks import report
-from tools.benchmarks.peers import MODEL, PEERS, haproxy_backend, warm
+from tools.benchmarks.peers import MODEL, PEERS, Peer, haproxy_backend, hearth_of, warm
 from tools.benchmarks.processes import (
     HERE,
     HOST,
@@ -49,6 +49,10 @@ TITLES = {
     "headers": "unary, the headers of openai-python with a unique X-Request-Id",
     "stream": f"stream ({STREAMS} streams, 190-byte SSE chunks {CHUNK_INTERVAL * 1000:.0f} ms apart)",
 }
+BEFORE = "before"
+"""The gateway of another checkout."""
+OTHERS = ("haproxy", "aiohttp", BEFORE)
+"""Peers that the ratios are about."""
 UNITS = {"unary": "us/request", "headers": "us/request", "stream": "us/chunk"}
 
 
@@ -113,9 +117,9 @@ def turn(scenario: str, target: Target, seconds: float) -> Sample:
 
 
 @contextmanager
-def targets(scenario: str, names: Sequence[str], directory: Path) -> Iterator[dict[str, Target]]:
+def targets(scenario: str, peers: Mapping[str, Peer], directory: Path) -> Iterator[dict[str, Target]]:
     """All peers of a scenario, running and warm, in front of one backend."""
-    backend, *ports = free_ports(1 + len(names))
+    backend, *ports = free_ports(1 + len(peers))
     if scenario == "stream":
         engine = [sys.executable, str(HERE / "backend.py"), "--port", str(backend), "--interval", str(CHUNK_INTERVAL)]
     else:
@@ -123,8 +127,8 @@ def targets(scenario: str, names: Sequence[str], directory: Path) -> Iterator[di
     with ExitStack() as stack:
         stack.enter_context(running(engine, port=backend))
         yield {
-            name: Target(stack.enter_context(warm(name, directory, port, backend)), port)
-            for name, port in zip(names, ports, strict=True)
+            name: Target(stack.enter_context(warm(name, peer, directory, port, backend)), port)
+            for (name, peer), port in zip(peers.items(), ports, strict=True)
         }
 
 
@@ -132,12 +136,15 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run every scenario; the result is JSON-ready. Raises BenchmarkError."""
     need_tools("wrk", "haproxy")
     raise_file_limit(4096)
-    names: list[str] = options.peers
+    peers = {name: PEERS[name] for name in options.peers}
+    if options.against is not None:
+        peers[BEFORE] = hearth_of(options.against)
+    names = list(peers)
     scenarios: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="hearth-bench-") as directory:
         for scenario in options.scenarios:
             samples: dict[str, list[Sample]] = {name: [] for name in names}
-            with targets(scenario, names, Path(directory)) as running_peers:
+            with targets(scenario, peers, Path(directory)) as running_peers:
                 for name in names:
                     turn(scenario, running_peers[name], 1.0)
                 for number in range(options.rounds):
@@ -152,7 +159,7 @@ def _summary(samples: Mapping[str, Sequence[Sample]], name: str) -> dict[str, An
     mine = samples[name]
     ratios = {
         f"ratio_to_{other}": statistics.median(a.cpu_us / b.cpu_us for a, b in zip(mine, samples[other], strict=True))
-        for other in ("haproxy", "aiohttp")
+        for other in OTHERS
         if other in samples
     }
     return {
@@ -168,6 +175,7 @@ def show(result: Mapping[str, Any]) -> str:
     parts = []
     for scenario, peers in result["gateway"].items():
         unit = UNITS[scenario]
+        others = [other for other in OTHERS if other in peers]
         rows = [
             [
                 name,
@@ -175,13 +183,12 @@ def show(result: Mapping[str, Any]) -> str:
                 f"{min(each['cpu_us'] for each in figures['rounds']):.1f} to "
                 f"{max(each['cpu_us'] for each in figures['rounds']):.1f}",
                 f"{figures['rate']:,.0f}",
-                f"{figures['ratio_to_haproxy']:.2f}x" if "ratio_to_haproxy" in figures else "-",
-                f"{figures['ratio_to_aiohttp']:.2f}x" if "ratio_to_aiohttp" in figures else "-",
+                *(f"{figures[key]:.2f}x" if (key := f"ratio_to_{other}") in figures else "-" for other in others),
             ]
             for name, figures in peers.items()
         ]
         per_second = unit.removeprefix("us/") + "s/s"
-        headers = ["proxy", f"CPU {unit}", "rounds", per_second, "CPU to HAProxy", "CPU to aiohttp"]
+        headers = ["proxy", f"CPU {unit}", "rounds", per_second, *(f"CPU to {other}" for other in others)]
         parts.append(f"\n{TITLES[scenario]}\n{report.table(headers, rows)}")
     return "\n".join(parts)
 
@@ -192,6 +199,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=3, help="turns of each proxy (default 3)")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of a turn (default 4)")
     parser.add_argument("--peers", nargs="+", choices=list(PEERS), default=list(PEERS), help="which proxies")
+    parser.add_argument(
+        "--against", type=Path, metavar="DIR", help="another checkout, whose gateway is measured as well"
+    )
     parser.add_argument("--scenarios", nargs="+", choices=list(SCENARIOS), default=list(SCENARIOS), help="which loads")
     return parser
 

@@ -80,12 +80,28 @@ def write_services(file: Path, services: Sequence[Mapping[str, Any]]) -> Path:
     return file
 
 
-def gateway_argv(services: Path, port: int) -> list[str]:
-    """How to run the gateway alone."""
-    return [tool("hearth-gateway"), "--config", str(services), "--listen", f"{HOST}:{port}"]
+def gateway_argv(services: Path, port: int, program: str = "") -> list[str]:
+    """Return the command that runs the gateway alone."""
+    return [program or tool("hearth-gateway"), "--config", str(services), "--listen", f"{HOST}:{port}"]
 
 
-PEERS: dict[str, Callable[[Path, int, int], list[str]]] = {
+Peer = Callable[[Path, int, int], list[str]]
+"""The command of a proxy, given a directory for its files, its port and that of the backend."""
+
+
+def hearth_of(checkout: Path) -> Peer:
+    """Return the gateway of another checkout, from its `.venv`. Raises BenchmarkError when there is none."""
+    program = checkout.resolve() / ".venv" / "bin" / "hearth-gateway"
+    if not program.exists():
+        raise BenchmarkError(f"{program} does not exist; run `make install` in {checkout}")
+
+    def peer(directory: Path, port: int, backend: int) -> list[str]:
+        return gateway_argv(write_services(directory / f"services-{port}.yaml", [service(backend)]), port, str(program))
+
+    return peer
+
+
+PEERS: dict[str, Peer] = {
     "haproxy": haproxy_proxy,
     "aiohttp": aiohttp_proxy,
     "hearth": hearth_gateway,
@@ -93,9 +109,9 @@ PEERS: dict[str, Callable[[Path, int, int], list[str]]] = {
 
 
 @contextmanager
-def warm(name: str, directory: Path, port: int, backend: int) -> Iterator[psutil.Process]:
+def warm(name: str, peer: Peer, directory: Path, port: int, backend: int) -> Iterator[psutil.Process]:
     """Run a peer until the block ends; when it begins the peer has forwarded a request."""
-    with running(PEERS[name](directory, port, backend), port=port) as process:
+    with running(peer(directory, port, backend), port=port) as process:
         _wait_answer(name, port)
         yield process
 

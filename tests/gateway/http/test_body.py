@@ -23,7 +23,7 @@ keys = st.sampled_from(("model", "stream", "messages", "Model", "")) | texts
 
 @st.composite
 def documents(draw: st.DrawFn) -> bytes:
-    """A JSON object with duplicates, escapes and blanks wherever they may be."""
+    """Draw a JSON object with duplicates, escapes and blanks wherever they may be."""
     blank = st.sampled_from(("", " ", "\n", "\t \r\n"))
     members = []
     for key in draw(st.lists(keys, max_size=6)):

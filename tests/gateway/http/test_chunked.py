@@ -16,7 +16,7 @@ trailers = st.lists(st.sampled_from((b"X-Sum: 1", b"a:", b"x" * 90)), max_size=3
 
 @st.composite
 def chunked_bodies(draw: st.DrawFn) -> tuple[list[bytes], bytes, list[int]]:
-    """The chunks, their encoding, and the offsets at which a chunk starts."""
+    """Draw chunks, their encoding, and the offsets at which a chunk starts."""
     chunks = draw(st.lists(st.binary(min_size=1, max_size=40), max_size=6))
     wire, starts = b"", [0]
     for chunk in chunks:

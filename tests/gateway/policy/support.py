@@ -1,66 +1,15 @@
-"""A clock that only moves when told, and requests that check what the policy does with them."""
+"""Requests that check what the policy does with them, and one service on a fake clock."""
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import count
 
 from hearth_gateway import Endpoint, ServiceConfig, parse_service
 from hearth_gateway.policy.backend import Backend
 from hearth_gateway.policy.failure import Failure
 from hearth_gateway.policy.service import Service
-
-START = 1000.0
-
-
-class FakeTimer:
-    """One ``call_later``."""
-
-    def __init__(self, at: float, callback: Callable[[], None]) -> None:
-        self.at = at
-        self.callback = callback
-        self.cancelled = False
-
-    def cancel(self) -> None:
-        self.cancelled = True
-
-
-class FakeClock:
-    """The policy's clock; ``advance`` runs the timers that fall due, each at its own instant."""
-
-    def __init__(self) -> None:
-        self.now = START
-        self._queue: list[tuple[float, int, FakeTimer]] = []
-        self._order = count()
-
-    def time(self) -> float:
-        return self.now
-
-    def call_later(self, delay: float, callback: Callable[[], None], /) -> FakeTimer:
-        assert delay >= 0
-        timer = FakeTimer(self.now + delay, callback)
-        heapq.heappush(self._queue, (timer.at, next(self._order), timer))
-        return timer
-
-    @property
-    def pending(self) -> list[FakeTimer]:
-        """Timers that will run."""
-        return [timer for _, _, timer in self._queue if not timer.cancelled]
-
-    def advance(self, seconds: float) -> None:
-        end = self.now + seconds
-        ran_at, ran = self.now, 0
-        while self._queue and self._queue[0][0] <= end:
-            at, _, timer = heapq.heappop(self._queue)
-            if timer.cancelled:
-                continue
-            self.now = max(self.now, at)
-            ran_at, ran = self.now, ran + 1 if ran_at == self.now else 1
-            assert ran < 20, "timers spin without time passing"
-            timer.callback()
-        self.now = end
+from tests.support.clock import FakeClock
 
 
 @dataclass(eq=False)
@@ -148,7 +97,7 @@ class Bench:
         self.service.abandon(request)
 
     def ready(self, *ports: int) -> None:
-        """These replicas, all ready."""
+        """Report these replicas, all ready."""
         self.service.set_endpoints([make_endpoint(port) for port in ports])
 
 

@@ -7,8 +7,7 @@ from itertools import product
 import pytest
 
 from hearth_gateway.policy.backend import Backend
-
-from .support import make_endpoint
+from tests.gateway.policy.support import make_endpoint
 
 
 def test_usable_takes_a_sign_of_life_and_no_objection() -> None:

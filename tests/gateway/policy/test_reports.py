@@ -1,5 +1,7 @@
 """What others report: the sum is that of the live reports, whatever comes in whichever order."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from hypothesis import given, settings

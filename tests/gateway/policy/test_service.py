@@ -13,8 +13,8 @@ from hearth_gateway.policy.service import (
     RAMP_INTERVAL,
     WAIT_BUCKETS,
 )
-
-from .support import START, Bench, make_config, make_endpoint
+from tests.gateway.policy.support import Bench, make_config, make_endpoint
+from tests.support.clock import START
 
 # ---------------------------------------------------------------- cold
 

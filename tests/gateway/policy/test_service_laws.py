@@ -21,8 +21,7 @@ from hearth_gateway import Endpoint, ServiceConfig
 from hearth_gateway.policy.backend import Backend
 from hearth_gateway.policy.failure import Failure
 from hearth_gateway.policy.service import IDLE_NOTICE, LEASE_GRACE
-
-from .support import Bench, FakeRequest, make_config
+from tests.gateway.policy.support import Bench, FakeRequest, make_config
 
 configs = st.builds(
     make_config,
@@ -122,7 +121,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.end(request)
 
     def end(self, request: FakeRequest) -> None:
-        """The answer is complete, or the client leaves."""
+        """Complete the answer, or let the client leave."""
         if request.state == "sent":
             assert request.backend is not None
             request.state = "answered"
@@ -183,7 +182,7 @@ class PolicyMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.backends)
     @rule(data=st.data(), answers=st.booleans())
     def probe(self, data: Any, answers: bool) -> None:
-        """A probe's 200 or a refused connection; possibly late, from a replica that is gone."""
+        """Report a probe's 200 or a refused connection; possibly late, from a replica that is gone."""
         backend = data.draw(st.sampled_from(self.backends))
         if answers:
             self.service.mark_answered(backend)
@@ -331,7 +330,7 @@ class PolicyMachine(RuleBasedStateMachine):
         self.lease_until = max(self.lease_until, self.bench.now + seconds)
 
     def _note_readiness(self) -> None:
-        """A replica that ends an activation ends its lease too."""
+        """End the lease with the activation that a replica ends."""
         ready = self.service.counters.activations.get("ready", 0)
         if ready > self.starts_seen:
             self.starts_seen = ready
