@@ -20,7 +20,8 @@ KINDS = (*CHILDREN, EVENT, LEASE, NODE, POD, INFERENCE_RUNTIME, LLM_SERVICE, CRD
 
 class HttpApi:
     """Serves a FakeApi. `watches` counts the open ones; `break_watches` sends an error down all of them; those of the
-    kinds in `forbidden` are refused."""
+    kinds in `forbidden` are refused.
+    """
 
     def __init__(self, api: FakeApi) -> None:
         self.api = api
