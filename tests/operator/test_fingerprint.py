@@ -1,4 +1,5 @@
 """What counts as a change of a live object, and what is only a controller's doing."""
+
 from __future__ import annotations
 
 from typing import Any
