@@ -25,9 +25,7 @@ Right = tuple[str, str, str]
 
 OPERATOR = "system:serviceaccount:hearth-system:hearth-operator"
 
-ALLOWED: Mapping[Right, str] = {
-    ("", "pods", "delete"): "a pod that its node rejected, which no scenario brings about on purpose",
-}
+ALLOWED: Mapping[Right, str] = {}
 """Rights of the operator that no scenario uses, and why it has them all the same."""
 
 
