@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from hearth.cli.app import app
 from tests.cli.support import hearth
 
 
@@ -20,6 +23,13 @@ def test_version() -> None:
 def test_help_lists_the_commands(args: tuple[str, ...]) -> None:
     done = hearth(*args)
     assert all(f"\n  {command} " in done.out + done.err for command in ("explain", "plugins", "render"))
+
+
+def test_the_documentation_lists_every_command() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    [table] = re.findall(r"^\| command \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    listed = {name for row in table.splitlines() for name in re.findall(r"`([a-z]+)`", row.split("|")[1])}
+    assert listed == {*typer.main.get_command(app).commands}
 
 
 @pytest.mark.parametrize("args", [("--help",), ("plugins",), ("explain", "--help")])
