@@ -55,7 +55,7 @@ def service_view(service: Service, stats: ServiceStats | None, now: float) -> Se
         wanted=service.wanted,
         held=stats.held if stats else 0,
         in_flight=stats.in_flight if stats else 0,
-        age=now - service.since,
+        age=round(now - service.since, 3),
         replicas=tuple(map(_replica_view, service.replicas.values(), states)),
     )
 
@@ -72,7 +72,7 @@ def unplanned_view(name: str, problem: str, age: float) -> ServiceView:
         wanted=0,
         held=0,
         in_flight=0,
-        age=age,
+        age=round(age, 3),
     )
 
 

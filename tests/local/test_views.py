@@ -62,6 +62,11 @@ def test_a_view_counts_what_serves() -> None:
     assert (view.held, view.in_flight, view.age) == (2, 3, 15.0)
 
 
+def test_ages_are_in_milliseconds() -> None:
+    assert service_view(service(since=0.1), None, 0.4).age == 0.3
+    assert unplanned_view("qwen", "no such runtime", 0.4 - 0.1).age == 0.3
+
+
 def test_times_are_relative_to_now() -> None:
     waiting = replica_state(replica(process=None, retry_at=104.0), 100.0)
     assert (waiting.retry_in, waiting.running_for) == (4.0, 0.0)
