@@ -9,7 +9,8 @@ from tools.images.push import check_registry
 
 
 @pytest.mark.parametrize(
-    "registry", ["registry.example.com/hearth", "192.168.0.10:5000/hearth", "registry:5000", "localhost", "docker.io/acme"]
+    "registry",
+    ["registry.example.com/hearth", "192.168.0.10:5000/hearth", "registry:5000", "localhost", "docker.io/acme"],
 )
 def test_a_registry_begins_with_a_host(registry: str) -> None:
     check_registry(registry)
