@@ -77,7 +77,7 @@ class Harness:
         await self.settle()
 
     def _watch(self, kind: Kind, what: str, item: Mapping[str, Any]) -> None:
-        """What a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
+        """Tell what a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
         if kind is NODE:
             return
         if kind in (EVENT, LLM_SERVICE, INFERENCE_RUNTIME) or read_metadata(item).is_hearths:
@@ -89,7 +89,7 @@ class Harness:
             self.handlers.handle(kind, "DELETED", item)
 
     def stop(self) -> None:
-        """The end of the process, however it came."""
+        """End the process, in whatever way."""
         if self._watch in self.api.watchers:
             self.api.watchers.remove(self._watch)
 
@@ -124,7 +124,7 @@ class Harness:
         self.api.put_whole(INFERENCE_RUNTIME, runtime_manifest(name, **changes))
 
     def node(self, name: str = "node-1", devices: int = 1) -> None:
-        """A node joins, with so many devices of `runtime_manifest`'s kind."""
+        """Let a node join, with so many devices of `runtime_manifest`'s kind."""
         self.api.served.add(NODE)
         metadata = {"name": name, "labels": {"kubernetes.io/hostname": name}}
         self.api.put(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
@@ -132,7 +132,7 @@ class Harness:
         self.api.set_status(NODE, None, name, {"allocatable": amounts})
 
     def gateway_up(self, namespace: str = "ns", name: str = "hearth-gateway", available: int = 1) -> None:
-        """The gateway's pods become ready, or not."""
+        """Let the gateway's pods become ready, or not."""
         self.api.set_status(
             DEPLOYMENT, namespace, name, {"replicas": 1, "readyReplicas": available, "availableReplicas": available}
         )
@@ -190,7 +190,7 @@ def services_document(api: FakeApi) -> list[str]:
 
 @contextmanager
 def late_watch(api: FakeApi) -> Iterator[None]:
-    """What happens meanwhile is told by no watch yet."""
+    """Hold back the watches: what happens meanwhile is told by none."""
     watchers, api.watchers = api.watchers, []
     yield
     api.watchers = watchers

@@ -66,7 +66,7 @@ class Cluster:
         return found
 
     def images(self, *argv: str) -> set[str]:
-        """The images of the containers of pods."""
+        """Return the images of the containers of pods."""
         return {
             container["image"] for pod in self.get("pods", *argv)["items"] for container in pod["spec"]["containers"]
         }
@@ -90,7 +90,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A cluster without any image of Hearth."""
+    """Bring a cluster up without any image of Hearth."""
     install()
     found = Cluster()
     try:
@@ -102,7 +102,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def readme(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The commands of the README's section about clusters, with its manifest where they find it."""
+    """Return the commands of the README's section about clusters, with its manifest where they find it."""
     [section] = re.findall(r"^## In a cluster\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
     [block] = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     [manifest] = re.findall(r"^```yaml\n(# qwen\.yaml\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -171,7 +171,7 @@ def test_a_registry_with_a_password(cluster: Cluster, readme: list[str], tmp_pat
 
 
 def pull_secret(namespace: str, address: str) -> dict[str, Any]:
-    """What `kubectl create secret docker-registry` makes."""
+    """Return what `kubectl create secret docker-registry` makes."""
     auths = {"auths": {address: {"username": ACCOUNT.user, "password": ACCOUNT.password}}}
     return {
         "apiVersion": "v1",
@@ -194,6 +194,6 @@ def service(name: str, **spec: Any) -> Manifest:
 
 
 def conditions(cluster: Cluster, name: str) -> str:
-    """The messages of a service's conditions."""
+    """Return the messages of a service's conditions."""
     found = cluster.get("llmservice", name)["status"]["conditions"]
     return "\n".join(f"{each['type']}: {each['reason']}: {each['message']}" for each in found)
