@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from hearth.cli import main
 from hearth.cli.app import app
 from tests.cli.support import hearth
 
@@ -42,6 +43,16 @@ def test_quick_commands_import_nothing_slow(args: tuple[str, ...]) -> None:
     environ = {**os.environ, "HEARTH_PLUGINS": "fake"}
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_ctrl_c_while_modules_are_imported_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hearth.cli.app.run", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
 
 
 def test_a_plugin_that_fails_is_exit_code_1(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
