@@ -1,0 +1,1 @@
+"""Hearth: scale-to-zero LLM serving for a few accelerators."""

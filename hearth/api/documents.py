@@ -49,6 +49,16 @@ _UNPRINTABLE: Final = yaml.reader.Reader.NON_PRINTABLE
 _DOCUMENT_START: Final = re.compile(r"---(?:\s|$)")
 
 
+class _Text(str):
+    """Text that differs from any other by identity."""
+
+    __slots__ = ()
+
+
+_MERGE: Final = _Text("<<")
+"""The plain scalar `<<`, which merges a mapping where it is a key. In quotes it is text like any other, as to kubectl."""
+
+
 @dataclass(slots=True)
 class Node:
     """A value of a document. `line` and `column` count from 1; `text` is what the file says, for scalars."""
@@ -235,7 +245,7 @@ class _Composer:
         else:
             key, key_line, key_column = opened.key
             opened.key = None
-            if key == "<<":
+            if key is _MERGE:
                 opened.merged += self._merged(node, line, column)
                 self._weigh(parent, node)
                 return
@@ -300,7 +310,7 @@ class _Composer:
         if event.tag is None and not event.implicit[0]:
             return event.value
         self._check_tag(event, line, column)
-        return resolve(event.value)
+        return _MERGE if event.value == _MERGE else resolve(event.value)
 
     def _check_tag(self, event: yaml.ScalarEvent | yaml.CollectionStartEvent, line: int, column: int) -> None:
         if event.tag is not None and event.tag not in _CORE_TAGS and event.tag != "!":

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from hearth.api import InferenceRuntime
 from hearth.operator.fingerprint import live_digest
+from hearth.operator.kubernetes.client import MANAGER
 from hearth.operator.kubernetes.errors import OperatorError
 from hearth.operator.kubernetes.kinds import ACCOUNT, DEPLOYMENT, Kind
 from hearth.operator.objects import (
@@ -29,9 +30,6 @@ from hearth.operator.service_entry import ServiceEntry, read_runtime, read_servi
 from hearth.planning import GATEWAY_LABEL, PREWARM_LABEL, SERVICE_LABEL
 
 logger = logging.getLogger(__name__)
-
-MANAGER = "hearth-operator"
-"""Field manager of everything that is applied."""
 
 INIT_MANAGER = "hearth-init"
 """Field manager that creates Deployments of backends, with the replicas that they start with."""
@@ -97,6 +95,7 @@ class Child:
         return isinstance(self.view, Deployment) and self.view.is_available
 
     def is_as_wanted(self, wanted: bytes) -> bool:
+        """Return whether there is nothing to apply."""
         return self.wanted == wanted and self.seen == self.live and not self.deleting and self.claims != "kept"
 
 
@@ -151,6 +150,7 @@ class Cache:
         return True
 
     def services_in(self, namespace: str) -> list[ServiceEntry]:
+        """Return the services of a namespace, by name."""
         return [self.services[Key(namespace, name)] for name in sorted(self._names.get(namespace, ()))]
 
     @property
@@ -186,6 +186,7 @@ class Cache:
         return changed
 
     def forget_runtime(self, name: str) -> bool:
+        """Forget a runtime that is gone. Return whether it was known."""
         known = self.runtimes.pop(name, None) is not None
         known = self.invalid.pop(name, None) is not None or known
         self.epoch += known
@@ -234,6 +235,7 @@ class Cache:
         return child
 
     def child(self, kind: Kind, namespace: str, name: str) -> Child | None:
+        """Return a child; None when it is not known."""
         return self.children.get(ChildId(kind, namespace, name))
 
     def view(self, wanted: type[AnyView], namespace: str, name: str) -> AnyView | None:

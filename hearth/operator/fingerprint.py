@@ -1,4 +1,4 @@
-"""Short digests of objects: whether what is wanted, or what is there, has changed since it was applied."""
+"""Fingerprints of objects: whether what is planned, or the live object, changed since it was applied."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SERVER = frozenset({"apiVersion", "kind", "metadata", "status"})
 
 
 def digest(value: Any) -> bytes:
-    """Eight bytes that differ when the JSON value does."""
+    """Return eight bytes that differ when the JSON value does."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return blake2b(text.encode(), digest_size=8).digest()
 
 
 def live_digest(item: Mapping[str, Any]) -> bytes:
-    """The digest of what of a live object only a person or an operator changes.
+    """Return the digest of those fields of a live object that only a person or an operator changes.
 
     Left out is what controllers write: status, versions, annotations of Kubernetes' own, labels of KEDA's own (it puts
     one on every new ScaledObject), and the replicas of backends, which are the autoscaler's.
@@ -37,13 +37,13 @@ def live_digest(item: Mapping[str, Any]) -> bytes:
 
 
 def is_backend(item: Mapping[str, Any]) -> bool:
-    """Whether a Deployment is that of a service's engines; a gateway's has another name than the service."""
+    """Return whether a Deployment is that of a service's engines; a gateway's has another name than the service."""
     metadata = item["metadata"]
     return bool((metadata.get("labels") or {}).get(SERVICE_LABEL) == metadata["name"])
 
 
 def _without(pairs: Mapping[str, str] | None, domain: str) -> dict[str, str]:
-    """Labels or annotations but those whose keys belong to a domain."""
+    """Return labels or annotations without those whose keys belong to a domain."""
     return {
         key: value for key, value in (pairs or {}).items() if not f".{key.partition('/')[0]}".endswith(f".{domain}")
     }

@@ -11,11 +11,11 @@ from hearth.api import HearthError
 from hearth.operator.metrics import CONTENT_TYPE, Metrics
 
 Verdict = Callable[[], str | None]
-"""What is wrong, or None."""
+"""Returns what is wrong, or None."""
 
 
 class Health:
-    """The server. An asynchronous context manager; it answers from the start to the end of the process."""
+    """Server of the three. An asynchronous context manager; it answers from the start to the end of the process."""
 
     def __init__(self, host: str | None, port: int, metrics: Metrics, *, alive: Verdict, ready: Verdict) -> None:
         self._host = host
@@ -47,7 +47,7 @@ class Health:
 
     @property
     def port(self) -> int:
-        """The port that is listened on."""
+        """Port that the server listens on."""
         port: int = self._runner.addresses[0][1]
         return port
 

@@ -1,4 +1,4 @@
-"""What the operator writes to stderr: lines for people, or one JSON object a line for collectors."""
+"""Logs of the operator on stderr: lines for people, or one JSON object a line for collectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEXT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
 def set_up_logs(form: LogFormat) -> None:
-    """Send all logs of level INFO and above to stderr. kopf says at INFO what only its authors need."""
+    """Send all logs of level INFO and above to stderr. kopf logs at INFO what only its authors need."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Json() if form == "json" else logging.Formatter(_TEXT))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

@@ -47,13 +47,16 @@ class Metrics:
         self.registry.register(_Gauges(self))
 
     def reconciled(self, result: str, seconds: float) -> None:
+        """Count a reconcile."""
         self._reconciles.labels(result).inc()
         self._seconds.observe(seconds)
 
     def applied(self, kind: str, verb: str) -> None:
+        """Count a write to the API server."""
         self._applied.labels(kind, verb).inc()
 
     def event(self) -> None:
+        """Count a watch event."""
         self._events.inc()
 
     def status(self, namespace: str, name: str, status: Mapping[str, object]) -> None:
@@ -67,9 +70,11 @@ class Metrics:
         self.services[namespace, name] = str(status.get("phase") or "Pending"), tuple(bad)
 
     def forget(self, namespace: str, name: str) -> None:
+        """Drop a service that is gone."""
         self.services.pop((namespace, name), None)
 
     def render(self) -> bytes:
+        """Return the exposition."""
         return generate_latest(self.registry)
 
 

@@ -66,6 +66,7 @@ class Metadata(_Fields, frozen=True):
 
     @property
     def is_hearths(self) -> bool:
+        """Whether the object carries Hearth's label."""
         return self.labels.get(MANAGED_BY_LABEL) == "hearth"
 
 
@@ -94,10 +95,12 @@ class Condition(_Fields, frozen=True):
 
     @property
     def is_true(self) -> bool:
+        """Whether the condition holds."""
         return self.status == "True"
 
     @property
     def is_false(self) -> bool:
+        """Whether the condition is known not to hold."""
         return self.status == "False"
 
 
@@ -127,11 +130,15 @@ class _Annotated(_Fields, frozen=True):
 
 
 class Waiting(_Fields, frozen=True):
+    """Container that is not started yet."""
+
     reason: str = ""
     message: str = ""
 
 
 class Terminated(_Fields, frozen=True):
+    """Container that has exited."""
+
     exit_code: int = 0
     signal: int = 0
     reason: str = ""
@@ -141,11 +148,15 @@ class Terminated(_Fields, frozen=True):
 
 
 class ContainerState(_Fields, frozen=True):
+    """State of a container: at most one of them is set."""
+
     waiting: Waiting | None = None
     terminated: Terminated | None = None
 
 
 class ContainerStatus(_Fields, frozen=True):
+    """Status of a container."""
+
     name: str = ""
     image: str = ""
     ready: bool = False
@@ -188,6 +199,8 @@ class _PodStatus(_Fields, frozen=True):
 
 
 class Pod(_Fields, frozen=True):
+    """Pod of an engine, a gateway or a prewarm Job."""
+
     kind: ClassVar[Kind] = POD
 
     metadata: _PodMetadata
@@ -195,14 +208,17 @@ class Pod(_Fields, frozen=True):
     status: _PodStatus = _PodStatus()
 
     def condition(self, kind: str) -> Condition:
+        """Return the condition of a type; an empty one when there is none."""
         return _find(self.status.conditions, kind)
 
     @property
     def is_ending(self) -> bool:
+        """Whether the pod is being deleted."""
         return bool(self.metadata.deletion_timestamp)
 
     @property
     def is_over(self) -> bool:
+        """Whether all its containers have ended, for good."""
         return self.status.phase in ("Failed", "Succeeded")
 
     @property
@@ -212,6 +228,7 @@ class Pod(_Fields, frozen=True):
 
     @property
     def is_unschedulable(self) -> bool:
+        """Whether the scheduler found no node."""
         return self.condition("PodScheduled").is_false
 
     @property
@@ -233,6 +250,8 @@ class Pod(_Fields, frozen=True):
 
 
 class Taint(_Fields, frozen=True):
+    """Taint of a node."""
+
     key: str = ""
     value: str = ""
     effect: str = ""
@@ -253,6 +272,8 @@ class _NodeStatus(_Fields, frozen=True):
 
 
 class Node(_Fields, frozen=True):
+    """Node with what it has and whom it takes."""
+
     kind: ClassVar[Kind] = NODE
 
     metadata: _NodeMetadata
@@ -276,6 +297,8 @@ class _DeploymentStatus(_Fields, frozen=True):
 
 
 class Deployment(_Fields, frozen=True):
+    """Deployment of backends or of a gateway."""
+
     kind: ClassVar[Kind] = DEPLOYMENT
 
     metadata: _Name
@@ -284,6 +307,7 @@ class Deployment(_Fields, frozen=True):
 
     @property
     def is_available(self) -> bool:
+        """Whether it has an available replica."""
         return self.status.available_replicas > 0
 
     @property
@@ -300,6 +324,8 @@ class _JobStatus(_Fields, frozen=True):
 
 
 class Job(_Fields, frozen=True):
+    """Job that prewarms a cache."""
+
     kind: ClassVar[Kind] = JOB
 
     metadata: _Annotated
@@ -307,6 +333,7 @@ class Job(_Fields, frozen=True):
 
     @property
     def is_complete(self) -> bool:
+        """Whether it has succeeded."""
         return _find(self.status.conditions, "Complete").is_true
 
     @property
@@ -324,6 +351,8 @@ class _ClaimStatus(_Fields, frozen=True):
 
 
 class Claim(_Fields, frozen=True):
+    """PersistentVolumeClaim."""
+
     kind: ClassVar[Kind] = CLAIM
 
     metadata: _Annotated
@@ -336,6 +365,8 @@ class _ServiceSpec(_Fields, frozen=True):
 
 
 class Service(_Fields, frozen=True):
+    """Core Service."""
+
     kind: ClassVar[Kind] = SERVICE
 
     spec: _ServiceSpec = _ServiceSpec()
@@ -353,6 +384,8 @@ class _ScaledObjectStatus(_Fields, frozen=True):
 
 
 class ScaledObject(_Fields, frozen=True):
+    """ScaledObject of KEDA."""
+
     kind: ClassVar[Kind] = SCALED_OBJECT
 
     metadata: _Annotated
@@ -360,6 +393,7 @@ class ScaledObject(_Fields, frozen=True):
 
     @property
     def ready(self) -> Condition:
+        """Whether KEDA scales its target."""
         return _find(self.status.conditions, "Ready")
 
 

@@ -25,8 +25,9 @@ _NOTED = "kubectl.kubernetes.io/last-applied-configuration"
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What planning made of a service. Planning anew puts another one in its place, so that whoever applies a plan
-    while it is replaced has the digests of that plan, and not those of the next one.
+    """Result of planning a service.
+
+    Another plan is another record, so that a reconcile that applies one plan never gets the digests of the next one.
 
     `generation` is that of the spec and `epoch` that of the runtimes it was made from. `plan` is the last one that
     could be made, `error` why the spec cannot be planned. `wanted` are the digests of the plan's objects. `token` tells
@@ -46,7 +47,7 @@ _NOT_PLANNED = Planned(-1, -1)
 
 @dataclass(slots=True)
 class ServiceEntry:
-    """A service and what was made of it.
+    """Service, and the result of planning it.
 
     `error` is why its spec cannot be read; `service` has a stand-in for the spec then.
     """
@@ -61,13 +62,13 @@ class ServiceEntry:
     notice: str | None = None
 
     def refresh(self, fresh: ServiceEntry) -> None:
-        """Take over what was read, and keep what was made."""
+        """Take over what was read, and keep what was planned."""
         self.service, self.error = fresh.service, fresh.error
         self.generation, self.version, self.deleting = fresh.generation, fresh.version, fresh.deleting
 
 
 def read_service(item: Mapping[str, Any]) -> ServiceEntry:
-    """Read a service. What the API server lets pass and the models do not becomes its `error`."""
+    """Read a service. What the API server accepts and the models do not becomes its `error`."""
     metadata = {name: item["metadata"][name] for name in _META if name in item["metadata"]}
     if _NOTED in metadata.get("annotations", ()):
         metadata["annotations"] = {k: v for k, v in metadata["annotations"].items() if k != _NOTED}
@@ -93,7 +94,7 @@ def read_service(item: Mapping[str, Any]) -> ServiceEntry:
 
 
 def _stand_in(metadata: Mapping[str, Any]) -> LLMService:
-    """A service of that name. Nothing of it is validated: the object may be older than the rule for names."""
+    """Return a service of that name. Nothing of it is validated: the object may be older than the rule for names."""
     known = {
         "name": metadata["name"],
         "namespace": metadata["namespace"],
@@ -116,7 +117,7 @@ def read_runtime(item: Mapping[str, Any]) -> InferenceRuntime:
 
 
 def _read_status(status: Any) -> LLMServiceStatus | None:
-    """The old status; one that this version cannot read counts as none."""
+    """Return the old status; one that this version cannot read counts as none."""
     if not status:
         return None
     try:
@@ -126,7 +127,7 @@ def _read_status(status: Any) -> LLMServiceStatus | None:
 
 
 def _unreadable(wire: Mapping[str, Any]) -> OperatorError:
-    """The faults in the words that `hearth explain` has for them."""
+    """Return the faults of an object, in the words that `hearth explain` has for them."""
     try:
         parse_manifests(json.dumps(wire, indent=1), file=f"the {wire['kind']}")
     except ManifestErrors as exc:

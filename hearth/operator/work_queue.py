@@ -1,4 +1,4 @@
-"""The work queue: keys that are to be reconciled, each at most once at a time, with a back-off for those that fail.
+"""Work queue: keys that are to be reconciled, each at most once at a time, with a back-off for those that fail.
 
 The semantics are those of client-go's rate-limited work queue, which kopf does not have for `on.event`.
 """
@@ -20,15 +20,22 @@ LONGEST_BACKOFF = 60.0
 
 
 class Timer(Protocol):
-    def cancel(self) -> None: ...
+    """Result of `call_later`."""
+
+    def cancel(self) -> None:
+        """Keep the timer from running."""
 
 
 class Clock(Protocol):
     """What the queue needs of an event loop."""
 
-    def time(self) -> float: ...
+    def time(self) -> float:
+        """Return the seconds that the clock shows."""
+        ...
 
-    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer: ...
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Call `callback` after so many seconds."""
+        ...
 
 
 class WorkQueue(Generic[K]):
@@ -52,7 +59,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
 
     def add(self, key: K, *, after: float = 0.0, urgent: bool = False) -> None:
-        """Work on `key` after so many seconds, or sooner when it is wanted sooner already."""
+        """Work on `key` after so many seconds, or sooner when that is scheduled already."""
         if after > 0.0:
             self._schedule(key, after, urgent=urgent)
             return
@@ -85,7 +92,7 @@ class WorkQueue(Generic[K]):
         return key
 
     def done(self, key: K) -> None:
-        """The work on `key` has ended, in whatever way."""
+        """Take note that the work on `key` has ended, in whatever way."""
         del self._running[key]
         if key in self._again:
             self._ready(key, urgent=self._again.pop(key))

@@ -78,6 +78,11 @@ def test_what_yaml_writes_reads_back(value: Any) -> None:
         assert value_of(text) == {"a": value}
 
 
+@pytest.mark.parametrize("key", ['"<<"', "'<<'", "!!str <<"])
+def test_a_quoted_merge_key_is_a_name(key: str) -> None:
+    assert value_of(f"a: {{{key}: {{b: 1}}}}") == {"a": {"<<": {"b": 1}}}
+
+
 def test_values_know_where_they_stand(parser: str) -> None:
     found, _ = read_documents("a: 1\nb:\n  - x\n  - {c: d}\n---\ne: 2\n")
     first, second = (document.root for document in found)

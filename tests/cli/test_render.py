@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,30 @@ def test_the_example_needs_a_plugin() -> None:
     assert (done.code, done.out) == (2, "")
     assert "ai/qwen3-8b: spec.runtime.selector.vendor: no runtime of nvidia, ascend can be used" in done.err
     assert "pip install hearth-nvidia or hearth-ascend" in done.err
+
+
+def test_images_are_in_the_registry_that_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(service("a"))
+    done = hearth("render", "-f", tmp_path / "m.yaml", "--image-registry", "registry.example.com:5000/hearth")
+    assert (done.code, done.err) == (0, "")
+    images = re.findall(r"image: (\S+)", done.out)
+    assert set(images) == {
+        "registry.example.com:5000/hearth/hearth-gateway:0.1.0",
+        "registry.example.com:5000/hearth/hearth-vllm-stub:0.1.0",
+    }
+
+
+def test_images_that_no_node_can_pull_are_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(service("a"))
+    done = hearth("render", "-f", tmp_path / "m.yaml", "--gateway-image", "own:1")
+    assert done.err.splitlines() == [
+        "warning: no node can pull localhost/hearth-vllm-stub:0.1.0; push it to a registry, and set --image-registry"
+    ]
+
+
+@pytest.mark.parametrize("registry", ["https://a.example", "a.example/", "A.example", "a b"])
+def test_what_is_no_registry_is_refused(registry: str, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(service("a"))
+    done = hearth("render", "-f", tmp_path / "m.yaml", "--image-registry", registry)
+    assert done.code == 2
+    assert f"{registry!r} is not the name of a registry" in " ".join(done.err.split())

@@ -21,7 +21,7 @@ async def test_a_replica_that_the_node_rejects_is_replaced(namespace: Namespace)
     rejected = await _assigned(model)
     assert rejection(rejected).startswith(f"OutOf{device}"), rejected["status"]
     namespace.timeline.say(rejection(rejected))
-    said = await model.until_condition("Ready", "False", says=f"OutOf{device}")
+    said = await model.until_condition("Activating", "True", "PodRejected", says=f"OutOf{device}")
     namespace.timeline.say(said["message"])
     await namespace.devices(1)
     while rejection(await _assigned(model)):

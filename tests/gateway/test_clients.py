@@ -12,6 +12,7 @@ import openai
 import pytest
 
 from tests.gateway.support import Edge, Process
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
@@ -72,20 +73,12 @@ async def test_cold_and_held(talk: Talk, edge: Edge, client: openai.AsyncOpenAI,
 
 async def test_a_stub_that_starts_while_requests_wait(edge: Edge, client: openai.AsyncOpenAI, start: Any) -> None:
     """Nothing but the address is known: connections are refused until it listens."""
-    port = await free_port()
+    port = free_port()
     edge.backends(port, ready=False)
     asked = [asyncio.create_task(talk(client)) for talk in (*KINDS.values(), *KINDS.values())]
     await edge.held(4)
     start(port=port, env={"STUB_STARTUP_DELAY": "300ms"}, wait=False)
     assert await asyncio.gather(*asked) == [(TEXT, "stop")] * 4
-
-
-async def free_port() -> int:
-    server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return int(port)
 
 
 @pytest.mark.parametrize("talk", KINDS.values(), ids=list(KINDS))

@@ -92,6 +92,33 @@ async def test_a_held_unary_request_waits_in_silence(edge: Edge, backend: Callab
         assert not {"x-hearth-cold-start", "server-timing"} & set(warm.headers)
 
 
+async def test_a_request_is_no_stream_because_the_last_one_was(edge: Edge, backend: Callable[..., Any]) -> None:
+    """One that wakes nothing waits, too, behind those that are held still while the first ones are released."""
+    edge.serve({"name": "m", "limits": {"maxInFlight": 1}})
+    released = asyncio.Event()
+
+    async def handler(call: Call) -> None:
+        await call.read_body()
+        if edge.gateway.stats("m").held:
+            await released.wait()
+        call.send(answer())
+
+    found = await backend(handler)
+    async with await edge.connect() as wire:
+        wire.send(ASK)
+        assert (await wire.answer()).json == {"ok": True}
+        edge.backends()
+        others = [asyncio.create_task(edge.ask(post())) for _ in range(2)]
+        await edge.held(2)
+        edge.backends(found.port)
+        await edge.held(1)
+        wire.send(get("/version"))
+        await edge.held(2)
+        released.set()
+        assert (await wire.answer()).headers["content-type"] == "application/json"
+        assert [(await each).status for each in others] == [200, 200]
+
+
 async def test_the_notice_tells_why_it_waits(edge: Edge) -> None:
     edge.serve({**QUICK, "activationTimeoutSeconds": 0.3})
     edge.gateway.set_notice("m", "needs 2 accelerators,\r\n\r\n1 is free")

@@ -333,6 +333,18 @@ async def test_a_refused_client_that_never_reads_is_cut(monkeypatch: pytest.Monk
         await alive(edge)
 
 
+async def test_a_refused_client_gets_its_time_however_long_it_was_busy() -> None:
+    """No sweep sees a connection idle whose requests follow one another at once, for longer than it might be idle."""
+    async with running(GatewayLimits(idle_timeout_seconds=0.1)) as edge, await edge.connect() as wire:
+        await until(lambda: edge.gateway.connections)
+        await asyncio.sleep(0.15)
+        wire.send(b"BREW / HTTP/1.1\r\n\r\n")
+        assert (await wire.answer()).status == 400
+        edge.gateway.connections.sweep(edge.gateway.now())
+        await asyncio.sleep(0)
+        assert len(edge.gateway.connections) == 1
+
+
 # ---------------------------------------------------------------- pipelining
 
 

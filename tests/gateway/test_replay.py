@@ -91,6 +91,20 @@ async def test_the_head_of_a_stream_alone_is_no_answer(then: str, edge: Edge, ba
         assert len(found.requests) == 4
 
 
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK", b"HTTP/1.1 500 Internal Server Error"])
+async def test_no_stream_after_the_head_of_one(head: bytes, edge: Edge, backend: Callable[..., Any]) -> None:
+    """A whole response in one read is not passed on as it came: the client reads chunks of a stream."""
+    late = plays(head + b"\r\nContent-Length: 17\r\n\r\n" + b'{"detail":"late"}')
+    await backend(in_turn(plays(SSE_HEAD, then="abort"), late, good))
+    async with await edge.connect() as wire:
+        wire.send(REQUESTS["stream"])
+        first = await wire.answer()
+        assert (first.status, first.complete) == (200, True)
+        assert first.events[-1]["error"]["code"] in (500, 502)
+        wire.send(REQUESTS["stream"])
+        assert not (await wire.answer()).failed
+
+
 async def test_a_port_that_outlives_its_process(edge: Edge, backend: Callable[..., Any]) -> None:
     """A child that inherited the socket keeps accepting: the one attempt that is left is not wasted on it."""
     found = await backend(plays(then="abort"))

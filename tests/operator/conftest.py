@@ -15,7 +15,7 @@ def api() -> FakeApi:
 
 @pytest.fixture
 async def harness(api: FakeApi) -> Harness:
-    """An operator in a cluster with one runtime and no services."""
+    """Return an operator in a cluster with one runtime and no services."""
     harness = Harness(api, HOST)
     harness.runtime("engine")
     await harness.start()

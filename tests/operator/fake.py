@@ -96,7 +96,7 @@ class FakeApi:
         self._changed(kind, stored, "MODIFIED")
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
-        """What KEDA does: write the replicas through the scale subresource."""
+        """Do what KEDA does: write the replicas through the scale subresource."""
         kind = next(kind for kind in CHILDREN if kind.kind == "Deployment")
         stored = self.stored[kind, namespace, name]
         path = ("spec", "replicas")

@@ -32,7 +32,9 @@ from hearth.operator.work_queue import WorkQueue
 from hearth.planning import PlanOptions
 from hearth.plugins import VendorHost
 from tests.operator.fake import FakeApi
+from tests.support import manifests
 from tests.support.clock import FakeClock
+from tests.support.manifests import Manifest
 
 LONGEST = 300.0
 """Seconds of the operator's time after which a key that still fails is left alone."""
@@ -75,7 +77,7 @@ class Harness:
         await self.settle()
 
     def _watch(self, kind: Kind, what: str, item: Mapping[str, Any]) -> None:
-        """What a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
+        """Tell what a watch with a label selector tells: an object that loses the label is gone. Nodes are not watched."""
         if kind is NODE:
             return
         if kind in (EVENT, LLM_SERVICE, INFERENCE_RUNTIME) or read_metadata(item).is_hearths:
@@ -87,7 +89,7 @@ class Harness:
             self.handlers.handle(kind, "DELETED", item)
 
     def stop(self) -> None:
-        """The end of the process, however it came."""
+        """End the process, in whatever way."""
         if self._watch in self.api.watchers:
             self.api.watchers.remove(self._watch)
 
@@ -122,7 +124,7 @@ class Harness:
         self.api.put_whole(INFERENCE_RUNTIME, runtime_manifest(name, **changes))
 
     def node(self, name: str = "node-1", devices: int = 1) -> None:
-        """A node joins, with so many devices of `runtime_manifest`'s kind."""
+        """Let a node join, with so many devices of `runtime_manifest`'s kind."""
         self.api.served.add(NODE)
         metadata = {"name": name, "labels": {"kubernetes.io/hostname": name}}
         self.api.put(NODE, {"apiVersion": "v1", "kind": "Node", "metadata": metadata})
@@ -130,7 +132,7 @@ class Harness:
         self.api.set_status(NODE, None, name, {"allocatable": amounts})
 
     def gateway_up(self, namespace: str = "ns", name: str = "hearth-gateway", available: int = 1) -> None:
-        """The gateway's pods become ready, or not."""
+        """Let the gateway's pods become ready, or not."""
         self.api.set_status(
             DEPLOYMENT, namespace, name, {"replicas": 1, "readyReplicas": available, "availableReplicas": available}
         )
@@ -145,34 +147,25 @@ class Harness:
         return found
 
 
-def manifest(name: str = "m", namespace: str = "ns", **spec: Any) -> dict[str, Any]:
-    """An LLMService for the runtimes of `runtime_manifest`."""
-    return {
-        "apiVersion": LLM_SERVICE.api_version,
-        "kind": "LLMService",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "model": {"source": {"uri": "hf://org/model"}},
-            "runtime": {"name": "engine"},
-            "cache": {"strategy": "None"},
-            **spec,
-        },
+def manifest(name: str = "m", namespace: str = "ns", **spec: Any) -> Manifest:
+    """Return an LLMService for the runtimes of `runtime_manifest`."""
+    given = {
+        "model": {"source": {"uri": "hf://org/model"}},
+        "runtime": {"name": "engine"},
+        "cache": {"strategy": "None"},
+        **spec,
     }
+    return manifests.service(name, namespace, **given)
 
 
-def runtime_manifest(name: str = "engine", *, image: str = "engine:1", args: tuple[str, ...] = ()) -> dict[str, Any]:
-    """An InferenceRuntime that needs no plugin."""
-    return {
-        "apiVersion": INFERENCE_RUNTIME.api_version,
-        "kind": "InferenceRuntime",
-        "metadata": {"name": name},
-        "spec": {
-            "vendor": "acme",
-            "adapter": "generic",
-            "container": {"image": image, "args": list(args), "port": {"name": "http", "containerPort": 8000}},
-            "accelerator": {"resourceName": "acme.example/device"},
-        },
-    }
+def runtime_manifest(name: str = "engine", *, image: str = "engine:1", args: tuple[str, ...] = ()) -> Manifest:
+    """Return an InferenceRuntime that needs no plugin."""
+    return manifests.runtime(
+        name,
+        adapter="generic",
+        container={"image": image, "args": list(args), "port": {"name": "http", "containerPort": 8000}},
+        accelerator={"resourceName": "acme.example/device"},
+    )
 
 
 def serving(api: FakeApi) -> Mapping[str, Any]:
@@ -197,7 +190,7 @@ def services_document(api: FakeApi) -> list[str]:
 
 @contextmanager
 def late_watch(api: FakeApi) -> Iterator[None]:
-    """What happens meanwhile is told by no watch yet."""
+    """Hold back the watches: what happens meanwhile is told by none."""
     watchers, api.watchers = api.watchers, []
     yield
     api.watchers = watchers

@@ -19,8 +19,11 @@ KINDS = (*CHILDREN, EVENT, LEASE, NODE, POD, INFERENCE_RUNTIME, LLM_SERVICE, CRD
 
 
 class HttpApi:
-    """Serves a FakeApi. `watches` counts the open ones; `break_watches` sends an error down all of them; those of the
-    kinds in `forbidden` are refused."""
+    """Server of a FakeApi.
+
+    `watches` counts the open ones; `break_watches` sends an error down all of them; those of the kinds in `forbidden` are
+    refused.
+    """
 
     def __init__(self, api: FakeApi) -> None:
         self.api = api
@@ -37,7 +40,7 @@ class HttpApi:
         return {kind.plural for kind, _, _ in self._watches}
 
     def selector(self, kind: Kind) -> str:
-        """The label selector with which a kind is watched."""
+        """Return the label selector with which a kind is watched."""
         return next(selector for each, selector, _ in self._watches if each is kind)
 
     def break_watches(self, code: int = 500, message: str = "the watch cache is broken") -> None:

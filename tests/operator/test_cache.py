@@ -17,7 +17,7 @@ from tests.operator.harness import (
 
 
 def break_runtime(harness: Harness, name: str = "engine", image: str = "engine:2") -> None:
-    """The API server takes keys of free mappings as they come; the models do not."""
+    """Give an env that the API server takes; it takes keys of free mappings as they come; the models do not."""
     broken = runtime_manifest(name, image=image)
     broken["spec"]["accelerator"]["nodeSelector"] = {"no key!": "x"}
     harness.api.put_whole(INFERENCE_RUNTIME, broken)

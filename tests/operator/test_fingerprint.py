@@ -1,5 +1,7 @@
 """What counts as a change of a live object, and what is only a controller's doing."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from hearth.operator.fingerprint import live_digest

@@ -79,7 +79,7 @@ class Process:
         self._process.send_signal(number)
 
     async def end(self) -> int:
-        """The exit code, once it has ended; the test fails when it does not."""
+        """Return the exit code, once it has ended; the test fails when it does not."""
         async with asyncio.timeout(PATIENCE):
             code = await self._process.wait()
         await self._reading
@@ -177,7 +177,7 @@ async def test_a_watch_that_fails_ends_the_process_with_its_cause(
 async def test_what_was_deleted_before_watches_started_anew_is_found_at_once(
     api: FakeApi, served: tuple[HttpApi, Path], process: Process
 ) -> None:
-    """kopf lists again after a 410, and says nothing of what is not in the list any more."""
+    """A watch of kopf lists again after a 410, and says nothing of what is not in the list any more."""
     api.put_whole(INFERENCE_RUNTIME, runtime_manifest())
     api.put_whole(LLM_SERVICE, manifest())
     await process.start()
@@ -202,7 +202,7 @@ async def test_a_watch_that_is_refused_is_tried_again_and_again_and_logged(
 
 
 def test_an_api_server_that_is_away_is_asked_for_as_long_as_it_takes() -> None:
-    """kopf's own patience is 54 s, with pauses of up to 21 s that nothing interrupts."""
+    """All of kopf's own patience is 54 s, with pauses of up to 21 s that nothing interrupts."""
     pauses = build_settings().networking.error_backoffs
     assert isinstance(pauses, Iterable)
     for _ in range(2):

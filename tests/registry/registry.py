@@ -40,7 +40,12 @@ def install() -> None:
 def serve(directory: Path, address: str, account: Account | None = None) -> Iterator[None]:
     """Run a registry at HOST:PORT, with its storage and its log in `directory`."""
     directory.mkdir()
-    lines = ["version: 0.1", "storage:", f"  filesystem: {{rootdir: {directory}/data}}", f"http: {{addr: '{address}'}}"]
+    lines = [
+        "version: 0.1",
+        "storage:",
+        f"  filesystem: {{rootdirectory: {directory}/data}}",
+        f"http: {{addr: '{address}'}}",
+    ]
     if account is not None:
         made = subprocess.run(
             ["htpasswd", "-nbB", account.user, account.password], capture_output=True, text=True, check=True

@@ -20,6 +20,8 @@ import pytest
 
 from tests.chart.support import REGISTRY, ROOT
 from tests.registry.registry import Account, install, serve
+from tests.support import manifests
+from tests.support.manifests import Manifest
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
@@ -64,7 +66,7 @@ class Cluster:
         return found
 
     def images(self, *argv: str) -> set[str]:
-        """The images of the containers of pods."""
+        """Return the images of the containers of pods."""
         return {
             container["image"] for pod in self.get("pods", *argv)["items"] for container in pod["spec"]["containers"]
         }
@@ -88,7 +90,7 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A cluster without any image of Hearth."""
+    """Bring a cluster up without any image of Hearth."""
     install()
     found = Cluster()
     try:
@@ -100,7 +102,7 @@ def cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def readme(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The commands of the README's section about clusters, with its manifest where they find it."""
+    """Return the commands of the README's section about clusters, with its manifest where they find it."""
     [section] = re.findall(r"^## In a cluster\n(.*?)^## ", README, re.MULTILINE | re.DOTALL)
     [block] = re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
     [manifest] = re.findall(r"^```yaml\n(# qwen\.yaml\n.*?)^```$", README, re.MULTILINE | re.DOTALL)
@@ -169,7 +171,7 @@ def test_a_registry_with_a_password(cluster: Cluster, readme: list[str], tmp_pat
 
 
 def pull_secret(namespace: str, address: str) -> dict[str, Any]:
-    """What `kubectl create secret docker-registry` makes."""
+    """Return what `kubectl create secret docker-registry` makes."""
     auths = {"auths": {address: {"username": ACCOUNT.user, "password": ACCOUNT.password}}}
     return {
         "apiVersion": "v1",
@@ -180,22 +182,18 @@ def pull_secret(namespace: str, address: str) -> dict[str, Any]:
     }
 
 
-def service(name: str, **spec: Any) -> dict[str, Any]:
-    return {
-        "apiVersion": "serving.hearth.dev/v1alpha1",
-        "kind": "LLMService",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": {
-            "model": {"source": {"uri": "hf://Qwen/Qwen3-8B"}},
-            "runtime": {"selector": {"vendor": ["fake"]}},
-            "cache": {"strategy": "None"},
-            "scaling": {"min": 0, "max": 1},
-            **spec,
-        },
+def service(name: str, **spec: Any) -> Manifest:
+    """Return a service in the namespace `default` that any runtime of the fake vendor serves."""
+    given = {
+        "runtime": {"selector": {"vendor": ["fake"]}},
+        "cache": {"strategy": "None"},
+        "scaling": {"min": 0, "max": 1},
+        **spec,
     }
+    return manifests.service(name, "default", **given)
 
 
 def conditions(cluster: Cluster, name: str) -> str:
-    """The messages of a service's conditions."""
+    """Return the messages of a service's conditions."""
     found = cluster.get("llmservice", name)["status"]["conditions"]
     return "\n".join(f"{each['type']}: {each['reason']}: {each['message']}" for each in found)

@@ -132,7 +132,7 @@ def up(serve: list[str], ask: str, directory: Path, environ: dict[str, str]) -> 
 def listening(log: Path, process: subprocess.Popen[bytes]) -> str:
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
-        found = re.search(r"listening on (http://\S+)/v1 for tiny", log.read_text())
+        found = re.search(r"Listening on (http://\S+)/v1 for tiny", log.read_text())
         if found:
             return found.group(1)
         if process.poll() is not None:

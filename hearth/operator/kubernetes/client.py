@@ -18,6 +18,9 @@ from hearth.operator.kubernetes.connection import Connection
 from hearth.operator.kubernetes.errors import ApiError, NotFound, Unavailable, refusal
 from hearth.operator.kubernetes.kinds import Kind
 
+MANAGER: Final = "hearth-operator"
+"""Field manager of everything that the operator writes, and the component that reports its Events."""
+
 TIMEOUT: Final = 30.0
 """Seconds that one request may take; the API server itself gives up after 60."""
 
@@ -35,31 +38,47 @@ Answer = dict[str, Any]
 
 
 class Api(Protocol):
-    """What the operator asks of an API server. Every method raises ApiError."""
+    """Requests of the operator to an API server. Every method raises ApiError."""
 
-    async def get(self, kind: Kind, namespace: str | None, name: str) -> Answer: ...
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> Answer:
+        """Return an object."""
+        ...
 
-    def list(self, kind: Kind, *, labels: str = "") -> AsyncIterator[Answer]: ...
+    def list(self, kind: Kind, *, labels: str = "") -> AsyncIterator[Answer]:
+        """Yield the objects of all namespaces."""
+        ...
 
     async def apply(
         self, kind: Kind, body: Object, *, manager: str, force: bool, subresource: str | None = None
-    ) -> Answer: ...
+    ) -> Answer:
+        """Apply an object by server-side apply, and return it."""
+        ...
 
-    async def create(self, kind: Kind, body: Object, *, manager: str) -> Answer: ...
+    async def create(self, kind: Kind, body: Object, *, manager: str) -> Answer:
+        """Create an object, and return it."""
+        ...
 
-    async def replace(self, kind: Kind, body: Object, *, manager: str) -> Answer: ...
+    async def replace(self, kind: Kind, body: Object, *, manager: str) -> Answer:
+        """Replace an object that was read before, and return it."""
+        ...
 
     async def patch(
         self, kind: Kind, namespace: str | None, name: str, operations: Sequence[Object], *, manager: str
-    ) -> Answer: ...
+    ) -> Answer:
+        """Carry out the operations of a JSON Patch, and return the object."""
+        ...
 
-    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None: ...
+    async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str) -> None:
+        """Delete an object, if it is there."""
+        ...
 
-    async def serves(self, kind: Kind) -> bool: ...
+    async def serves(self, kind: Kind) -> bool:
+        """Return whether the API server serves the kind."""
+        ...
 
 
 class ApiClient:
-    """An API server, as a client with a pool of connections. An asynchronous context manager."""
+    """Client with a pool of connections. An asynchronous context manager."""
 
     def __init__(self, connection: Connection, *, timeout: float = TIMEOUT) -> None:
         self._connection = connection
@@ -101,7 +120,7 @@ class ApiClient:
     async def apply(
         self, kind: Kind, body: Object, *, manager: str, force: bool, subresource: str | None = None
     ) -> Answer:
-        """Server-side apply. A `metadata.uid` in the body keeps it from touching another object of the name."""
+        """Apply an object by server-side apply. A `metadata.uid` in the body keeps it from touching another object of the name."""
         metadata = body["metadata"]
         return await self._ask(
             "PATCH",
@@ -146,7 +165,7 @@ class ApiClient:
                 raise
 
     async def serves(self, kind: Kind) -> bool:
-        """Whether the API server knows the kind."""
+        """Return whether the API server serves the kind."""
         try:
             answer = await self._ask("GET", kind.root)
         except NotFound:

@@ -9,13 +9,12 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from hearth.api import API_VERSION, LLMService
-from hearth.operator.kubernetes.client import Api
+from hearth.operator.kubernetes.client import MANAGER, Api
 from hearth.operator.kubernetes.errors import ApiError, NamespaceGoing, NotFound
 from hearth.operator.kubernetes.kinds import EVENT
 
 logger = logging.getLogger(__name__)
 
-COMPONENT = "hearth-operator"
 REMEMBERED = 4096
 """Events whose repeats are counted."""
 
@@ -79,7 +78,7 @@ class EventRecorder:
             {"op": "replace", "path": "/lastTimestamp", "value": _rfc3339(now)},
         )
         try:
-            await self._api.patch(EVENT, service.metadata.namespace, before.name, operations, manager=COMPONENT)
+            await self._api.patch(EVENT, service.metadata.namespace, before.name, operations, manager=MANAGER)
         except NotFound:
             return False
         return True
@@ -106,11 +105,11 @@ class EventRecorder:
                 "firstTimestamp": stamp,
                 "lastTimestamp": stamp,
                 "count": 1,
-                "source": {"component": COMPONENT},
-                "reportingComponent": COMPONENT,
+                "source": {"component": MANAGER},
+                "reportingComponent": MANAGER,
                 "reportingInstance": self._instance,
             },
-            manager=COMPONENT,
+            manager=MANAGER,
         )
         name: str = answer["metadata"]["name"]
         return name

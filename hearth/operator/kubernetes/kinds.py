@@ -19,15 +19,16 @@ class Kind:
 
     @property
     def api_version(self) -> str:
+        """Group and version, as objects name them."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def root(self) -> str:
-        """The path of the group and version."""
+        """Path of the group and version."""
         return f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """The path of an object, or of all objects of a namespace or of the cluster."""
+        """Return the path of an object, or of all objects of a namespace or of the cluster."""
         parts = [self.root]
         if namespace is not None and self.namespaced:
             parts += ["namespaces", namespace]
@@ -62,5 +63,5 @@ _BY_NAME = {(kind.api_version, kind.kind): kind for kind in CHILDREN}
 
 
 def kind_of(item: Mapping[str, Any]) -> Kind:
-    """The kind of a planned object."""
+    """Return the kind of a planned object."""
     return _BY_NAME[item["apiVersion"], item["kind"]]

@@ -11,14 +11,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from hearth.operator.kubernetes.client import Api
+from hearth.operator.kubernetes.client import MANAGER, Api
 from hearth.operator.kubernetes.errors import ApiError, Conflict, NotFound
 from hearth.operator.kubernetes.kinds import LEASE
 
 logger = logging.getLogger(__name__)
 
 NAME = "hearth-operator"
-"""Name of the Lease, and of the field manager that writes it."""
+"""Name of the Lease."""
 
 DURATION = 15.0
 """Seconds without a renewal after which others may take the Lease."""
@@ -80,7 +80,7 @@ class LeaderElection:
                 if lease["spec"].get("holderIdentity") != self._identity:
                     return
                 spec = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": _now()}
-                await self._api.replace(LEASE, {**lease, "spec": spec}, manager=NAME)
+                await self._api.replace(LEASE, {**lease, "spec": spec}, manager=MANAGER)
                 logger.info("Released the lease")
         except NotFound:
             return
@@ -103,7 +103,7 @@ class LeaderElection:
         if holder != self._identity:
             fresh |= {"acquireTime": _now(), "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
         try:
-            await self._api.replace(LEASE, {**lease, "spec": {**spec, **fresh}}, manager=NAME)
+            await self._api.replace(LEASE, {**lease, "spec": {**spec, **fresh}}, manager=MANAGER)
         except Conflict:
             return False
         return True
@@ -122,7 +122,7 @@ class LeaderElection:
             },
         }
         try:
-            await self._api.create(LEASE, body, manager=NAME)
+            await self._api.create(LEASE, body, manager=MANAGER)
         except Conflict:
             return False
         return True

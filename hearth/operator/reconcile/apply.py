@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from hearth.operator.cache import INIT_MANAGER, MANAGER, Cache, Child, ChildId, Key, claims_of
+from hearth.operator.cache import INIT_MANAGER, Cache, Child, ChildId, Key, claims_of
 from hearth.operator.fingerprint import is_backend
-from hearth.operator.kubernetes.client import Api
+from hearth.operator.kubernetes.client import MANAGER, Api
 from hearth.operator.kubernetes.errors import BeingDeleted, Conflict, Invalid, NameTaken, NotFound
 from hearth.operator.kubernetes.kinds import DEPLOYMENT, Kind, kind_of
 from hearth.operator.metrics import Metrics

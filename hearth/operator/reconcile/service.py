@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from hearth.api import API_VERSION, HearthError, LLMService
-from hearth.operator.cache import MANAGER, Cache, Key
+from hearth.operator.cache import Cache, Key
 from hearth.operator.diagnosis.prewarm import prewarm_nodes
 from hearth.operator.fingerprint import digest
 from hearth.operator.keda_availability import KedaAvailability
-from hearth.operator.kubernetes.client import Api
+from hearth.operator.kubernetes.client import MANAGER, Api
 from hearth.operator.kubernetes.errors import BeingDeleted, NamespaceGoing, NotFound, NotServed, OperatorError
 from hearth.operator.kubernetes.event_recorder import EventRecorder
 from hearth.operator.kubernetes.kinds import CLAIM, JOB, LLM_SERVICE, SCALED_OBJECT, kind_of

@@ -16,7 +16,7 @@ import pytest_asyncio
 from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Keda
 from tests.gateway.support import Program, Wire, answer, get, post
-from tests.support.ports import HOST
+from tests.support.ports import HOST, free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -45,14 +45,6 @@ async def run(api: FakeApi, tmp_path: Path) -> Any:
         program.close()
         for wire in program.wires:
             wire.abort()
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind((HOST, 0))
-        port = found.getsockname()[1]
-    assert isinstance(port, int)
-    return port
 
 
 async def ask(process: Program, request: bytes, host: str = HOST) -> Any:

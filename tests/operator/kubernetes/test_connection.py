@@ -26,7 +26,7 @@ def test_a_token_is_read_also_when_the_node_has_just_booted(account: Path, monke
 def test_nobody_asks_without_a_token_while_another_thread_reads_it(
     account: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """kopf logs in from a thread while the operator asks its first question."""
+    """One thread is kopf's: it logs in from a thread while the operator asks its first question."""
     found = find_connection({"KUBERNETES_SERVICE_HOST": "10.96.0.1"}, account)
     read, meanwhile = Path.read_text, []
 

@@ -28,7 +28,7 @@ def test_a_pod_uses_its_service_account(account: Path, host: str, server: str) -
 
 
 def test_a_pod_does_without_the_official_client(account: Path) -> None:
-    """It is not in the image. (kopf imports it too, where it is installed.)"""
+    """Where it is installed, kopf imports it too; it is not in the image."""
     script = (
         "import sys; from pathlib import Path; sys.modules['kubernetes'] = None; import hearth.operator.main; "
         "from hearth.operator.kubernetes.login import find_connection; "

@@ -43,7 +43,7 @@ def scaler_ready(api: FakeApi, name: str = "m") -> None:
 
 
 def places(job: Mapping[str, Any]) -> list[str]:
-    """The hostnames that a Job's pod is kept to."""
+    """Return the hostnames that a Job's pod is kept to."""
     affinity = job["spec"]["template"]["spec"]["affinity"]["nodeAffinity"]
     (term,) = affinity["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     (expression,) = term["matchExpressions"]

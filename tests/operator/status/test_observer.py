@@ -20,7 +20,7 @@ NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
 
 @pytest.fixture
 async def harness() -> Harness:
-    """An operator with the services `m` and `other`."""
+    """Return an operator with the services `m` and `other`."""
     found = Harness(FakeApi(), VendorHost.of({}))
     await found.start()
     found.runtime("engine")

@@ -66,7 +66,7 @@ class Watched:
 def test_a_malformed_object_is_passed_over_and_named(
     kind: Kind, item: Any, what: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """kopf would log an error, and a resync would end."""
+    """Otherwise kopf would log an error, and a resync would end."""
     watched = Watched()
     watched.handlers.handle(kind, what, item)
     if what != "DELETED" or kind in (LLM_SERVICE, INFERENCE_RUNTIME, BUDGET):

@@ -50,7 +50,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_kind_that_is_not_watched_ends_the_process() -> None:
-    """kopf looked at the API's page before the definition was in it, and looks no more."""
+    """In this case kopf looked at the API's page before the definition was in it, and looks no more."""
     asked = Asked()
     asked.cache.see_child(SCALED_OBJECT, SCALED)
     with pytest.raises(NotWatched, match="although there are some; restarting"):

@@ -154,7 +154,7 @@ class Client(asyncio.Protocol):
         """Respond with `failure` and close: what follows cannot be trusted, or is not worth reading."""
         self._server.connections.count_unrouted(failure)
         self.transport.write(failure_response(failure, close=True))
-        self.state = CLOSED
+        self._become(CLOSED)  # from now on, however long it was busy, it may be read
         self.reader.discard()
         self._server.connections.linger(self)
 

@@ -197,6 +197,7 @@ class Exchange:
         if len(payload) > service.small_body:
             self._account_for(payload)
         self.service = service
+        self.stream = False
         self.payload = payload
         service.admit(self)
 
