@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 DISTS  := gateway[cluster] stub . $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo demo-vllm test test-kit test-registry test-soak test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status test-devcluster images push cluster-images cluster-hearth crds protos clean
+.PHONY: help install demo demo-vllm test test-kit test-registry test-soak test-scale-e2e test-tutorial test-wheels lint format bench bench-cluster cluster-up cluster-down cluster-status test-devcluster images push cluster-images cluster-hearth crds protos clean
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-15s %s\n", $$1, $$2}'
@@ -16,7 +16,7 @@ install: $(STAMP) ## create .venv with pinned dependencies and the distributions
 $(STAMP): constraints.txt pyproject.toml gateway/pyproject.toml stub/pyproject.toml $(wildcard plugins/*/pyproject.toml)
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"error: Hearth needs Python 3.11 or later; {sys.executable} is {v[0]}.{v[1]}. Say which to use: make PYTHON=/path/to/python3.12")'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "error: this Python cannot create virtual environments; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
-	@echo "installing into $(VENV) (once)"
+	@echo "installing into $(VENV) (once; a minute or more)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q 'pip>=25.1'
 	@PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q $(foreach d,$(DISTS),-e $(d)) --group dev
@@ -77,7 +77,7 @@ $(VLLM_STAMP): examples/vllm-cpu/overrides.txt examples/vllm-cpu/make_model.py
 	@$(VLLM_VENV)/bin/python examples/vllm-cpu/make_model.py $(VLLM_VENV)/tiny-llama
 	@touch $@
 
-demo-vllm: $(STAMP) $(VLLM_STAMP) ## the same with a real vLLM on the CPU (installs about 6 GB, then two minutes)
+demo-vllm: $(STAMP) $(VLLM_STAMP) ## the loop of `make demo` with a real vLLM on the CPU (installs about 6 GB, then two minutes)
 	@$(BIN)/python examples/vllm-cpu/demo_vllm.py $(VLLM_VENV)/tiny-llama
 
 NAME ?= hearth
@@ -85,10 +85,10 @@ NAME ?= hearth
 cluster-up: ## a single-node Kubernetes with KEDA on this machine (as root; 12 minutes the first time, then half a minute)
 	@$(PYTHON) -m tools.devcluster up --name $(NAME) $(ARGS)
 
-cluster-down: ## remove it and everything of it
+cluster-down: ## remove the development cluster and everything of it
 	@$(PYTHON) -m tools.devcluster down --name $(NAME)
 
-cluster-status: ## what it is and what it lacks
+cluster-status: ## what the development cluster is, and what it lacks
 	@$(PYTHON) -m tools.devcluster status --name $(NAME)
 
 test-devcluster: $(STAMP) ## bring clusters of its own up and down, interrupt them, and compare the machine (as root; 4 minutes)
@@ -101,10 +101,10 @@ push: ## push the images to a registry that the cluster's nodes can pull from (R
 	@test -n "$(REGISTRY)" || { echo "error: REGISTRY is not set; make push REGISTRY=registry.example.com/hearth" >&2; exit 1; }
 	@$(PYTHON) -m tools.images --push $(REGISTRY) $(if $(PLAIN_HTTP),--plain-http) $(ONLY)
 
-cluster-images: ## build them, and that of the tests, and put them into the development cluster (NAME=hearth, ONLY=gateway)
+cluster-images: ## build the images, and that of the tests, and load them into the development cluster (NAME=hearth, ONLY=gateway)
 	@$(PYTHON) -m tools.images --load $(or $(NAME),hearth) $(or $(ONLY),operator gateway stub hub)
 
-cluster-hearth: cluster-up cluster-images ## bring it up with Hearth in it, by the chart
+cluster-hearth: cluster-up cluster-images ## bring the development cluster up with Hearth in it, by the chart
 	@KUBECONFIG=$$($(PYTHON) -m tools.devcluster path kubeconfig --name $(NAME)) \
 	  $$($(PYTHON) -m tools.devcluster path helm --name $(NAME)) upgrade --install hearth charts/hearth \
 	  --namespace hearth-system --create-namespace --set image.registry=localhost --wait

@@ -123,7 +123,7 @@ async def cold_stream(client: openai.AsyncOpenAI, timeline: Timeline) -> None:
                     timeline.say(f"  first token after {first_token:.2f} s")
     if not (heartbeats and tokens and done):
         raise DemoError(f"cold stream: {heartbeats} heartbeats, {tokens} tokens, [DONE] seen: {done}")
-    timeline.say(f"  {tokens} tokens and [DONE]; {heartbeats} heartbeats kept the client waiting")
+    timeline.say(f"  {tokens} tokens and [DONE]; {heartbeats} heartbeats kept the connection alive")
 
 
 async def load(client: openai.AsyncOpenAI, hearth: Hearth, timeline: Timeline) -> int:

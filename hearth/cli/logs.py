@@ -71,8 +71,8 @@ def _files(state: StateDir, name: str, replica: str | None) -> list[Path]:
         raise not_running(state)
     services = sorted(path.name for path in state.logs.iterdir())
     raise HearthError(
-        f"{name} has no log: no replica of it was started yet",
-        f"start one with `hearth wake {name}`; services with a log: {', '.join(services) or 'none'}",
+        f"{name} has no log: no replica of it was started yet, or there is no such service",
+        f"`hearth get` lists the services, `hearth wake` starts one; services with a log: {', '.join(services) or 'none'}",
     )
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from hearth.api import GatewayPod
     from hearth.planning import PlanOptions
 
-_REGISTRY = re.compile(r"[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*")
+_REGISTRY = re.compile(r"(localhost|[a-z0-9_-]+:[0-9]+|[a-z0-9_-]+([.][a-z0-9_-]+)+(:[0-9]+)?)(/[a-z0-9][a-z0-9._-]*)*")
 
 
 class ScalerChoice(StrEnum):

@@ -105,7 +105,7 @@ class _Run:
         """Run until the first signal, then drain. Raises what no part foresaw."""
         tasks: list[asyncio.Task[None]] = []
         try:
-            self._report_faults(self._configuration.unplanned.values())
+            self._report_faults(one.error for one in self._configuration.unplanned.values())
             await self._apply(reported=())
             await self._control.start()
             self._screen.started(self._supervisor, self._gateway.port)
@@ -135,8 +135,7 @@ class _Run:
         for pool in pools:
             if pool.error is not None:
                 self._screen.report("", f"vendor {pool.vendor} has no devices: {pool.error}", "error")
-        unplanned = {name: str(error) for name, error in self._configuration.unplanned.items()}
-        await self._supervisor.apply(self._configuration.workloads, pools, unplanned)
+        await self._supervisor.apply(self._configuration.workloads, pools, self._configuration.unplanned)
 
     async def _watch(self) -> None:
         """Reread the manifests when they change; invalid ones are reported and change nothing."""
@@ -153,7 +152,7 @@ class _Run:
                 self._report_faults(error.errors if isinstance(error, ManifestErrors) else (error,))
                 self._report("The changed manifests are invalid; keeping the running configuration")
                 continue
-            self._report_faults(new.unplanned.values())
+            self._report_faults(one.error for one in new.unplanned.values())
             reported = self._configuration.warnings
             self._configuration = with_kept(new, self._configuration)
             self._report("The manifests changed; applying them")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hearth.api import HearthError, LLMService, ManifestError, ManifestErrors, Manifests, load_manifests
+from hearth.local.views import Unplanned
 from hearth.local.workload import Workload, workload
 from hearth.planning import (
     LocalInventory,
@@ -23,12 +24,12 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Plans of the manifests. `unplanned` are services that cannot run here, and why, with file and line."""
+    """Plans of the manifests. `unplanned` are services that cannot run here, by name; their errors have file and line."""
 
     plans: tuple[Plan, ...]
     workloads: tuple[Workload, ...]
     inventories: tuple[LocalInventory, ...]
-    unplanned: Mapping[str, ManifestError]
+    unplanned: Mapping[str, Unplanned]
 
     @property
     def warnings(self) -> tuple[tuple[str, str], ...]:
@@ -43,18 +44,20 @@ def load_configuration(files: Sequence[Path], host: VendorHost) -> Configuration
     runtimes = available_runtimes(manifests.runtimes, host)
     plans: list[Plan] = []
     workloads: list[Workload] = []
-    unplanned: dict[str, ManifestError] = {}
+    unplanned: dict[str, Unplanned] = {}
     for service in manifests.services:
         try:
             plan = make_plan(service, runtimes=runtimes, host=host, target="local")
             workloads.append(workload(plan, host))
             plans.append(plan)
         except HearthError as error:
-            unplanned[service.metadata.name] = _located(manifests, service, error)
+            unplanned[service.metadata.name] = Unplanned(
+                service.metadata.namespace, _located(manifests, service, error)
+            )
     if not plans:
         names = ", ".join(manifests.files) or "the files"
         none = ManifestError(names, 0, 0, "", None, "contains no LLMService", "write one, or add its file with -f")
-        raise ManifestErrors(tuple(unplanned.values()) or (none,))
+        raise ManifestErrors(tuple(one.error for one in unplanned.values()) or (none,))
     check_models(plans, manifests)
     return Configuration(tuple(plans), tuple(workloads), local_inventory_sources(plans, host=host), unplanned)
 
@@ -96,7 +99,7 @@ def with_kept(new: Configuration, running: Configuration) -> Configuration:
         plans=plans,
         workloads=(*new.workloads, *(running.workloads[number] for number in kept)),
         inventories=tuple(known[vendor] for vendor in sorted(vendors)),
-        unplanned={name: error for name, error in new.unplanned.items() if name not in names},
+        unplanned={name: one for name, one in new.unplanned.items() if name not in names},
     )
 
 

@@ -18,7 +18,7 @@ from hearth.local.devices import Allocation, Claim, Holding, Pool, allocate
 from hearth.local.replica import Replica, Surroundings
 from hearth.local.service import Service, expendable
 from hearth.local.state import StateDir
-from hearth.local.views import ServiceView, notice_of, service_view, unplanned_view
+from hearth.local.views import ServiceView, Unplanned, notice_of, service_view, unplanned_view
 from hearth.local.workload import Workload
 from hearth.planning.launch import HOST
 from hearth_gateway import Endpoint, Gateway, ServiceConfig, ServiceStats
@@ -45,7 +45,7 @@ class Supervisor:
         self._report = report
         self._loop = asyncio.get_running_loop()
         self._services: dict[str, Service] = {}
-        self._unplanned: dict[str, tuple[str, float]] = {}
+        self._unplanned: dict[str, tuple[Unplanned, float]] = {}
         self._pools: tuple[Pool, ...] = ()
         self._contended: frozenset[str] = frozenset()
         self._wakeup = asyncio.Event()
@@ -68,7 +68,7 @@ class Supervisor:
                     await self._wakeup.wait()
 
     async def apply(
-        self, workloads: Sequence[Workload], pools: Sequence[Pool], unplanned: Mapping[str, str] | None = None
+        self, workloads: Sequence[Workload], pools: Sequence[Pool], unplanned: Mapping[str, Unplanned] | None = None
     ) -> None:
         """Replace the set of services. Removed ones are drained, changed ones are rolled.
 
@@ -77,9 +77,8 @@ class Supervisor:
         now = self._loop.time()
         names = {workload.name for workload in workloads}
         self._pools = tuple(pools)
-        self._unplanned = {
-            name: (why, self._unplanned.get(name, ("", now))[1]) for name, why in (unplanned or {}).items()
-        }
+        since = {name: seen for name, (_, seen) in self._unplanned.items()}
+        self._unplanned = {name: (one, since.get(name, now)) for name, one in (unplanned or {}).items()}
         for name, service in self._services.items():
             if name not in names and not service.removed:
                 self._report(name, "removed from the manifests")
@@ -177,7 +176,7 @@ class Supervisor:
             service_view(service, None if service.removed else self._stats(service), now)
             for service in self._services.values()
         ]
-        views += [unplanned_view(name, why, now - since) for name, (why, since) in self._unplanned.items()]
+        views += [unplanned_view(name, one, now - since) for name, (one, since) in self._unplanned.items()]
         return tuple(sorted(views, key=lambda view: view.name))
 
     # --- one tick -----------------------------------------------------------------------------------------------------

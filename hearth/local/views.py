@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hearth.api import ManifestError
 from hearth.api.phase import Phase
 from hearth.local.phase import ReplicaState, phase_of
 from hearth.local.replica import Replica
@@ -41,6 +42,14 @@ class ServiceView:
     replicas: tuple[ReplicaView, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Unplanned:
+    """A service that cannot run on this machine, and why."""
+
+    namespace: str
+    error: ManifestError
+
+
 def service_view(service: Service, stats: ServiceStats | None, now: float) -> ServiceView:
     """Return the view of a service; `stats` are the gateway's, None for one that the gateway no longer serves."""
     states = [replica_state(replica, now) for replica in service.replicas.values()]
@@ -55,24 +64,24 @@ def service_view(service: Service, stats: ServiceStats | None, now: float) -> Se
         wanted=service.wanted,
         held=stats.held if stats else 0,
         in_flight=stats.in_flight if stats else 0,
-        age=now - service.since,
+        age=round(now - service.since, 3),
         replicas=tuple(map(_replica_view, service.replicas.values(), states)),
     )
 
 
-def unplanned_view(name: str, problem: str, age: float) -> ServiceView:
+def unplanned_view(name: str, unplanned: Unplanned, age: float) -> ServiceView:
     """Return the view of a service which this machine cannot run; `age` is in seconds."""
     return ServiceView(
         name=name,
-        namespace="default",
+        namespace=unplanned.namespace,
         phase="Degraded",
-        reason=problem,
+        reason=str(unplanned.error),
         runtime="",
         ready=0,
         wanted=0,
         held=0,
         in_flight=0,
-        age=age,
+        age=round(age, 3),
     )
 
 

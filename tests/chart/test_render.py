@@ -74,6 +74,7 @@ NEEDS: dict[str, dict[str, Any]] = {
 """What must be on for the rest of a group to matter."""
 
 OTHER: dict[str, Any] = {
+    "image.registry": "other.example",
     "scaler.mode": "metrics-api",
     "operator.image.pullPolicy": "Always",
     "operator.logFormat": "text",
@@ -160,6 +161,7 @@ def test_the_service_account_may_do_the_same_whatever_the_scaler() -> None:
             {"image.registry": "https://a.example/b"},
             'image.registry "https://a.example/b" is not the name of a registry',
         ),
+        ({"image.registry": "hearth"}, 'image.registry "hearth" is not the name of a registry'),
         ({"image.registry": "a.example/b/"}, 'image.registry "a.example/b/" is not the name of a registry'),
         ({"scaler.mode": "pull"}, "at '/scaler/mode': value must be one of 'push', 'metrics-api'"),
         ({"operator.replica": 2}, "at '/operator': additional properties 'replica' not allowed"),

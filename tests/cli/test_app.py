@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
 
+from hearth.cli import main
+from hearth.cli.app import app
 from tests.cli.support import hearth
 
 
@@ -22,6 +26,13 @@ def test_help_lists_the_commands(args: tuple[str, ...]) -> None:
     assert all(f"\n  {command} " in done.out + done.err for command in ("explain", "plugins", "render"))
 
 
+def test_the_documentation_lists_every_command() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+    [table] = re.findall(r"^\| command \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    listed = {name for row in table.splitlines() for name in re.findall(r"`([a-z]+)`", row.split("|")[1])}
+    assert listed == {*typer.main.get_command(app).commands}
+
+
 @pytest.mark.parametrize("args", [("--help",), ("plugins",), ("explain", "--help")])
 def test_quick_commands_import_nothing_slow(args: tuple[str, ...]) -> None:
     """0.1 s for each of these; the time itself is in `make bench`."""
@@ -32,6 +43,16 @@ def test_quick_commands_import_nothing_slow(args: tuple[str, ...]) -> None:
     environ = {**os.environ, "HEARTH_PLUGINS": "fake"}
     done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, check=True, env=environ)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_ctrl_c_while_modules_are_imported_prints_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hearth.cli.app.run", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
 
 
 def test_a_plugin_that_fails_is_exit_code_1(tmp_path: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 import yaml
 
+from hearth.cli.app import app
 from hearth.cli.output import ManifestOutput, Output, write_document, write_manifests
 from tests.cli.peer import Peer
 from tests.cli.support import hearth
@@ -19,6 +21,13 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 SHAPES: dict[str, Any] = {
     command: json.loads(example)
     for command, example in re.findall(r"^### `([^`]+)`\n.*?^```json\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S)
+}
+CALLS: dict[str, Sequence[str]] = {
+    "hearth get": ("get",),
+    "hearth explain": ("explain", "-f", "{manifest}"),
+    "hearth plugins": ("plugins",),
+    "hearth plugins check": ("plugins", "check", "fake", "--examples", "1"),
+    "hearth runtimes list": ("runtimes", "list"),
 }
 
 
@@ -44,16 +53,7 @@ def agree(documented: Any, real: Any) -> bool:
     return bool(documented == real)
 
 
-@pytest.mark.parametrize(
-    ("command", "args"),
-    [
-        ("hearth get", ("get",)),
-        ("hearth explain", ("explain", "-f", "{manifest}")),
-        ("hearth plugins", ("plugins",)),
-        ("hearth plugins check", ("plugins", "check", "fake", "--examples", "1")),
-        ("hearth runtimes list", ("runtimes", "list")),
-    ],
-)
+@pytest.mark.parametrize(("command", "args"), CALLS.items())
 def test_documents_have_the_documented_shape(command: str, args: Sequence[str], manifest: Path, peer: Peer) -> None:
     args = [arg.format(manifest=manifest) for arg in args]
     documents = [json.loads(hearth(*args, "-o", "json").out), yaml.safe_load(hearth(*args, "-o", "yaml").out)]
@@ -61,14 +61,16 @@ def test_documents_have_the_documented_shape(command: str, args: Sequence[str], 
         assert agree(shape(SHAPES[command]), shape(document)), json.dumps(document, indent=2)
 
 
-def test_every_documented_shape_is_tested() -> None:
-    assert set(SHAPES) == {
-        "hearth get",
-        "hearth explain",
-        "hearth plugins",
-        "hearth plugins check",
-        "hearth runtimes list",
-    }
+def commands_for_programs(name: str, command: Any) -> Iterator[str]:
+    """Return the commands, from this one down, that have `-o table`, and so print documents besides."""
+    if any("table" in getattr(type(each.default), "__members__", ()) for each in command.params):
+        yield name
+    for part, each in getattr(command, "commands", {}).items():
+        yield from commands_for_programs(f"{name} {part}", each)
+
+
+def test_every_document_has_a_documented_shape() -> None:
+    assert {*SHAPES} == {*CALLS} == {*commands_for_programs("hearth", typer.main.get_command(app))}
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def test_images_that_no_node_can_pull_are_warned_of(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("registry", ["https://a.example", "a.example/", "A.example", "a b"])
+@pytest.mark.parametrize("registry", ["https://a.example", "a.example/", "A.example", "a b", "hearth", "team/hearth"])
 def test_what_is_no_registry_is_refused(registry: str, tmp_path: Path) -> None:
     (tmp_path / "m.yaml").write_text(service("a"))
     done = hearth("render", "-f", tmp_path / "m.yaml", "--image-registry", registry)

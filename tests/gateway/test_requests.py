@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from hearth_gateway.http.local_routes import LOCAL_ROUTES
 from tests.gateway.support import CHAT, Call, Edge, answer, body, get, in_turn, plays, post, statuses
 from tests.support.waiting import until
 
 OK = answer()
-LOCAL = ["/v1/models", "/v1/models/m", "/healthz", "/readyz", "/health", "/ping", "/metrics", "/hearth/queue"]
+LOCAL = ["/v1/models/m", *(route.path.decode() for route in LOCAL_ROUTES)]
 
 
 async def echo(call: Call) -> None:

@@ -77,6 +77,17 @@ def test_errors_of_a_file_name_it(tmp_path: Path, content: bytes, expected: str)
     assert "\n" not in str(caught.value)
 
 
+def test_every_mistake_of_a_file_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "services.yaml"
+    path.write_text("services:\n- {name: a, name: b}\n- name: c\n  bogus: 1\n- {name: d, limits: {}, limits: {}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_services(path)
+    twice_a, twice_d, unknown = caught.value.problems
+    assert twice_a == f"{path}:2: the key 'name' is there twice; remove one"
+    assert twice_d == f"{path}:5: the key 'limits' is there twice; remove one"
+    assert unknown.startswith(f"{path}: services[1]: the field 'bogus' is not known")
+
+
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     for path in (tmp_path / "absent.yaml", tmp_path):
         with pytest.raises(ConfigError) as caught:

@@ -91,7 +91,7 @@ async def test_ctrl_c_during_a_wake_answers_the_held_request(
     assert await running.interrupt() == 0
     status, answer = await held
     assert status == 503
-    assert "stops" in answer["error"]["message"]
+    assert "shutting down" in answer["error"]["message"]
     assert running.backends() == []
 
 

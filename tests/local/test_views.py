@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from hearth.api import ManifestError
 from hearth.local.restarts import CRASH_LOOP, Failures
-from hearth.local.views import notice_of, replica_state, service_view, unplanned_view
+from hearth.local.views import Unplanned, notice_of, replica_state, service_view, unplanned_view
 
 
 def replica(name: str = "0", **changes: Any) -> Any:
@@ -39,6 +40,8 @@ def service(*replicas: Any, **changes: Any) -> Any:
 
 LOOP = Failures(CRASH_LOOP)
 
+UNPLANNED = Unplanned("ai", ManifestError("m.yaml", 1, 1, "", None, "no such runtime", "name another"))
+
 
 @pytest.mark.parametrize(
     ("changes", "word"),
@@ -62,6 +65,11 @@ def test_a_view_counts_what_serves() -> None:
     assert (view.held, view.in_flight, view.age) == (2, 3, 15.0)
 
 
+def test_ages_are_in_milliseconds() -> None:
+    assert service_view(service(since=0.1), None, 0.4).age == 0.3
+    assert unplanned_view("qwen", UNPLANNED, 0.4 - 0.1).age == 0.3
+
+
 def test_times_are_relative_to_now() -> None:
     waiting = replica_state(replica(process=None, retry_at=104.0), 100.0)
     assert (waiting.retry_in, waiting.running_for) == (4.0, 0.0)
@@ -69,8 +77,9 @@ def test_times_are_relative_to_now() -> None:
 
 
 def test_a_service_that_cannot_run_here_is_degraded() -> None:
-    view = unplanned_view("qwen", "m.yaml:1: no such runtime", 3.0)
-    assert (view.phase, view.reason, view.ready, view.replicas) == ("Degraded", "m.yaml:1: no such runtime", 0, ())
+    view = unplanned_view("qwen", UNPLANNED, 3.0)
+    assert (view.namespace, view.phase, view.ready, view.replicas) == ("ai", "Degraded", 0, ())
+    assert view.reason == "m.yaml:1: no such runtime; name another"
 
 
 def test_a_notice_never_quotes_the_engine() -> None:

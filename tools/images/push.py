@@ -26,6 +26,12 @@ def check_registry(registry: str) -> None:
             f"{registry!r} is not the name of a registry: write HOST[:PORT][/PATH] without a scheme, such as "
             "registry.example.com/hearth"
         )
+    host = registry.partition("/")[0]
+    if host != "localhost" and "." not in host and ":" not in host:
+        raise ImagesError(
+            f"{registry!r} names no host: {host!r} is a repository of Docker Hub to the programs that push and pull; "
+            f"write HOST[:PORT][/PATH], or docker.io/{registry} where that is meant"
+        )
 
 
 def push(recipe: Recipe, archive: Path, builder: Builder, registry: str, *, plain_http: bool) -> None:

@@ -33,8 +33,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- if not .Values.image.registry -}}
 {{- fail "image.registry is not set: Hearth's images are in no public registry. Build them and push them to one that the cluster's nodes can pull from (make images && make push REGISTRY=registry.example.com/hearth), and add --set image.registry=registry.example.com/hearth" -}}
 {{- end -}}
-{{- if not (regexMatch "^[a-z0-9][a-z0-9._-]*(:[0-9]+)?(/[a-z0-9][a-z0-9._-]*)*$" .Values.image.registry) -}}
-{{- fail (printf "image.registry %q is not the name of a registry: write HOST[:PORT][/PATH] without a scheme and without a slash at the end, such as registry.example.com/hearth" .Values.image.registry) -}}
+{{- if not (regexMatch "^(localhost|[a-z0-9_-]+:[0-9]+|[a-z0-9_-]+([.][a-z0-9_-]+)+(:[0-9]+)?)(/[a-z0-9][a-z0-9._-]*)*$" .Values.image.registry) -}}
+{{- fail (printf "image.registry %q is not the name of a registry: write HOST[:PORT][/PATH] without a scheme and without a slash at the end, such as registry.example.com/hearth; a host without a dot or a port is a repository of Docker Hub" .Values.image.registry) -}}
 {{- end -}}
 {{- range list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
 {{- if hasKey $.Values.operator.podLabels . -}}

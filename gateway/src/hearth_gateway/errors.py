@@ -33,6 +33,8 @@ class Fault:
     path: tuple[str | int, ...]
     message: str
     remedy: str
+    line: int = 0
+    """The line of the source, counted from 1; 0 where it is unknown."""
 
     def below(self, *path: str | int) -> Fault:
         """Return this fault as one of a document that has the present one at a path."""
@@ -59,7 +61,8 @@ class ConfigError(GatewayError):
 def _located(fault: Fault, source: str) -> str:
     if not source:
         return str(fault)
-    return f"{source}: {fault}" if fault.path else f"{source}: {fault.message}; {fault.remedy}"
+    place = f"{source}:{fault.line}" if fault.line else source
+    return f"{place}: {fault}" if fault.path else f"{place}: {fault.message}; {fault.remedy}"
 
 
 class AccessError(GatewayError):

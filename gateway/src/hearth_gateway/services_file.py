@@ -24,28 +24,31 @@ MAX_FILE_BYTES = 4 * 1024 * 1024
 
 
 def load_services(path: Path) -> tuple[ServiceConfig, ...]:
-    """Read a services file. Raises ConfigError, whose message names the file."""
-    document = _read_yaml(path)
+    """Read a services file. Raises ConfigError with every mistake; its message names the file."""
+    document, duplicates = _read_yaml(path)
     if document is None:
         raise _unusable(path, "it is empty", "write a mapping with the key 'services'")
     if not isinstance(document, dict):
         found = "a list" if isinstance(document, list) else f"only the value {document!r:.60}"
         raise _unusable(path, f"found {found}", "write a mapping with the key 'services'")
     try:
-        return parse_services(document)
+        services = parse_services(document)
     except ConfigError as error:
-        raise ConfigError(error.faults, str(path)) from error
+        raise ConfigError([*duplicates, *error.faults], str(path)) from error
+    if duplicates:
+        raise ConfigError(duplicates, str(path))
+    return services
 
 
-def _read_yaml(path: Path) -> Any:
+def _read_yaml(path: Path) -> tuple[Any, list[Fault]]:
+    """Return the document, and the keys that are there twice in it."""
     text = _read_text(path)
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
-    except _DuplicateKeyError as error:
-        raise _unusable(f"{path}:{error.line}", f"the key {error.key!r} is there twice", "remove one") from error
+        loader = _Loader(text)
+        return loader.get_single_data(), sorted(loader.duplicates, key=lambda fault: fault.line)
     except yaml.MarkedYAMLError as error:
-        place = path if error.problem_mark is None else f"{path}:{error.problem_mark.line + 1}"
-        raise _unusable(place, f"not YAML: {error.problem}", "correct it") from error
+        line = 0 if error.problem_mark is None else error.problem_mark.line + 1
+        raise _unusable(path, f"not YAML: {error.problem}", "correct it", line) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that is none, such as 2026-13-01
         raise _unusable(path, f"not YAML: {' '.join(str(error).split())}", "correct it") from error
 
@@ -61,21 +64,16 @@ def _read_text(path: Path) -> str:
         raise _unusable(path, f"not UTF-8 text ({error.reason} at byte {error.start})", "save it as UTF-8") from error
 
 
-def _unusable(source: Path | str, message: str, remedy: str) -> ConfigError:
-    return ConfigError([Fault((), message, remedy)], str(source))
-
-
-class _DuplicateKeyError(Exception):
-    """A key that is there twice in one mapping; the line, counted from 1, is that of the second one."""
-
-    def __init__(self, key: str, line: int) -> None:
-        super().__init__(key, line)
-        self.key = key
-        self.line = line
+def _unusable(path: Path, message: str, remedy: str, line: int = 0) -> ConfigError:
+    return ConfigError([Fault((), message, remedy, line)], str(path))
 
 
 class _Loader(yaml.SafeLoader):
-    """A loader that refuses a key which is there twice; YAML's own takes the last value."""
+    """A loader that finds the keys which are there twice; YAML's own takes the last value."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.duplicates: list[Fault] = []
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Return the next mapping."""
@@ -84,7 +82,8 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise _DuplicateKeyError(key.value, key.start_mark.line + 1)
+                    line = key.start_mark.line + 1
+                    self.duplicates.append(Fault((), f"the key {key.value!r} is there twice", "remove one", line))
                 seen.add(key.value)
         return node
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,7 +34,8 @@ ABSENT = """
 /hearth /hearth/queue/
 """
 
-STREAMS = {b"/v1/chat/completions", b"/v1/completions", b"/v1/responses", b"/v1/messages"}
+STREAMS = {"/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"}
+FORMS = {"/v1/audio/transcriptions", "/v1/audio/translations"}
 
 
 def find(path: str) -> Route:
@@ -44,8 +49,8 @@ def test_inference_wakes(path: str) -> None:
     route = find(path)
     assert route.wakes
     assert route.methods == (b"POST",)
-    assert route.streams == (path.encode() in STREAMS)
-    assert route.form == path.startswith("/v1/audio/")
+    assert route.streams == (path in STREAMS)
+    assert route.form == (path in FORMS)
     assert route.flavor == {
         "/v1/responses": "responses",
         "/v1/messages": "anthropic",
@@ -76,6 +81,24 @@ def test_what_is_not_there(path: str) -> None:
 
 def test_no_route_is_left_out_of_the_lists_above() -> None:
     assert {path.decode() for path in ROUTES} <= set(f"{WAKES} {PASSES} {LOCAL}".split())
+
+
+def paths(row: str) -> Iterator[str]:
+    """Return the paths of a row of docs/gateway.md; one in parentheses continues the path before it."""
+    path = ""
+    for continues, text in re.findall(r"(\(?)`(/[^`]*)`", row):
+        path = path + text if continues else text
+        yield path.replace("/models/{id}", "/models/m").replace("/responses/{id}", "/responses/resp_1")
+
+
+def test_the_documentation_lists_every_route() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text()
+    inference, forwarded, answered, _ = re.findall(
+        r"^\| (?=\w).*", text.split("## Routes\n")[1].split("\n## ")[0], re.M
+    )
+    assert {*paths(inference)} == {*WAKES.split()}
+    assert {*paths(forwarded)} == {*PASSES.split()}
+    assert {*paths(answered)} == {*LOCAL.split()} - {"/v1/models/org/m"}
 
 
 @given(st.binary(max_size=40))

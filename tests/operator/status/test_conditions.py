@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from hearth.api import HearthError
@@ -155,6 +158,12 @@ def test_adding_a_condition_touches_one_place(monkeypatch: pytest.MonkeyPatch) -
     assert not status_events(status, well)
     metrics.status("ai", "tiny", well)
     assert metrics.services["ai", "tiny"][1] == ()
+
+
+def test_the_documentation_lists_every_condition() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    [table] = re.findall(r"^\| condition \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert re.findall(r"^\| `(\w+)`", table, re.MULTILINE) == [*CONDITIONS]
 
 
 def test_a_start_is_no_trouble_in_metrics() -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from hearth.api import Duration
+from hearth.api.fields import wire_fields
 from hearth.api.service import ColdStart, Limits, Scaling
 from hearth.planning import NOTICES_KEY, SERVICES_KEY, backend_name, plan_namespace
 from hearth.planning.gateway.config import LONGEST_NOTICE
@@ -31,6 +32,11 @@ def test_a_cold_start_has_one_set_of_defaults() -> None:
     assert ColdStart().mode == entry.cold_start.mode
     assert ColdStart().heartbeat_interval == Duration.from_seconds(entry.cold_start.heartbeat_interval_seconds)
     assert Scaling().activation_timeout == Duration.from_seconds(entry.activation_timeout_seconds)
+
+
+def test_every_field_of_a_cold_start_reaches_the_gateway() -> None:
+    fields = {field.removesuffix("Seconds") for field in msgspec.to_builtins(config.ColdStart())}
+    assert fields == {*wire_fields(ColdStart)}
 
 
 def test_the_gateway_reads_every_entry_as_it_was_meant() -> None:

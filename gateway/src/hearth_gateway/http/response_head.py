@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_HEAD = 64 * 1024
 """Bytes."""
@@ -13,8 +13,7 @@ class BadResponse(Exception):
     """A response that is not HTTP/1.1; the message says why, with "it" for the response."""
 
 
-@dataclass(frozen=True, slots=True)
-class ResponseHead:
+class ResponseHead(NamedTuple):
     """A head without what concerns the connection to the backend alone."""
 
     status: int
