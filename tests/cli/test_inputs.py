@@ -14,7 +14,10 @@ from tests.cli.support import hearth, service
     ("text", "said"),
     [
         ("metadata: {name: [", "m.yaml:1"),
-        (service(uri="s3://bucket"), "m.yaml:1: default/tiny: spec.model.source.uri: 's3://bucket' has an unknown scheme"),
+        (
+            service(uri="s3://bucket"),
+            "m.yaml:1: default/tiny: spec.model.source.uri: 's3://bucket' has an unknown scheme",
+        ),
         (service(runtime="{name: ghost}"), "there is no InferenceRuntime 'ghost'; known: vllm-fake"),
         (service(runtime="{selector: {vendor: [nvidia]}}"), "pip install hearth-nvidia"),
         (service(runtime="{selector: {vendor: [fake]}, argsOverrides: []}"), "m.yaml:6: spec.runtime.argsOverrides"),
