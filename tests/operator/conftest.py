@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.operator.fake import FakeApi
 from tests.operator.harness import HOST, Harness
+from tests.support.fake_api import FakeApi
 
 
 @pytest.fixture

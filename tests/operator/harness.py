@@ -31,9 +31,9 @@ from hearth.operator.watch.resync import Resync
 from hearth.operator.work_queue import WorkQueue
 from hearth.planning import PlanOptions
 from hearth.plugins import VendorHost
-from tests.operator.fake import FakeApi
 from tests.support import manifests
 from tests.support.clock import FakeClock
+from tests.support.fake_api import FakeApi
 from tests.support.manifests import Manifest
 
 LONGEST = 300.0

@@ -8,12 +8,12 @@ from hearth.operator.kubernetes.kinds import (
     DEPLOYMENT,
     INFERENCE_RUNTIME,
 )
-from tests.operator.fake import FakeApi
 from tests.operator.harness import (
     Harness,
     runtime_manifest,
     serving,
 )
+from tests.support.fake_api import FakeApi
 
 
 def break_runtime(harness: Harness, name: str = "engine", image: str = "engine:2") -> None:

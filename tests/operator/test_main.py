@@ -22,10 +22,10 @@ from aiohttp.test_utils import TestServer
 from hearth.operator.kubernetes.kinds import DEPLOYMENT, INFERENCE_RUNTIME, LEASE, LLM_SERVICE, POD, Kind
 from hearth.operator.watch.kopf_watch import WATCHED, build_settings
 from hearth.operator.watch.resync import APART
-from tests.operator.fake import FakeApi
 from tests.operator.harness import manifest, runtime_manifest
-from tests.operator.server import HttpApi
 from tests.support import waiting
+from tests.support.fake_api import FakeApi
+from tests.support.fake_api_server import HttpApi
 
 PATIENCE = 30.0
 

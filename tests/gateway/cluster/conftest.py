@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest_asyncio
 
-from tests.gateway.cluster.api import FakeApi, serving
+from tests.gateway.cluster.watch_server import WatchServer, serving
 from tests.gateway.support import Backend, Handler, plays
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def api() -> AsyncIterator[FakeApi]:
+async def api() -> AsyncIterator[WatchServer]:
     """Provide an API server with the service `m`, which has no backend."""
     async with serving("m") as found:
         yield found

@@ -16,7 +16,7 @@ from hearth_gateway.cluster.access import Access
 from hearth_gateway.cluster.replica import Replica, ReplicaOptions
 from hearth_gateway.cluster.rpc import externalscaler_pb2 as pb
 from hearth_gateway.listen import ListenAddress
-from tests.gateway.cluster.api import NAMESPACE, FakeApi, pod
+from tests.gateway.cluster.watch_server import NAMESPACE, WatchServer, pod
 from tests.gateway.support import Edge, get
 from tests.support.ports import HOST
 from tests.support.waiting import DEADLINE, until
@@ -113,7 +113,7 @@ class Running:
 
 @contextlib.asynccontextmanager
 async def replica(
-    api: FakeApi,
+    api: WatchServer,
     name: str = "gw-0",
     *,
     token_file: Path | None = None,
@@ -162,7 +162,7 @@ async def agreed(found: Running, keda: Keda, name: str = "m") -> int:
     return int(value)
 
 
-async def listed(api: FakeApi, *replicas: Running, **conditions: bool) -> None:
+async def listed(api: WatchServer, *replicas: Running, **conditions: bool) -> None:
     """List these replicas in EndpointSlices of the gateway's Service; each has a port, and so a slice, of its own."""
     for each in replicas:
         await api.slice(
@@ -175,7 +175,7 @@ async def listed(api: FakeApi, *replicas: Running, **conditions: bool) -> None:
 
 
 @contextlib.asynccontextmanager
-async def two(api: FakeApi, settle: float = 0.0) -> AsyncIterator[tuple[Running, Running]]:
+async def two(api: WatchServer, settle: float = 0.0) -> AsyncIterator[tuple[Running, Running]]:
     """Start two replicas that know each other; the first one settles so long before it leaves."""
     async with replica(api, "a", settle=settle) as a, replica(api, "b") as b:
         await listed(api, a, b)

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import replica
+from tests.gateway.cluster.watch_server import WatchServer, pod
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_the_token_is_read_anew(api: FakeApi, tmp_path: Path) -> None:
+async def test_the_token_is_read_anew(api: WatchServer, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("first\n")
     api.token = "first"
@@ -34,7 +34,7 @@ async def test_the_token_is_read_anew(api: FakeApi, tmp_path: Path) -> None:
     assert "second" not in str(found.replica.slice_watch.state)
 
 
-async def test_an_event_without_end_is_given_up(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_event_without_end_is_given_up(api: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hearth_gateway.cluster.api_client.MAX_EVENT_BYTES", 10_000)
     async with replica(api) as found:
         await found.ready()

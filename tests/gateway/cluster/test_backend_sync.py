@@ -9,15 +9,15 @@ import pytest
 
 from hearth_gateway import Endpoint
 from hearth_gateway.cluster import backend_sync
-from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Backends, replica
+from tests.gateway.cluster.watch_server import WatchServer, pod
 from tests.gateway.support import answer, body, post
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_backends_that_were_there_before_their_service(api: FakeApi, listen: Backends) -> None:
+async def test_backends_that_were_there_before_their_service(api: WatchServer, listen: Backends) -> None:
     backend = await listen(answer())
     await api.slice("n-backend", pod(), port=backend.port)
     async with replica(api) as found:
@@ -27,7 +27,7 @@ async def test_backends_that_were_there_before_their_service(api: FakeApi, liste
         assert found.usable("n") == 1
 
 
-async def test_a_replica_that_is_not_ready_is_probed(api: FakeApi, listen: Backends) -> None:
+async def test_a_replica_that_is_not_ready_is_probed(api: WatchServer, listen: Backends) -> None:
     backend = await listen(answer())
     async with replica(api) as found:
         await found.ready()
@@ -41,7 +41,7 @@ async def test_a_replica_that_is_not_ready_is_probed(api: FakeApi, listen: Backe
         assert backend.probes == probes  # none while warm
 
 
-async def test_a_terminating_replica_gets_no_new_request(api: FakeApi, listen: Backends) -> None:
+async def test_a_terminating_replica_gets_no_new_request(api: WatchServer, listen: Backends) -> None:
     old, new = await listen(answer(b'"old"')), await listen(answer(b'"new"'))
     async with replica(api) as found:
         await found.ready()
@@ -54,7 +54,7 @@ async def test_a_terminating_replica_gets_no_new_request(api: FakeApi, listen: B
 
 
 async def test_without_slices_the_address_of_the_service_is_used(
-    api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch
+    api: WatchServer, listen: Backends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend, real = await listen(answer(b'"service"')), await listen(answer(b'"pod"'))
     monkeypatch.setattr("hearth_gateway.cluster.replica.FALLBACK_AFTER", 0.1)
@@ -83,7 +83,7 @@ async def test_without_slices_the_address_of_the_service_is_used(
 
 
 async def test_a_watch_that_is_lost_leaves_what_was_known_and_the_address_of_the_service(
-    api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch
+    api: WatchServer, listen: Backends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A model that is asleep then starts where nobody tells; one that is awake is asked where it was."""
     known, started = await listen(answer(b'"known"')), await listen(answer(b'"started"'))
@@ -120,7 +120,7 @@ async def test_a_watch_that_is_lost_leaves_what_was_known_and_the_address_of_the
         assert api.lists["endpointslices"] == 1
 
 
-async def test_a_watch_that_always_comes_back_is_not_lost(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_watch_that_always_comes_back_is_not_lost(api: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hearth_gateway.cluster.replica.FALLBACK_AFTER", 1.0)
     monkeypatch.setattr("hearth_gateway.cluster.replica.INTERVAL", 0.02)
     monkeypatch.setattr("hearth_gateway.cluster.reflector.MAX_DELAY", 0.2)

@@ -9,8 +9,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import agreed, replica
+from tests.gateway.cluster.watch_server import WatchServer, pod
 from tests.gateway.support import answer, get, post
 from tests.support.waiting import until
 
@@ -25,7 +25,7 @@ async def refused(asked: Any) -> grpc.StatusCode:
     return caught.value.code()
 
 
-async def test_every_answer_is_the_same(api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_every_answer_is_the_same(api: WatchServer, listen: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hearth_gateway.policy.service.LEASE_GRACE", 0.1)
     monkeypatch.setattr("hearth_gateway.cluster.replica.IDLE_NOTICE", 1.0)
     go = asyncio.Event()
@@ -54,7 +54,7 @@ async def test_every_answer_is_the_same(api: FakeApi, listen: Backends, monkeypa
         assert await agreed(found, keda) == 0
 
 
-async def test_the_target_comes_from_the_scaled_object(api: FakeApi) -> None:
+async def test_the_target_comes_from_the_scaled_object(api: WatchServer) -> None:
     async with replica(api) as found:
         keda = found.keda()
         assert await keda.spec("m", targetValue="7") == ("hearth-demand", 7, 7.0)
@@ -65,7 +65,7 @@ async def test_the_target_comes_from_the_scaled_object(api: FakeApi) -> None:
             assert await refused(keda.spec("m", targetValue=bad)) is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_what_is_not_known_is_no_zero(api: FakeApi) -> None:
+async def test_what_is_not_known_is_no_zero(api: WatchServer) -> None:
     api.slow = asyncio.Event()
     async with replica(api) as found:
         keda = found.keda()
@@ -79,7 +79,7 @@ async def test_what_is_not_known_is_no_zero(api: FakeApi) -> None:
                 assert await refused(asked) is grpc.StatusCode.NOT_FOUND
 
 
-async def test_a_beginning_is_pushed_once(api: FakeApi, listen: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_beginning_is_pushed_once(api: WatchServer, listen: Backends, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hearth_gateway.policy.service.LEASE_GRACE", 0.1)
     monkeypatch.setattr("hearth_gateway.cluster.replica.IDLE_NOTICE", 0.1)
     backend = await listen(answer())
@@ -104,7 +104,7 @@ async def test_a_beginning_is_pushed_once(api: FakeApi, listen: Backends, monkey
         await until(lambda: found.replica.scaler.streams == 0)
 
 
-async def test_a_stream_begins_with_the_state(api: FakeApi) -> None:
+async def test_a_stream_begins_with_the_state(api: WatchServer) -> None:
     async with replica(api) as found:
         await found.ready()
         asked = asyncio.create_task(found.edge.ask(post()))
@@ -124,7 +124,7 @@ async def test_a_stream_begins_with_the_state(api: FakeApi) -> None:
         asked.cancel()
 
 
-async def test_a_stream_that_was_open_before_the_start_ended(api: FakeApi) -> None:
+async def test_a_stream_that_was_open_before_the_start_ended(api: WatchServer) -> None:
     api.slow = asyncio.Event()
     async with replica(api) as found:
         stream = found.keda().stream("m")
@@ -140,7 +140,7 @@ async def test_a_stream_that_was_open_before_the_start_ended(api: FakeApi) -> No
         asked.cancel()
 
 
-async def test_a_service_that_goes_and_comes_is_pushed_anew(api: FakeApi) -> None:
+async def test_a_service_that_goes_and_comes_is_pushed_anew(api: WatchServer) -> None:
     async with replica(api) as found:
         await found.ready()
         stream = found.keda().stream("m")
@@ -155,7 +155,7 @@ async def test_a_service_that_goes_and_comes_is_pushed_anew(api: FakeApi) -> Non
         assert await stream.next() is True
 
 
-async def test_streams_end_in_order(api: FakeApi) -> None:
+async def test_streams_end_in_order(api: WatchServer) -> None:
     """Every other ending makes KEDA wait longer and longer before it comes back."""
     async with replica(api) as found:
         await found.ready()
@@ -169,7 +169,7 @@ async def test_streams_end_in_order(api: FakeApi) -> None:
         await stopping
 
 
-async def test_many_services_are_answered_together(api: FakeApi) -> None:
+async def test_many_services_are_answered_together(api: WatchServer) -> None:
     """A thousand streams and polls on one connection, as KEDA has them."""
     names = [f"m{index}" for index in range(300)]
     await api.services(*names)

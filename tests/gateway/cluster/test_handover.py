@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Running, listed, replica, two
+from tests.gateway.cluster.watch_server import WatchServer, pod
 from tests.gateway.support import DONE, LAST, SSE_HEAD, answer, body, chunk, event, get, post
 from tests.support.waiting import until
 
@@ -20,7 +20,7 @@ def leave(found: Running, grace: float = 30.0) -> asyncio.Task[None]:
     return asyncio.create_task(found.replica.leave(grace, asyncio.Event()))
 
 
-async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, listen: Any) -> None:
+async def test_held_requests_are_answered_by_the_old_replica(api: WatchServer, listen: Any) -> None:
     backend = await listen(answer())
     async with two(api) as (a, b):
         asked = [asyncio.create_task(a.edge.ask(post())) for _ in range(50)]
@@ -50,7 +50,7 @@ async def test_held_requests_are_answered_by_the_old_replica(api: FakeApi, liste
         assert b.gateway.pending("m") <= 1  # its lease
 
 
-async def test_keda_is_sent_elsewhere_while_unary_calls_go_on(api: FakeApi) -> None:
+async def test_keda_is_sent_elsewhere_while_unary_calls_go_on(api: WatchServer) -> None:
     async with two(api) as (a, b):
         held = asyncio.create_task(a.edge.ask(post(content=body(stream=True))))
         await a.edge.held()
@@ -91,7 +91,7 @@ async def test_keda_is_sent_elsewhere_while_unary_calls_go_on(api: FakeApi) -> N
         held.cancel()
 
 
-async def test_an_idle_replica_goes_at_once(api: FakeApi) -> None:
+async def test_an_idle_replica_goes_at_once(api: WatchServer) -> None:
     async with replica(api) as found:
         await found.ready()
         idle = await found.edge.connect()
@@ -104,7 +104,7 @@ async def test_an_idle_replica_goes_at_once(api: FakeApi) -> None:
         assert await idle.ended()
 
 
-async def test_a_replica_serves_who_is_still_sent_to_it(api: FakeApi, listen: Any) -> None:
+async def test_a_replica_serves_who_is_still_sent_to_it(api: WatchServer, listen: Any) -> None:
     """Load balancers learn late that it goes: idle is no reason to close the door."""
     backend = await listen(answer())
     await api.slice("m-backend", pod(), port=backend.port)
@@ -119,7 +119,7 @@ async def test_a_replica_serves_who_is_still_sent_to_it(api: FakeApi, listen: An
         assert found.gateway.now() >= begun + 0.5
 
 
-async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, listen: Any) -> None:
+async def test_nobody_is_turned_away_before_others_can_be_found(api: WatchServer, listen: Any) -> None:
     """Whoever is sent away at once comes back here, because load balancers still lead here."""
     go = asyncio.Event()
 
@@ -168,7 +168,9 @@ async def test_nobody_is_turned_away_before_others_can_be_found(api: FakeApi, li
 
 
 @pytest.mark.parametrize("deleted", ["namespace", "namespace is gone", "services"])
-async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nobody_waits_for_what_was_deleted(
+    api: WatchServer, deleted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No backend will come, and no client is sent here any more: waiting requests are refused, and the replica exits."""
     monkeypatch.setattr("hearth_gateway.cluster.service_sync.DELETED_AFTER", 0.5)
     async with replica(api, settle=900) as found:
@@ -190,7 +192,7 @@ async def test_nobody_waits_for_what_was_deleted(api: FakeApi, deleted: str, mon
 
 
 async def test_services_that_come_back_are_still_waited_for(
-    api: FakeApi, listen: Any, monkeypatch: pytest.MonkeyPatch
+    api: WatchServer, listen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Somebody deletes the ConfigMap by hand, or nobody may read the namespace: what is held is held."""
     monkeypatch.setattr("hearth_gateway.cluster.service_sync.DELETED_AFTER", 0.5)
@@ -212,7 +214,7 @@ async def test_services_that_come_back_are_still_waited_for(
 
 
 async def test_services_that_come_back_late_are_waited_for_again(
-    api: FakeApi, listen: Any, monkeypatch: pytest.MonkeyPatch
+    api: WatchServer, listen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hearth_gateway.cluster.service_sync.DELETED_AFTER", 0.1)
     backend = await listen(answer())
@@ -235,7 +237,7 @@ async def test_services_that_come_back_late_are_waited_for_again(
         await asyncio.wait_for(leaving, 3)
 
 
-async def test_the_grace_ends_the_wait(api: FakeApi) -> None:
+async def test_the_grace_ends_the_wait(api: WatchServer) -> None:
     async with replica(api) as found:
         await found.ready()
         asked = asyncio.create_task(found.edge.ask(post(content=body(stream=True))))
@@ -247,7 +249,7 @@ async def test_the_grace_ends_the_wait(api: FakeApi) -> None:
         assert not refused.body.endswith(LAST) or b"error" in refused.body
 
 
-async def test_a_second_signal_ends_the_wait(api: FakeApi) -> None:
+async def test_a_second_signal_ends_the_wait(api: WatchServer) -> None:
     async with replica(api) as found:
         await found.ready()
         asked = asyncio.create_task(found.edge.ask(post()))
@@ -261,7 +263,7 @@ async def test_a_second_signal_ends_the_wait(api: FakeApi) -> None:
         assert (await asked).reason == "stopping"
 
 
-async def test_leases_are_left_to_the_others(api: FakeApi) -> None:
+async def test_leases_are_left_to_the_others(api: WatchServer) -> None:
     """In reject mode no request waits here, but a client has a Retry-After."""
     reject = {"name": "m", "namespace": "ns", "coldStart": {"mode": "reject"}, "activationTimeoutSeconds": 120}
     await api.services(reject, "n")
@@ -281,7 +283,7 @@ async def test_leases_are_left_to_the_others(api: FakeApi) -> None:
         assert b.replica.scaler.pushes == 0
 
 
-async def test_a_replica_that_asks_itself_hears_nothing_new(api: FakeApi) -> None:
+async def test_a_replica_that_asks_itself_hears_nothing_new(api: WatchServer) -> None:
     async with replica(api, "") as found:
         await listed(api, found)
         await found.ready()

@@ -11,15 +11,15 @@ from hearth_gateway.cluster.peers import read_shares, write_shares
 from hearth_gateway.cluster.rpc import peers_pb2 as pb
 from hearth_gateway.listen import ListenAddress
 from hearth_gateway.policy.reports import NOTHING, Share
-from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import agreed, listed, replica, two
+from tests.gateway.cluster.watch_server import WatchServer, pod
 from tests.gateway.support import answer, get, post
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_any_replica_answers_with_the_total(api: FakeApi, listen: Any) -> None:
+async def test_any_replica_answers_with_the_total(api: WatchServer, listen: Any) -> None:
     backend = await listen(answer())
     async with two(api) as (a, b):
         keda = b.keda()
@@ -40,7 +40,7 @@ async def test_any_replica_answers_with_the_total(api: FakeApi, listen: Any) -> 
         assert b"hearth_gateway_peers_connected 1.0" in metrics
 
 
-async def test_one_client_is_one_request_wherever_it_is(api: FakeApi, listen: Any) -> None:
+async def test_one_client_is_one_request_wherever_it_is(api: WatchServer, listen: Any) -> None:
     """Each replica wants the model awake for a while after its last request; that is no second request."""
     backend = await listen(answer())
     await api.slice("m-backend", pod(), port=backend.port)
@@ -65,7 +65,7 @@ async def test_one_client_is_one_request_wherever_it_is(api: FakeApi, listen: An
         asked.cancel()
 
 
-async def test_leases_of_several_replicas_are_one(api: FakeApi) -> None:
+async def test_leases_of_several_replicas_are_one(api: WatchServer) -> None:
     async with two(api) as (a, b):
         for each in (a, b):
             each.gateway.wake("m")
@@ -74,7 +74,9 @@ async def test_leases_of_several_replicas_are_one(api: FakeApi) -> None:
             assert await agreed(each, each.keda()) == 1
 
 
-async def test_a_replica_that_is_killed_is_believed_for_a_while(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_replica_that_is_killed_is_believed_for_a_while(
+    api: WatchServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("hearth_gateway.policy.reports.EXPIRY", 2.0)
     monkeypatch.setattr("hearth_gateway.cluster.replica.INTERVAL", 0.05)
     async with replica(api, "b") as b, replica(api, "a") as a:
@@ -97,7 +99,7 @@ async def test_a_replica_that_is_killed_is_believed_for_a_while(api: FakeApi, mo
 
 
 async def test_a_container_that_is_back_does_not_take_its_forerunners_place(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+    api: WatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its clients were cut off and are about to come again; what they wanted must not be stopped meanwhile."""
     monkeypatch.setattr("hearth_gateway.cluster.replica.INTERVAL", 0.05)
@@ -119,7 +121,7 @@ async def test_a_container_that_is_back_does_not_take_its_forerunners_place(
         asked.cancel()
 
 
-async def test_a_new_replica_knows_the_others_demand_before_it_is_ready(api: FakeApi) -> None:
+async def test_a_new_replica_knows_the_others_demand_before_it_is_ready(api: WatchServer) -> None:
     async with replica(api, "a") as a:
         await listed(api, a)
         await a.ready()
@@ -133,7 +135,7 @@ async def test_a_new_replica_knows_the_others_demand_before_it_is_ready(api: Fak
 
 
 async def test_a_replica_that_does_not_answer_is_waited_for_a_little(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch
+    api: WatchServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("hearth_gateway.cluster.replica.PEERS_WAIT", 0.3)
     await api.slice("hearth-gateway", pod(name="gone"), port=1, port_name="scaler")
@@ -143,7 +145,7 @@ async def test_a_replica_that_does_not_answer_is_waited_for_a_little(
         await until(lambda: b.replica.peer_client.errors >= 2)
 
 
-async def test_a_silent_stream_is_opened_anew(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_stream_is_opened_anew(api: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hearth_gateway.cluster.peers.SILENCE", 0.3)
     monkeypatch.setattr("hearth_gateway.cluster.peers.HEARTBEAT", 60.0)
     async with two(api) as (a, b):
@@ -155,7 +157,7 @@ async def test_a_silent_stream_is_opened_anew(api: FakeApi, monkeypatch: pytest.
         asked.cancel()
 
 
-async def test_heartbeats_keep_a_quiet_stream(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_heartbeats_keep_a_quiet_stream(api: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hearth_gateway.cluster.peers.COUNT_INTERVAL", 0.05)
     monkeypatch.setattr("hearth_gateway.cluster.peers.HEARTBEAT", 0.1)
     monkeypatch.setattr("hearth_gateway.cluster.peers.SILENCE", 1.0)
@@ -166,7 +168,7 @@ async def test_heartbeats_keep_a_quiet_stream(api: FakeApi, monkeypatch: pytest.
         assert a.replica.peer_server._subscribers == {subscriber}
 
 
-async def test_replicas_ask_each_other_past_a_proxy(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_replicas_ask_each_other_past_a_proxy(api: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Webhooks give every pod the company's proxy, which knows no pods."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     async with two(api) as (a, b):
@@ -175,7 +177,7 @@ async def test_replicas_ask_each_other_past_a_proxy(api: FakeApi, monkeypatch: p
 
 
 async def test_a_replica_that_cannot_be_reached_is_said_once(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: WatchServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     monkeypatch.setattr("hearth_gateway.cluster.peers.UNREACHABLE_AFTER", 0.5)
@@ -197,7 +199,7 @@ async def test_a_replica_that_cannot_be_reached_is_said_once(
         assert caplog.text.count(f"Reached peer a at 127.0.0.1:{port} again") == 1
 
 
-async def test_a_replica_that_starts_or_goes_is_no_trouble(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_replica_that_starts_or_goes_is_no_trouble(api: WatchServer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     async with replica(api, "a") as a:
         await a.ready()
@@ -206,7 +208,7 @@ async def test_a_replica_that_starts_or_goes_is_no_trouble(api: FakeApi, caplog:
         assert "peer" not in caplog.text
 
 
-async def test_who_is_not_asked_any_more_is_not_connected(api: FakeApi) -> None:
+async def test_who_is_not_asked_any_more_is_not_connected(api: WatchServer) -> None:
     """The pod of a node that was lost is deleted while its stream is still open."""
     async with two(api) as (a, b):
         await api.delete("endpointslices", "hearth-gateway-a")

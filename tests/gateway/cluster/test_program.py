@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Keda
+from tests.gateway.cluster.watch_server import WatchServer, pod
 from tests.gateway.support import Program, Wire, answer, get, post
 from tests.support.ports import HOST, free_port
 
@@ -24,7 +24,7 @@ Run = Callable[..., Awaitable[Program]]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def run(api: FakeApi, tmp_path: Path) -> Any:
+async def run(api: WatchServer, tmp_path: Path) -> Any:
     """Provide a function that starts a replica as a process of its own, which is gone after the test."""
     programs: list[Program] = []
 
@@ -55,7 +55,7 @@ async def ask(process: Program, request: bytes, host: str = HOST) -> Any:
     return await wire.answer()
 
 
-async def test_a_replica(run: Run, api: FakeApi, listen: Any) -> None:
+async def test_a_replica(run: Run, api: WatchServer, listen: Any) -> None:
     """From its start to its end: ready, held, demanded, stopped, answered, gone."""
     port = free_port()
     process = await run("--scaler-listen", f":{port}", "--grace", "20")

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import replica
+from tests.gateway.cluster.watch_server import WatchServer, pod
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_a_watch_that_breaks_goes_on_where_it_was(api: FakeApi) -> None:
+async def test_a_watch_that_breaks_goes_on_where_it_was(api: WatchServer) -> None:
     async with replica(api) as found:
         await found.ready()
         await until(lambda: all(api.watches.values()))
@@ -27,7 +27,7 @@ async def test_a_watch_that_breaks_goes_on_where_it_was(api: FakeApi) -> None:
         assert found.replica.slice_watch.state.errors == {"connection": 3}
 
 
-async def test_a_version_that_is_too_old_is_listed_anew(api: FakeApi) -> None:
+async def test_a_version_that_is_too_old_is_listed_anew(api: WatchServer) -> None:
     """What went missing in the gap is noticed: a backend that is gone, a service that is gone."""
     await api.services("m", "n")
     await api.slice("m-backend", pod(), port=1)
@@ -45,7 +45,7 @@ async def test_a_version_that_is_too_old_is_listed_anew(api: FakeApi) -> None:
         assert found.gateway.ready
 
 
-async def test_a_bookmark_moves_the_version(api: FakeApi) -> None:
+async def test_a_bookmark_moves_the_version(api: WatchServer) -> None:
     async with replica(api) as found:
         await found.ready()
         await until(lambda: all(api.watches.values()))
@@ -72,7 +72,7 @@ async def test_a_bookmark_moves_the_version(api: FakeApi) -> None:
         b"x" * 3000 + b"\n",
     ],
 )
-async def test_nonsense_in_a_watch_ends_nothing(line: bytes, api: FakeApi) -> None:
+async def test_nonsense_in_a_watch_ends_nothing(line: bytes, api: WatchServer) -> None:
     async with replica(api) as found:
         await found.ready()
         await until(lambda: all(api.watches.values()))
@@ -82,7 +82,7 @@ async def test_nonsense_in_a_watch_ends_nothing(line: bytes, api: FakeApi) -> No
         assert found.gateway.ready
 
 
-async def test_a_silent_watch_is_given_up(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_watch_is_given_up(api: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hearth_gateway.cluster.api_client.SILENCE", 0.2)
     async with replica(api) as found:
         await found.ready()
@@ -94,7 +94,7 @@ async def test_a_silent_watch_is_given_up(api: FakeApi, monkeypatch: pytest.Monk
         assert api.lists["endpointslices"] == 1
 
 
-async def test_long_lists_come_in_pages(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_long_lists_come_in_pages(api: WatchServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hearth_gateway.cluster.reflector.PAGE", 3)
     for index in range(8):
         await api.slice("m-backend", pod(name=f"p{index}"), port=1, name=f"s{index}")
@@ -105,7 +105,7 @@ async def test_long_lists_come_in_pages(api: FakeApi, monkeypatch: pytest.Monkey
 
 
 async def test_a_mistake_of_ours_does_not_end_the_watch(
-    api: FakeApi, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    api: WatchServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with replica(api) as found:
         await found.ready()

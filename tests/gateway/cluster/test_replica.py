@@ -6,15 +6,15 @@ import asyncio
 
 import pytest
 
-from tests.gateway.cluster.api import FakeApi, pod
 from tests.gateway.cluster.harness import Backends, ask, replica
+from tests.gateway.cluster.watch_server import WatchServer, pod
 from tests.gateway.support import answer, body, get, post
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_warm_traffic_goes_on_without_the_api(api: FakeApi, listen: Backends) -> None:
+async def test_warm_traffic_goes_on_without_the_api(api: WatchServer, listen: Backends) -> None:
     backend = await listen(answer())
     await api.slice("m-backend", pod(), port=backend.port)
     async with replica(api) as found:
@@ -30,7 +30,7 @@ async def test_warm_traffic_goes_on_without_the_api(api: FakeApi, listen: Backen
         await until(lambda: "n" in found.gateway.services, "changes are seen again")
 
 
-async def test_a_slow_api_delays_readiness_only(api: FakeApi) -> None:
+async def test_a_slow_api_delays_readiness_only(api: WatchServer) -> None:
     api.slow = asyncio.Event()
     async with replica(api) as found:
         await until(lambda: api.lists["configmaps"])
@@ -59,7 +59,7 @@ EARLY = {
 
 
 @pytest.mark.parametrize("kind", list(EARLY))
-async def test_a_model_that_is_not_known_yet_is_not_told_to_be_unknown(kind: str, api: FakeApi) -> None:
+async def test_a_model_that_is_not_known_yet_is_not_told_to_be_unknown(kind: str, api: WatchServer) -> None:
     """A container that restarts while the API server is away; clients try a 503 again, and no 404."""
     api.slow = asyncio.Event()
     async with replica(api) as found:
@@ -73,7 +73,7 @@ async def test_a_model_that_is_not_known_yet_is_not_told_to_be_unknown(kind: str
         api.slow.set()
 
 
-async def test_requests_are_held_before_the_backends_are_known(api: FakeApi) -> None:
+async def test_requests_are_held_before_the_backends_are_known(api: WatchServer) -> None:
     """Which services there are is enough."""
     api.refuse = {"endpointslices": 403}
     async with replica(api) as found:
@@ -86,7 +86,7 @@ async def test_requests_are_held_before_the_backends_are_known(api: FakeApi) -> 
         assert (await ask(found, "/v1/models/none")).reason == "model_not_found"
 
 
-async def test_rights_that_are_missing_are_said(api: FakeApi) -> None:
+async def test_rights_that_are_missing_are_said(api: WatchServer) -> None:
     api.refuse = {"configmaps": 403}
     async with replica(api) as found:
         await until(lambda: found.replica.config_watch.state.last_error)

@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from tests.gateway.cluster.api import FakeApi, pod, serving
 from tests.gateway.cluster.harness import Backends, ask, replica
+from tests.gateway.cluster.watch_server import WatchServer, pod, serving
 from tests.gateway.support import answer, post
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_services_and_backends_come_from_the_api(api: FakeApi, listen: Backends) -> None:
+async def test_services_and_backends_come_from_the_api(api: WatchServer, listen: Backends) -> None:
     backend = await listen(answer())
     async with replica(api) as found:
         await found.ready()
@@ -32,7 +32,7 @@ async def test_services_and_backends_come_from_the_api(api: FakeApi, listen: Bac
 
 @pytest.mark.parametrize("document", ["", "{", "[]", "{}x", '{"services": {}}', '{"services": [], "more": 1}'])
 async def test_a_document_that_cannot_be_read_changes_nothing(
-    document: str, api: FakeApi, caplog: pytest.LogCaptureFixture
+    document: str, api: WatchServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     await api.services("m", "n")
     async with replica(api) as found:

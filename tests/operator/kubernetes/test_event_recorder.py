@@ -10,8 +10,8 @@ from hearth.api import LLMService
 from hearth.operator.kubernetes import event_recorder
 from hearth.operator.kubernetes.event_recorder import EventDraft, EventRecorder
 from hearth.operator.kubernetes.kinds import EVENT
-from tests.operator.fake import FakeApi
 from tests.operator.harness import manifest
+from tests.support.fake_api import FakeApi
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 DRAFT = EventDraft("Warning", "ImagePullBackOff", "the image cannot be pulled")

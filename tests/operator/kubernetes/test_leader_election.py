@@ -9,7 +9,7 @@ import pytest
 from hearth.operator.kubernetes import leader_election
 from hearth.operator.kubernetes.kinds import LEASE
 from hearth.operator.kubernetes.leader_election import LeaderElection
-from tests.operator.fake import FakeApi
+from tests.support.fake_api import FakeApi
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,6 @@ from hearth.operator.kubernetes.kinds import (
     Kind,
 )
 from hearth.planning import SERVICE_LABEL, TEMPLATE_ANNOTATION
-from tests.operator.fake import Crash, FakeApi
 from tests.operator.harness import (
     HOST,
     Harness,
@@ -27,6 +26,7 @@ from tests.operator.harness import (
     replicas,
     serving,
 )
+from tests.support.fake_api import Crash, FakeApi
 
 
 def _steps() -> Iterator[tuple[int, bool]]:

@@ -21,7 +21,6 @@ from hearth.operator.kubernetes.kinds import (
     Kind,
 )
 from hearth.planning import ACCOUNT_ANNOTATION, PlanOptions
-from tests.operator.fake import FakeApi
 from tests.operator.harness import (
     HOST,
     WEBHOOK,
@@ -30,6 +29,7 @@ from tests.operator.harness import (
     replicas,
     services_document,
 )
+from tests.support.fake_api import FakeApi
 
 
 @pytest.mark.parametrize("gateway", ["shared", "dedicated"])

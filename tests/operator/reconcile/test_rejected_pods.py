@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from hearth.operator.kubernetes.kinds import DEPLOYMENT, EVENT, POD
-from tests.operator.fake import FakeApi
 from tests.operator.harness import Harness
+from tests.support.fake_api import FakeApi
 
 FULL = "Pod was rejected: Node didn't have enough resource: cpu, requested: 4000, used: 2000, capacity: 4000"
 REJECTED = {"phase": "Failed", "reason": "OutOfcpu", "message": FULL}

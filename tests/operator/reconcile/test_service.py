@@ -22,7 +22,6 @@ from hearth.operator.kubernetes.kinds import (
     Kind,
 )
 from hearth.operator.status.observer import NODES_KEPT
-from tests.operator.fake import FakeApi
 from tests.operator.harness import (
     HOST,
     WEBHOOK,
@@ -34,6 +33,7 @@ from tests.operator.harness import (
     services_document,
     serving,
 )
+from tests.support.fake_api import FakeApi
 
 
 def scaler_ready(api: FakeApi, name: str = "m") -> None:

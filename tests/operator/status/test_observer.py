@@ -12,8 +12,8 @@ from hearth.operator.kubernetes.kinds import POD
 from hearth.operator.status.observer import NODES_KEPT, Observer
 from hearth.planning import SERVICE_LABEL
 from hearth.plugins import VendorHost
-from tests.operator.fake import FakeApi
 from tests.operator.harness import Harness
+from tests.support.fake_api import FakeApi
 
 NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"}
 

@@ -20,11 +20,11 @@ from hearth.operator.kubernetes.kinds import (
 from hearth.operator.metrics import Metrics
 from hearth.operator.watch.event_handlers import EventHandlers
 from hearth.operator.work_queue import WorkQueue
-from tests.operator.fake import FakeApi
 from tests.operator.harness import (
     Harness,
 )
 from tests.support.clock import FakeClock
+from tests.support.fake_api import FakeApi
 
 LABELS = {"app.kubernetes.io/managed-by": "hearth", "serving.hearth.dev/llmservice": "m"}
 

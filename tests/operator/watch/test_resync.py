@@ -8,12 +8,12 @@ from hearth.operator.kubernetes.kinds import (
     POD,
 )
 from hearth.operator.watch.resync import APART, RelistDetector
-from tests.operator.fake import FakeApi
 from tests.operator.harness import (
     Harness,
     services_document,
 )
 from tests.support.clock import FakeClock
+from tests.support.fake_api import FakeApi
 
 
 def test_the_first_list_of_a_kind_is_no_gap() -> None:

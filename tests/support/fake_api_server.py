@@ -11,7 +11,7 @@ from aiohttp import web
 
 from hearth.operator.kubernetes.errors import ApiError
 from hearth.operator.kubernetes.kinds import CHILDREN, EVENT, INFERENCE_RUNTIME, LEASE, LLM_SERVICE, NODE, POD, Kind
-from tests.operator.fake import FakeApi
+from tests.support.fake_api import FakeApi
 
 CRDS = Kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", namespaced=False)
 NAMESPACES = Kind("", "v1", "namespaces", "Namespace", namespaced=False)

@@ -1,4 +1,4 @@
-"""A small API server in the test's event loop: list, watch, and everything that can go wrong with them."""
+"""WatchServer: lists and watches of one namespace over HTTP, with faults that a real API server will not produce on demand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Object = dict[str, Any]
 
 
 @dataclass
-class FakeApi:
+class WatchServer:
     """ConfigMaps and EndpointSlices of one namespace."""
 
     port: int = 0
@@ -213,8 +213,8 @@ def pod(address: str = HOST, name: str = "pod-0", **conditions: bool) -> Object:
 
 
 @contextlib.asynccontextmanager
-async def serving(*services: Object | str) -> AsyncIterator[FakeApi]:
-    api = FakeApi()
+async def serving(*services: Object | str) -> AsyncIterator[WatchServer]:
+    api = WatchServer()
     await api.start()
     if services:
         await api.services(*services)
