@@ -131,7 +131,7 @@ def ready(cluster: Cluster) -> None:
 
 
 def test_from_an_empty_cluster_to_a_sleeping_model_by_the_readme(cluster: Cluster) -> None:
-    assert "NEXT: a model that sleeps" in cluster.notes
+    assert "NEXT: apply a model" in cluster.notes
     assert "KEDA is not installed in this cluster" not in cluster.notes
     assert "not this chart's" not in cluster.notes
     _, _, *rest = block(README, "make push")
@@ -153,7 +153,7 @@ def test_the_operator_runs_where_restricted_is_enforced(cluster: Cluster) -> Non
     assert pod["spec"]["containers"][0]["securityContext"]["readOnlyRootFilesystem"] is True
 
 
-def test_every_series_of_alerts_and_dashboard_is_told_in_the_cluster(cluster: Cluster) -> None:
+def test_every_series_of_alerts_and_dashboard_is_exposed_in_the_cluster(cluster: Cluster) -> None:
     own = cluster.scrape(NAMESPACE, OURS, 8081) + cluster.scrape(
         "default", "serving.hearth.dev/gateway=hearth-gateway", 8080
     )
