@@ -131,7 +131,7 @@ def ready(cluster: Cluster) -> None:
 
 
 def test_from_an_empty_cluster_to_a_sleeping_model_by_the_readme(cluster: Cluster) -> None:
-    assert "NEXT: a model that sleeps" in cluster.notes
+    assert "NEXT: apply a model" in cluster.notes
     assert "KEDA is not installed in this cluster" not in cluster.notes
     assert "not this chart's" not in cluster.notes
     _, _, *rest = block(README, "make push")
